@@ -1,0 +1,1 @@
+"""Where `Records` come from: COCO JSON (`coco`, `folder`), Pascal VOC (`voc`), YOLO (`yolo`), and the synthetic `shapes`."""
