@@ -1,0 +1,50 @@
+# Two commands matter: `make demo` and `make test`. Both make .venv and install on their first run.
+# Settings, on the command line or in the environment:
+#   PYTHON    the interpreter that .venv is made with                     (make test PYTHON=python3.12)
+#   TORCH     which torch and torchvision                                 (make test TORCH="torch==2.14.1 torchvision==0.29.1")
+#   PIP_ARGS  more arguments of pip, such as the index of the CPU builds  (make demo PIP_ARGS="--index-url ...")
+#   ARGS      more arguments of the demo or of pytest                     (make test ARGS="-k report")
+PYTHON ?= python3
+TORCH ?= torch torchvision
+PIP_ARGS ?=
+VENV ?= .venv
+EXTRAS ?= dev,pretrained,sampling
+WORKERS ?= 2
+ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint install clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP)  ## train a small detector, evaluate it, write output/demo/report.html
+	$(BIN)/python -m imbdet.cli demo $(ARGS)
+
+test: lint  ## install, lint, run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(ARGS)
+
+test-all: lint  ## the same with the slow tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+
+lint: $(STAMP)  ## ruff only
+	$(BIN)/python -m ruff check .
+
+install: $(STAMP)  ## .venv with everything in it
+
+# Installed again only when what is installed changed: setup.py, or the choice of torch (make -B install).
+$(STAMP): setup.py
+	@command -v $(PYTHON) >/dev/null || { echo "No '$(PYTHON)' found. imbdet needs Python 3.10 or newer: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "'$(PYTHON)' is $$($(PYTHON) --version 2>&1), imbdet needs Python 3.10 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "'$(PYTHON) -m venv $(VENV)' failed (on Debian and Ubuntu: apt install python3-venv)" >&2; rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e ".[$(EXTRAS)]"
+	@touch $(STAMP)
+
+clean:  ## remove .venv and what builds and tests leave (never output/)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
