@@ -1,0 +1,43 @@
+"""imbdet: which remedy for which imbalance helps an object detector on your data.
+
+    import imbdet
+    cfg = imbdet.load_config("baselines/faster_rcnn_shapes", remedies=["focal_loss"], overrides=["train.max_iter=100"])
+    model = imbdet.instantiate(cfg.model)
+    result = imbdet.train(cfg)
+    metrics = imbdet.evaluate(cfg, "output/run/best.pth")
+    imbdet.load_detectron2_weights(model, "model_final.pkl")
+
+What is notable here: each name is imported when it is first used, so `import imbdet` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# name -> the package that defines it
+_LAZY = {
+    "instantiate": "imbdet.config",
+    "load_config": "imbdet.config",
+    "train": "imbdet.engine",
+    "evaluate": "imbdet.evaluation",
+    "load_detectron2_weights": "imbdet.modeling",
+}
+
+__all__ = ["__version__", "evaluate", "instantiate", "load_config", "load_detectron2_weights", "train"]
+
+if TYPE_CHECKING:
+    from imbdet.config import instantiate, load_config
+    from imbdet.engine import train
+    from imbdet.evaluation import evaluate
+    from imbdet.modeling import load_detectron2_weights
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'imbdet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

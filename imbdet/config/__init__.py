@@ -1,0 +1,33 @@
+"""Configs: python files of lazy calls, remedies as diffs on them, strict overrides, YAML that reloads to the same thing.
+
+    from imbdet.config import LazyCall as L       # in a config file: a call to be made later
+    cfg = load_config("baselines/faster_rcnn_shapes", remedies=["focal_loss"], overrides=["train.max_iter=100"])
+    model = instantiate(cfg.model)                # now the calls are made
+"""
+
+from .build import instantiate, locate
+from .difference import changed_paths, diff
+from .files import configs_dir, find_config, shipped_configs
+from .lazy import LazyCall
+from .load import load_config, save_config, to_yaml
+from .overrides import apply_overrides
+from .remedy import criterion_of, remedy_names
+from .slots import slots_of
+
+__all__ = [
+    "LazyCall",
+    "apply_overrides",
+    "changed_paths",
+    "configs_dir",
+    "criterion_of",
+    "diff",
+    "find_config",
+    "instantiate",
+    "load_config",
+    "locate",
+    "remedy_names",
+    "save_config",
+    "shipped_configs",
+    "slots_of",
+    "to_yaml",
+]

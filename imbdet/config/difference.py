@@ -1,0 +1,56 @@
+"""What differs between two configs: as paths (to find remedies that collide) and as lines (to be read)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from . import yaml12
+
+_ABSENT = object()
+
+
+def changed_paths(before: DictConfig, after: DictConfig) -> list[str]:
+    """The keys whose value differs, e.g. ["model.criterion.classification", "train.max_iter"].
+
+    A node whose `_target_` changed counts as one change at its own key, and so does a list.
+    """
+    return [path for path, _, _ in _changes(_container(before), _container(after), "")]
+
+
+def diff(before: DictConfig, after: DictConfig) -> list[str]:
+    """The same as lines to read: "train.max_iter: 90000 -> 100", "x: added 3", "x: 3 removed"."""
+    lines = []
+    for path, old, new in _changes(_container(before), _container(after), ""):
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += [f"{path}: {_call(old)} -> {_call(new)}"]
+        elif old is _ABSENT:
+            lines += [f"{path}: added {_call(new)}"]
+        elif new is _ABSENT:
+            lines += [f"{path}: {_call(old)} removed"]
+        else:
+            lines += [f"{path}: {_call(old)} -> {_call(new)}"]
+    return lines
+
+
+def _container(cfg: Any) -> Any:
+    return OmegaConf.to_container(cfg, resolve=False) if OmegaConf.is_config(cfg) else cfg
+
+
+def _changes(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("_target_") == new.get("_target_"):
+        for key in [*old, *(key for key in new if key not in old)]:
+            child = f"{path}.{key}" if path else str(key)
+            yield from _changes(old.get(key, _ABSENT), new.get(key, _ABSENT), child)
+    elif type(old) is not type(new) or old != new:  # the types too: 1, 1.0 and true are equal but not the same setting
+        yield path, old, new
+
+
+def _call(value: Any) -> str:
+    """A value in one line: `Focal(alpha=0.25)` for a node, YAML's spelling for the rest."""
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key}={_call(item)}" for key, item in value.items() if key != "_target_")
+        return f"{str(value['_target_']).rsplit('.', 1)[-1]}({inner})" if "_target_" in value else f"{{{inner}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_call, value))}]"
+    return yaml12.write_scalar(value)

@@ -1,0 +1,79 @@
+"""The keys that a config has or could have: nearest existing key, parameters that a node's target takes."""
+
+import difflib
+import inspect
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from .build import locate
+
+
+def full_keys(cfg: Any) -> list[str]:
+    """Every key of `cfg`, nodes and leaves: ["train", "train.max_iter", ...], elements of lists by number."""
+    found: list[str] = []
+    stack = [("", OmegaConf.to_container(cfg, resolve=False) if OmegaConf.is_config(cfg) else cfg)]
+    while stack:
+        path, node = stack.pop()
+        items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        children = [(f"{path}.{key}" if path else str(key), value) for key, value in items]
+        found += [child for child, _ in children]
+        stack += reversed(children)
+    return found
+
+
+def nearest_key(cfg: Any, wanted: str) -> str:
+    """The key of `cfg` most like `wanted`, "" when none is: first by spelling, then by the last word ("lr")."""
+    keys = full_keys(cfg)
+    near = difflib.get_close_matches(wanted, keys, 1, 0.8)
+    if near:
+        return near[0]
+    last = wanted.rsplit(".", 1)[-1]
+    same = sorted((key for key in keys if key.rsplit(".", 1)[-1] == last), key=len)
+    if same:
+        return max(same, key=lambda key: difflib.SequenceMatcher(None, wanted, key).ratio())
+    near = difflib.get_close_matches(wanted, keys, 1, 0.6)
+    if near:
+        return near[0]
+    words = difflib.get_close_matches(last, {key.rsplit(".", 1)[-1] for key in keys}, 1, 0.75)
+    return min((key for key in keys if words and key.rsplit(".", 1)[-1] == words[0]), key=len, default="")
+
+
+def parameters(cfg: Any, path: str) -> tuple[list[str], bool]:
+    """The parameters that the target of the node at `path` takes, and whether it takes any other name (`**kwargs`).
+
+    A node that is no call, or whose target cannot be inspected, has none.
+    """
+    node = OmegaConf.select(cfg, path) if path else cfg
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return [], False
+    try:
+        signature = inspect.signature(locate(node["_target_"], path))
+    except (TypeError, ValueError):  # no signature: written in C
+        return [], False
+    kinds = inspect.Parameter
+    named = [p.name for p in signature.parameters.values() if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
+    return named, any(p.kind is kinds.VAR_KEYWORD for p in signature.parameters.values())
+
+
+def accepts(cfg: Any, path: str, name: str) -> bool:
+    """Whether the node at `path` is a call that takes the parameter `name`."""
+    if name in ("_partial_", "_recursive_"):
+        return bool(parameters(cfg, path)[0])
+    named, any_name = parameters(cfg, path)
+    return name in named or any_name
+
+
+def child(node: Any, key: str) -> Any:
+    """`node[key]` with list elements by number. Interpolations are not followed.
+
+    Raises:
+        KeyError: there is no such child.
+    """
+    if isinstance(node, DictConfig) and not (node._is_none() or node._is_interpolation() or node._is_missing()):
+        for name in (key, int(key) if key.lstrip("-").isdigit() else key):
+            if name in node:
+                return node._get_node(name)
+    if isinstance(node, ListConfig) and not node._is_none() and key.isdigit() and int(key) < len(node):
+        return node._get_node(int(key))
+    raise KeyError(key)

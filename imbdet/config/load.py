@@ -1,0 +1,107 @@
+"""`load_config`: file, then remedies, then overrides. `save_config`: YAML that loads to the same config."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from . import yaml12
+from .files import find_config, run_file
+from .lazy import plain
+from .overrides import apply_overrides
+from .remedy import Applied, apply_remedies, known_changes
+
+
+def load_config(
+    path: str | os.PathLike, remedies: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> DictConfig:
+    """Load a config, put remedies on it, then override single keys.
+
+    Args:
+        path: a .py or .yaml file, a run's folder, or the name of a shipped config ("baselines/faster_rcnn_shapes"). A
+            python file is code and is run.
+        remedies: names ("focal_loss", "class_fg_bg/focal_loss") or paths of .py files; applied in this order.
+        overrides: "key=value" words; values are YAML 1.2 ("train.max_iter=100", "optimizer.lr=1e-3").
+
+    Returns:
+        The config in struct mode: setting a key that does not exist raises. Interpolations are kept. `remedies` lists
+        the names of all remedies in it.
+
+    Raises:
+        FileNotFoundError: no such config; the message names the nearest.
+        ValueError: an unknown remedy or key (the nearest is named), two remedies that collide, a remedy without its slot.
+    """
+    if isinstance(remedies, str):
+        raise ValueError(f"remedies must be a list of names, got the single string {remedies!r}")
+    cfg, applied = _load(find_config(path), ())
+    if remedies and len(applied) < len(cfg.remedies):
+        applied = known_changes(cfg, load_config)
+    cfg, _ = apply_remedies(cfg, applied, remedies, str(path))
+    apply_overrides(cfg, overrides)
+    OmegaConf.set_struct(cfg, True)
+    return cfg
+
+
+def _load(path: Path, chain: tuple[Path, ...]) -> tuple[DictConfig, list[Applied]]:
+    """The config in `path` and the remedies that python files put on it."""
+    if path in chain:
+        raise ValueError("configs name each other as baseline in a circle: " + " -> ".join(map(str, (*chain, path))))
+    if path.suffix != ".py":
+        return _from_yaml(path), []
+    names = run_file(path)
+    if "baseline" not in names:
+        return _from_names(names, path), []
+    if not isinstance(names["baseline"], str):
+        raise ValueError(f"config {path}: baseline must be the name of a config, got {names['baseline']!r}")
+    cfg, applied = _load(find_config(names["baseline"]), (*chain, path))
+    listed = names.get("remedies", [])
+    if isinstance(listed, str) or not all(isinstance(name, str) for name in listed):
+        raise ValueError(f"config {path}: remedies must be a list of names, got {listed!r}")
+    own = [str(path)] if callable(names.get("apply")) else []
+    if not own and not listed:
+        raise ValueError(f"config {path} names a baseline, but defines neither apply(cfg) nor remedies")
+    return apply_remedies(cfg, applied, [*listed, *own], names["baseline"])
+
+
+def _from_names(names: Mapping[str, Any], path: Path) -> DictConfig:
+    """The config made of a python file's public dicts and lists."""
+    kinds = (DictConfig, ListConfig, dict, list)
+    parts = {key: plain(value) for key, value in names.items() if isinstance(value, kinds) and not key.startswith("_")}
+    if not parts:
+        raise ValueError(f"config {path} defines nothing: a config is the dicts and LazyCalls at the top of the file")
+    parts.setdefault("remedies", [])
+    return OmegaConf.create(parts)
+
+
+def _from_yaml(path: Path) -> DictConfig:
+    content = yaml12.read(path.read_text(encoding="utf-8"), f"config {path}")
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"config {path} must be a mapping of keys, got {type(content).__name__}")
+    content.setdefault("remedies", [])
+    return OmegaConf.create(content)
+
+
+def to_yaml(cfg: Any, resolve: bool = False) -> str:
+    """`cfg` as YAML text; interpolations stay as they are unless `resolve`."""
+    container = OmegaConf.to_container(cfg, resolve=resolve) if OmegaConf.is_config(cfg) else cfg
+    return yaml12.write(plain(container))
+
+
+def save_config(cfg: DictConfig, path: str | os.PathLike) -> None:
+    """Write `cfg` to `path` as YAML that `load_config` reads back equal. The file appears whole or not at all.
+
+    Raises:
+        FileNotFoundError, PermissionError: the folder does not exist or cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(to_yaml(cfg))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,120 @@
+"""Strict `key=value` overrides.
+
+What is notable here: a key must exist, or be a parameter that the node's target takes; a whole node is not replaced by
+a number; and a word such as `no` is not taken for false.
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+
+from . import yaml12
+from .keys import accepts, child, nearest_key, parameters
+from .lazy import plain
+
+
+def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Apply "key=value" words to `cfg` in place, in order.
+
+    `a.b.0.c` reaches into lists. `node={x: 1}` sets single keys of a node, `node={_target_: ..., ...}` and `node=null`
+    replace it.
+
+    Raises:
+        ValueError: no "=", an unknown key (the nearest is named), a value of another kind than the present one.
+    """
+    if isinstance(overrides, str):
+        raise ValueError(f"overrides must be a list of 'key=value' words, got the single string {overrides!r}")
+    for word in overrides:
+        key, equals, text = word.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ValueError(f"override {word!r} is not of the form key=value, e.g. train.max_iter=100")
+        try:
+            value = yaml12.parse(text)
+        except ValueError as error:
+            raise ValueError(f"override {key}: {error}") from error
+        _set(cfg, key, value, quoted=text.strip()[:1] in ("'", '"'))
+
+
+def _set(cfg: DictConfig, key: str, value: Any, quoted: bool = False) -> None:
+    parent, last = _parent(cfg, key)
+    try:
+        present = child(parent, last)
+    except KeyError:
+        path = key.rpartition(".")[0]
+        if not isinstance(parent, DictConfig) or not accepts(cfg, path, last):
+            raise ValueError(_unknown(cfg, key)) from None
+        with open_dict(parent):
+            parent[last] = plain(value)
+        return
+    if isinstance(present, DictConfig) and _has_content(present) and isinstance(value, dict) and "_target_" not in value:
+        for name, item in value.items():
+            _set(cfg, f"{key}.{name}", item)
+        return
+    value = _checked(key, present, value, quoted)
+    if isinstance(parent, ListConfig):
+        parent[int(last)] = plain(value)
+    else:
+        with open_dict(parent):
+            parent[last] = plain(value)
+
+
+def _parent(cfg: DictConfig, key: str) -> tuple[Any, str]:
+    """The container that holds the last part of `key`, and that part."""
+    *path, last = key.split(".")
+    node: Any = cfg
+    for i, part in enumerate(path):
+        try:
+            node = child(node, part)
+        except KeyError:
+            raise ValueError(_unknown(cfg, key)) from None
+        where = ".".join(path[: i + 1])
+        if node._is_interpolation():
+            raise ValueError(f"override {key}: {where} is {node._value()}, so override that key instead")
+        if node._is_none():
+            raise ValueError(f"override {key}: {where} is null; fill it first, e.g. {where}={{_target_: ...}}")
+        if not isinstance(node, (DictConfig, ListConfig)):
+            raise ValueError(f"override {key}: {where} is the value {node._value()!r}, it has no keys")
+    return node, last
+
+
+def _has_content(node: Any) -> bool:
+    return not (node._is_none() or node._is_interpolation() or node._is_missing())
+
+
+def _checked(key: str, present: Any, value: Any, quoted: bool) -> Any:
+    """`value`, if it may stand where `present` stands; 1e4 becomes whole where a whole number stands."""
+    if value is None or (isinstance(value, str) and "${" in value):
+        return value
+    if isinstance(present, DictConfig) and _has_content(present) and not isinstance(value, dict):
+        inside = ", ".join(f"{key}.{name}" for name in list(present)[:6])
+        raise ValueError(f"override {key}={value!r} would replace a whole node; set {inside} or null")
+    if isinstance(present, ListConfig) and _has_content(present) and not isinstance(value, list):
+        raise ValueError(f"override {key}={value!r}: a list stands there ({yaml12.write_scalar(plain(present))}); give [..]")
+    if OmegaConf.is_config(present) or present._is_interpolation():
+        return value
+    old = present._value()
+    if isinstance(value, str) and not quoted and isinstance(old, (bool, int, float)):
+        want = "true or false" if isinstance(old, bool) else "a number"
+        raise ValueError(f"override {key}={value}: {want} stands there ({old}); quote the value if you do mean text")
+    if isinstance(old, bool) != isinstance(value, bool) and isinstance(old, (bool, int, float)):
+        want = "true or false" if isinstance(old, bool) else "a number"
+        raise ValueError(f"override {key}={yaml12.write_scalar(value)}: {want} stands there ({old})")
+    if isinstance(old, int) and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _unknown(cfg: DictConfig, key: str) -> str:
+    """Why `key` cannot be set, with the nearest key or parameter."""
+    path, _, last = key.rpartition(".")
+    named, _ = parameters(cfg, path)
+    if named:
+        near = difflib.get_close_matches(last, named, 1, 0.5)
+        target = OmegaConf.select(cfg, path)["_target_"]
+        hint = f"did you mean {path}.{near[0]}?" if near else f"it takes {', '.join(named)}"
+        return f"unknown key {key!r}: {target} takes no {last!r}; {hint}"
+    near = nearest_key(cfg, key)
+    return f"unknown key {key!r}" + (f"; did you mean {near!r}?" if near else f"; the config has {', '.join(map(str, cfg))}")

@@ -1,0 +1,210 @@
+"""Put remedies on a config: find them by name, apply them in order, refuse those that collide.
+
+A remedy config is `configs/remedies/<imbalance>/<name>.py` with a docstring, `baseline = "baselines/..."` and
+`def apply(cfg)`, which changes `cfg` in place. It may declare `wraps = ("other", ...)`: remedies that it is built to
+act on top of, and that must come before it.
+
+What is notable here: collisions are found from what `apply` really changes, not from what a remedy says about itself.
+"""
+
+import copy
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+
+from .difference import changed_paths
+from .files import configs_dir, run_file
+from .keys import accepts, nearest_key
+from .slots import slot_at, slots_of
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One remedy config, read."""
+
+    name: str
+    path: Path
+    apply: Callable[[DictConfig], None]
+    baseline: str
+    wraps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A remedy that is in a config, and the keys that it changed there."""
+
+    remedy: Remedy
+    changed: tuple[str, ...]
+
+
+def criterion_of(cfg: DictConfig) -> DictConfig:
+    """The criterion that classifies the final boxes: `model.criterion`, in two stages `model.roi_heads.criterion`.
+
+    Raises:
+        ValueError: the model has neither.
+    """
+    for path in ("model.criterion", "model.roi_heads.criterion"):
+        node = OmegaConf.select(cfg, path)
+        if node is not None:
+            return node
+    raise ValueError("this model has no criterion: neither model.criterion nor model.roi_heads.criterion")
+
+
+def remedy_names() -> list[str]:
+    """Shipped remedies as "imbalance/name", sorted."""
+    root = configs_dir() / "remedies"
+    paths = (path for path in root.rglob("*.py") if not path.name.startswith("_"))
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in paths)
+
+
+def find_remedy(name: str) -> Remedy:
+    """The remedy called `name`: "focal_loss", "class_fg_bg/focal_loss", or the path of a .py file.
+
+    Raises:
+        ValueError: there is none (the nearest is named), or the file is not a remedy.
+    """
+    root, known = configs_dir() / "remedies", remedy_names()
+    if name.endswith(".py"):
+        path = Path(name).resolve()
+        if not path.is_file():
+            raise ValueError(f"remedy file {name!r} does not exist")
+    else:
+        found = [full for full in known if name in (full, full.rsplit("/", 1)[-1])]
+        if len(found) > 1:
+            raise ValueError(f"remedy {name!r} is ambiguous: {' or '.join(found)}")
+        if not found:
+            near = difflib.get_close_matches(name.replace("-", "_"), [k.rsplit("/", 1)[-1] for k in known] + known, 1, 0.5)
+            listing = ", ".join(k.rsplit("/", 1)[-1] for k in known) or "none"
+            raise ValueError(f"unknown remedy {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"shipped: {listing}"))
+        path = root / f"{found[0]}.py"
+    return read_remedy(path)
+
+
+def read_remedy(path: Path) -> Remedy:
+    """Run a remedy file.
+
+    Raises:
+        ValueError: it lacks `apply`, or `wraps` is not a tuple of names.
+    """
+    names = run_file(path)
+    if not callable(names.get("apply")):
+        raise ValueError(f"{path} is not a remedy: it defines no apply(cfg)")
+    wraps = names.get("wraps", ())
+    if isinstance(wraps, str) or not all(isinstance(item, str) for item in wraps):
+        raise ValueError(f'{path}: wraps must be a tuple of remedy names such as ("focal_loss",), got {wraps!r}')
+    shipped = path.resolve().is_relative_to((configs_dir() / "remedies").resolve())
+    return Remedy(path.stem if shipped else str(path), path, names["apply"], names.get("baseline", ""), tuple(wraps))
+
+
+def apply_remedies(
+    cfg: DictConfig, applied: Sequence[Applied], names: Sequence[str], config: str
+) -> tuple[DictConfig, list[Applied]]:
+    """`cfg` with the remedies `names`, and `applied` with them added; the arguments stay as they are.
+
+    Args:
+        applied: the remedies that are in `cfg` already.
+        config: the config's name, for errors.
+
+    Raises:
+        ValueError: unknown remedy; one named twice; two that change the same key; one that needs a slot that is absent.
+    """
+    applied = list(applied)
+    for name in names:
+        remedy = find_remedy(name)
+        if remedy.name in [one.remedy.name for one in applied]:
+            raise ValueError(f"remedy {remedy.name!r} is given twice, or is part of config {config!r} already")
+        after = _applied_to(cfg, remedy, config)
+        changed = tuple(path for path in changed_paths(cfg, after) if path != "remedies")
+        _refuse_collisions(remedy, changed, applied, cfg)
+        applied.append(Applied(remedy, changed))
+        cfg = after
+        cfg.remedies = [*cfg.get("remedies", []), remedy.name]
+    return cfg, applied
+
+
+def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
+    """A copy of `cfg` with `remedy`. Only existing keys can be set, or parameters that a node's target takes."""
+    opened: list[str] = []
+    while True:
+        trial = copy.deepcopy(cfg)
+        OmegaConf.set_struct(trial, True)
+        for path in opened:
+            _open(OmegaConf.select(trial, path) if path else trial)
+        try:
+            result = remedy.apply(trial)
+        except (ConfigAttributeError, ConfigKeyError) as error:
+            key = str(getattr(error, "full_key", "") or "")
+            parent, _, last = key.rpartition(".")
+            if parent in opened or not accepts(cfg, parent, last):
+                raise ValueError(_no_place(remedy, cfg, config, key)) from error
+            opened.append(parent)
+            continue
+        if result is not None:
+            raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
+        for path in opened:  # opening a node for one parameter must not let a mistyped second one through
+            for key in OmegaConf.select(trial, path):
+                if OmegaConf.select(cfg, path) is not None and key not in OmegaConf.select(cfg, path):
+                    if not accepts(cfg, path, str(key)):
+                        raise ValueError(_no_place(remedy, cfg, config, f"{path}.{key}"))
+        OmegaConf.set_struct(trial, None)
+        return trial
+
+
+def _open(node: DictConfig) -> None:
+    """Let new keys into `node` but not into the nodes below it."""
+    OmegaConf.set_struct(node, False)
+    for key in node:
+        child = node._get_node(key)
+        if isinstance(child, (DictConfig, ListConfig)):
+            OmegaConf.set_struct(child, True)
+
+
+def _no_place(remedy: Remedy, cfg: DictConfig, config: str, key: str) -> str:
+    from imbdet.remedies.index import slots_needed
+
+    slots = slots_of(cfg)
+    needed = [slot for slot in slots_needed(remedy.name) if slot not in slots]
+    model = str(OmegaConf.select(cfg, "model._target_") or "without a name").rsplit(".", 1)[-1]
+    has = f"config {config!r} (model {model}) has the slots {', '.join(slots) or 'none'}"
+    if needed:
+        return f"remedy {remedy.name!r} needs the slot {' and '.join(needed)} (at {key}); {has}"
+    near = nearest_key(cfg, key)
+    return f"remedy {remedy.name!r} sets {key}, which does not exist{f'; did you mean {near!r}?' if near else ''}; {has}"
+
+
+def _refuse_collisions(remedy: Remedy, changed: Sequence[str], applied: Sequence[Applied], cfg: DictConfig) -> None:
+    for earlier in applied:
+        other = earlier.remedy
+        if other.name in remedy.wraps:
+            continue
+        for mine in changed:
+            for theirs in earlier.changed:
+                if not (mine == theirs or mine.startswith(f"{theirs}.") or theirs.startswith(f"{mine}.")):
+                    continue
+                place = max(mine, theirs, key=len)
+                slot = slot_at(place)
+                what = f"fill the slot {slot!r} ({place})" if slot else f"change {place}"
+                swap = f"; {other.name!r} wraps {remedy.name!r}, so name it after" if remedy.name in other.wraps else ""
+                raise ValueError(f"remedies {other.name!r} and {remedy.name!r} both {what}; choose one{swap}")
+
+
+def known_changes(cfg: DictConfig, load: Callable[[str], DictConfig]) -> list[Applied]:
+    """What the remedies named in a saved config changed, as far as their own files tell.
+
+    A saved config does not say which of its keys a remedy set, so each is applied to its own baseline again; one whose
+    file is gone is left out.
+    """
+    applied = []
+    for name in cfg.get("remedies") or []:
+        try:
+            remedy = find_remedy(name)
+            base = load(remedy.baseline)
+        except (ValueError, FileNotFoundError):
+            continue
+        after = _applied_to(base, remedy, remedy.baseline)
+        applied.append(Applied(remedy, tuple(changed_paths(base, after))))
+    return applied

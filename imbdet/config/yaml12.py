@@ -1,0 +1,113 @@
+"""YAML as version 1.2 reads it: `1e-3` is a number, `no`, `off` and `12:30` are strings, dates are strings.
+
+PyYAML follows version 1.1, where `no` is false and `1e-3` is a string: both are traps in a training config. Reading is
+always the safe kind (no tag constructs an object) and a key written twice is refused. What we write is quoted wherever
+either version would misread it, so that any reader gets the same values.
+"""
+
+import re
+from typing import Any
+
+import yaml
+
+_NULL = re.compile(r"null|Null|NULL|~|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?(\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN")
+_KINDS = (("null", _NULL), ("bool", _BOOL), ("int", _INT), ("float", _FLOAT))
+
+
+def scalar(text: str) -> Any:
+    """The value of an unquoted YAML 1.2 scalar: None, bool, int, float or str."""
+    for kind, pattern in _KINDS:
+        if pattern.fullmatch(text):
+            return _VALUES[kind](text)
+    return text
+
+
+def parse(text: str) -> Any:
+    """The value of one command-line word: `[...]`, `{...}` and quoted text are YAML, everything else is one scalar.
+
+    So `a #b` and `x: y` stay the strings they look like. The empty word is the empty string.
+
+    Raises:
+        ValueError: brackets or quotes that do not close.
+    """
+    text = text.strip()
+    if not text:
+        return ""
+    if text[0] not in "[{\"'":
+        return scalar(text)
+    try:
+        return yaml.load(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{text!r} is not a YAML list, mapping or quoted string: {_brief(error)}") from error
+
+
+def read(text: str, source: str) -> Any:
+    """The document `text`; `source` is named in errors.
+
+    Raises:
+        ValueError: not YAML, or a tag that would build an object, or a key given twice.
+    """
+    try:
+        return yaml.load(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source} is not YAML that can be read safely: {_brief(error)}") from error
+
+
+def write(value: Any) -> str:
+    """`value` (dicts, lists, scalars) as YAML, keys in their order."""
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=120)
+
+
+def write_scalar(value: Any) -> str:
+    """One scalar as it may be typed on the command line: `null`, `true`, `0.001`, `"no"` stay what they are."""
+    return yaml.dump(value, Dumper=Dumper, allow_unicode=True, width=10**6).removesuffix("\n").removesuffix("\n...")
+
+
+def _brief(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    text = getattr(error, "problem", None) or str(error)
+    return f"{text} (line {mark.line + 1}, column {mark.column + 1})" if mark else text
+
+
+def _float(text: str) -> float:
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _int(text: str) -> int:
+    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+
+
+_VALUES = {"null": lambda text: None, "bool": lambda text: text.lower() == "true", "int": _int, "float": _float}
+
+
+class Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the scalars of YAML 1.2 and without silent duplicates."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper that also quotes what YAML 1.2 alone would read as a number."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+Loader.yaml_implicit_resolvers = {}
+for _kind, _pattern in _KINDS:
+    _tag = f"tag:yaml.org,2002:{_kind}"
+    _exact = re.compile(f"(?:{_pattern.pattern})$")
+    Loader.add_implicit_resolver(_tag, _exact, None)
+    Dumper.add_implicit_resolver(_tag, _exact, None)
+    Loader.add_constructor(_tag, lambda loader, node, kind=_kind: _VALUES[kind](node.value))
+Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<$"), ["<"])
