@@ -1,1 +1,5 @@
-"""Where `Records` come from: COCO JSON (`coco`, `folder`), Pascal VOC (`voc`), YOLO (`yolo`), and the synthetic `shapes`."""
+"""Where `Records` come from.
+
+COCO JSON (`coco` for a file, `folder` for a folder of any layout), Pascal VOC (`voc`), YOLO (`yolo`), and the synthetic
+`shapes`.
+"""
