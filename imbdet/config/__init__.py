@@ -1,4 +1,4 @@
-"""Configs: python files of lazy calls, remedies as diffs on them, strict overrides, YAML that reloads to the same thing.
+"""Configs: python files of lazy calls, remedies as diffs on them, strict overrides, YAML that reloads equal.
 
     from imbdet.config import LazyCall as L       # in a config file: a call to be made later
     cfg = load_config("baselines/faster_rcnn_shapes", remedies=["focal_loss"], overrides=["train.max_iter=100"])
@@ -8,8 +8,9 @@
 from .build import instantiate, locate
 from .difference import changed_paths, diff
 from .files import configs_dir, find_config, shipped_configs
+from .keys import select
 from .lazy import LazyCall
-from .load import load_config, save_config, to_yaml
+from .load import baseline_of, load_config, save_config, to_yaml
 from .overrides import apply_overrides
 from .remedy import criterion_of, remedy_names
 from .slots import slots_of
@@ -17,6 +18,7 @@ from .slots import slots_of
 __all__ = [
     "LazyCall",
     "apply_overrides",
+    "baseline_of",
     "changed_paths",
     "configs_dir",
     "criterion_of",
@@ -27,6 +29,7 @@ __all__ = [
     "locate",
     "remedy_names",
     "save_config",
+    "select",
     "shipped_configs",
     "slots_of",
     "to_yaml",

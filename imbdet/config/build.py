@@ -67,7 +67,7 @@ def _call(node: Mapping, path: str, extra: Mapping[str, Any]) -> Any:
     try:
         return target(*args, **kwargs)
     except Exception as error:
-        if hasattr(error, "config_path"):  # a constructor that instantiates its own parts: the inner place is the better one
+        if hasattr(error, "config_path"):  # raised while the constructor built parts of its own: that place is better
             raise
         raise _explained(error, target, args, kwargs, path) from error
 
@@ -99,10 +99,13 @@ def _misfit(target: Callable, args: Sequence, kwargs: Mapping) -> str:
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        names = [p for p in signature.parameters if p not in kwargs]
-        unknown = [key for key in kwargs if key not in signature.parameters]
-        near = difflib.get_close_matches(unknown[0], names, 1) if unknown else []
-        return f"{error}" + (f"; did you mean {near[0]!r}?" if near else f"; it takes {signature}")
+        names = list(signature.parameters)
+        unknown = [key for key in kwargs if key not in names]
+        if not unknown:
+            return f"{error}"
+        near = difflib.get_close_matches(unknown[0], [name for name in names if name not in kwargs], 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(names)}"
+        return f"it takes no argument {unknown[0]!r}; {hint}"
     return ""
 
 
@@ -136,7 +139,8 @@ def _deepest_module(parts: Sequence[str], where: str, name: str) -> tuple[Any, i
     found, depth = None, 0
     for depth in range(1, len(parts) + 1):
         prefix = ".".join(parts[:depth])
-        if found is not None and hasattr(found, parts[depth - 1]) and not inspect.ismodule(getattr(found, parts[depth - 1])):
+        attribute = getattr(found, parts[depth - 1], None)
+        if attribute is not None and not inspect.ismodule(attribute):
             return found, depth - 1
         try:
             found = importlib.import_module(prefix)
@@ -155,7 +159,8 @@ def _deepest_module(parts: Sequence[str], where: str, name: str) -> tuple[Any, i
 def _missing(where: str, name: str, parent: str, part: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(part, names, 1, 0.5)
     hint = f"; did you mean {'.'.join(filter(None, [parent, near[0]]))!r}?" if near else ""
-    return f"{where}{name!r} cannot be imported: {f'{parent} has no {part!r}' if parent else f'no module {part!r}'}{hint}"
+    what = f"{parent} has no {part!r}" if parent else f"no module {part!r}"
+    return f"{where}{name!r} cannot be imported: {what}{hint}"
 
 
 def _name(target: Callable) -> str:

@@ -53,4 +53,4 @@ def _call(value: Any) -> str:
         return f"{str(value['_target_']).rsplit('.', 1)[-1]}({inner})" if "_target_" in value else f"{{{inner}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_call, value))}]"
-    return yaml12.write_scalar(value)
+    return yaml12.write_line(value)

@@ -28,7 +28,7 @@ def configs_dir() -> Path:
     for folder in (package / "configs", package.parent / "configs"):
         if (folder / "common").is_dir():
             return folder
-    raise FileNotFoundError(f"the shipped configs are missing: neither {package / 'configs'} nor its checkout twin exists")
+    raise FileNotFoundError(f"the shipped configs are missing: neither in {package} nor in {package.parent}")
 
 
 def shipped_configs(*kinds: str) -> list[str]:
@@ -61,11 +61,11 @@ def find_config(name: str | os.PathLike) -> Path:
             return path.resolve()
     names = shipped_configs()
     wanted = text.removesuffix(".py").removeprefix("./").removeprefix("configs/")
-    near = difflib.get_close_matches(wanted, names, 3, 0.5)
-    stems = {n.rsplit("/", 1)[-1]: n for n in names}
-    near += [stems[s] for s in difflib.get_close_matches(wanted.rsplit("/", 1)[-1], stems, 3, 0.6) if stems[s] not in near]
+    stems = {name.rsplit("/", 1)[-1]: name for name in names}
+    near = [stems[stem] for stem in difflib.get_close_matches(wanted.rsplit("/", 1)[-1], stems, 3, 0.6)]
+    near += [name for name in difflib.get_close_matches(wanted, names, 3, 0.5) if name not in near]
     hint = f"did you mean {' or '.join(near[:3])}?" if near else f"shipped are {', '.join(names[:20]) or 'none'}"
-    raise FileNotFoundError(f"config {text!r} does not exist, neither from {os.getcwd()} nor among the shipped ones; {hint}")
+    raise FileNotFoundError(f"config {text!r} exists neither in {os.getcwd()} nor among the shipped ones; {hint}")
 
 
 def _candidates(text: str) -> Iterator[Path]:

@@ -39,6 +39,28 @@ def nearest_key(cfg: Any, wanted: str) -> str:
     return min((key for key in keys if words and key.rsplit(".", 1)[-1] == words[0]), key=len, default="")
 
 
+def select(cfg: DictConfig, key: str) -> Any:
+    """The node or value at `key`.
+
+    Raises:
+        ValueError: there is none; the nearest key is named.
+    """
+    node: Any = cfg
+    for part in key.split("."):
+        if not isinstance(node, (DictConfig, ListConfig)):
+            break
+        try:
+            child(node, part)
+        except KeyError:
+            break
+        node = node[int(part) if isinstance(node, ListConfig) else part]
+    else:
+        return node
+    near = nearest_key(cfg, key)
+    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(map(str, cfg))}"
+    raise ValueError(f"no key {key!r}; {hint}")
+
+
 def parameters(cfg: Any, path: str) -> tuple[list[str], bool]:
     """The parameters that the target of the node at `path` takes, and whether it takes any other name (`**kwargs`).
 
@@ -51,9 +73,9 @@ def parameters(cfg: Any, path: str) -> tuple[list[str], bool]:
         signature = inspect.signature(locate(node["_target_"], path))
     except (TypeError, ValueError):  # no signature: written in C
         return [], False
-    kinds = inspect.Parameter
-    named = [p.name for p in signature.parameters.values() if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
-    return named, any(p.kind is kinds.VAR_KEYWORD for p in signature.parameters.values())
+    kinds, found = inspect.Parameter, signature.parameters.values()
+    named = [p.name for p in found if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
+    return named, any(p.kind is kinds.VAR_KEYWORD for p in found)
 
 
 def accepts(cfg: Any, path: str, name: str) -> bool:

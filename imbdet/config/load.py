@@ -31,7 +31,8 @@ def load_config(
 
     Raises:
         FileNotFoundError: no such config; the message names the nearest.
-        ValueError: an unknown remedy or key (the nearest is named), two remedies that collide, a remedy without its slot.
+        ValueError: an unknown remedy or key (the nearest is named), two remedies that collide, a remedy without its
+            slot.
     """
     if isinstance(remedies, str):
         raise ValueError(f"remedies must be a list of names, got the single string {remedies!r}")
@@ -63,6 +64,16 @@ def _load(path: Path, chain: tuple[Path, ...]) -> tuple[DictConfig, list[Applied
     if not own and not listed:
         raise ValueError(f"config {path} names a baseline, but defines neither apply(cfg) nor remedies")
     return apply_remedies(cfg, applied, [*listed, *own], names["baseline"])
+
+
+def baseline_of(path: str | os.PathLike) -> str:
+    """The plain config under a remedy or a bundle of remedies; of any other config itself."""
+    found = find_config(path)
+    if found.suffix == ".py":
+        baseline = run_file(found).get("baseline")
+        if isinstance(baseline, str):
+            return baseline_of(baseline)
+    return os.fspath(path)
 
 
 def _from_names(names: Mapping[str, Any], path: Path) -> DictConfig:

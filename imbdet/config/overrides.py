@@ -49,7 +49,8 @@ def _set(cfg: DictConfig, key: str, value: Any, quoted: bool = False) -> None:
         with open_dict(parent):
             parent[last] = plain(value)
         return
-    if isinstance(present, DictConfig) and _has_content(present) and isinstance(value, dict) and "_target_" not in value:
+    whole = isinstance(present, DictConfig) and _has_content(present)
+    if whole and isinstance(value, dict) and "_target_" not in value:
         for name, item in value.items():
             _set(cfg, f"{key}.{name}", item)
         return
@@ -92,7 +93,8 @@ def _checked(key: str, present: Any, value: Any, quoted: bool) -> Any:
         inside = ", ".join(f"{key}.{name}" for name in list(present)[:6])
         raise ValueError(f"override {key}={value!r} would replace a whole node; set {inside} or null")
     if isinstance(present, ListConfig) and _has_content(present) and not isinstance(value, list):
-        raise ValueError(f"override {key}={value!r}: a list stands there ({yaml12.write_scalar(plain(present))}); give [..]")
+        old = yaml12.write_line(plain(present))
+        raise ValueError(f"override {key}={value!r}: a list stands there, {old}; give one in brackets")
     if OmegaConf.is_config(present) or present._is_interpolation():
         return value
     old = present._value()
@@ -101,7 +103,7 @@ def _checked(key: str, present: Any, value: Any, quoted: bool) -> Any:
         raise ValueError(f"override {key}={value}: {want} stands there ({old}); quote the value if you do mean text")
     if isinstance(old, bool) != isinstance(value, bool) and isinstance(old, (bool, int, float)):
         want = "true or false" if isinstance(old, bool) else "a number"
-        raise ValueError(f"override {key}={yaml12.write_scalar(value)}: {want} stands there ({old})")
+        raise ValueError(f"override {key}={yaml12.write_line(value)}: {want} stands there ({old})")
     if isinstance(old, int) and isinstance(value, float) and value.is_integer():
         return int(value)
     return value
@@ -117,4 +119,5 @@ def _unknown(cfg: DictConfig, key: str) -> str:
         hint = f"did you mean {path}.{near[0]}?" if near else f"it takes {', '.join(named)}"
         return f"unknown key {key!r}: {target} takes no {last!r}; {hint}"
     near = nearest_key(cfg, key)
-    return f"unknown key {key!r}" + (f"; did you mean {near!r}?" if near else f"; the config has {', '.join(map(str, cfg))}")
+    hint = f"did you mean {near!r}?" if near else f"the config has {', '.join(map(str, cfg))}"
+    return f"unknown key {key!r}; {hint}"

@@ -77,9 +77,10 @@ def find_remedy(name: str) -> Remedy:
         if len(found) > 1:
             raise ValueError(f"remedy {name!r} is ambiguous: {' or '.join(found)}")
         if not found:
-            near = difflib.get_close_matches(name.replace("-", "_"), [k.rsplit("/", 1)[-1] for k in known] + known, 1, 0.5)
-            listing = ", ".join(k.rsplit("/", 1)[-1] for k in known) or "none"
-            raise ValueError(f"unknown remedy {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"shipped: {listing}"))
+            stems = [full.rsplit("/", 1)[-1] for full in known]
+            near = difflib.get_close_matches(name.replace("-", "_"), [*stems, *known], 1, 0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(stems) or 'none'}"
+            raise ValueError(f"unknown remedy {name!r}; {hint}")
         path = root / f"{found[0]}.py"
     return read_remedy(path)
 
@@ -173,7 +174,8 @@ def _no_place(remedy: Remedy, cfg: DictConfig, config: str, key: str) -> str:
     if needed:
         return f"remedy {remedy.name!r} needs the slot {' and '.join(needed)} (at {key}); {has}"
     near = nearest_key(cfg, key)
-    return f"remedy {remedy.name!r} sets {key}, which does not exist{f'; did you mean {near!r}?' if near else ''}; {has}"
+    hint = f"did you mean {near!r}?" if near else has
+    return f"remedy {remedy.name!r} sets {key}, which config {config!r} does not have; {hint}"
 
 
 def _refuse_collisions(remedy: Remedy, changed: Sequence[str], applied: Sequence[Applied], cfg: DictConfig) -> None:

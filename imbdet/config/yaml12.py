@@ -61,9 +61,10 @@ def write(value: Any) -> str:
     return yaml.dump(value, Dumper=Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=120)
 
 
-def write_scalar(value: Any) -> str:
-    """One scalar as it may be typed on the command line: `null`, `true`, `0.001`, `"no"` stay what they are."""
-    return yaml.dump(value, Dumper=Dumper, allow_unicode=True, width=10**6).removesuffix("\n").removesuffix("\n...")
+def write_line(value: Any) -> str:
+    """`value` in one line as it may be typed on the command line: `null`, `0.001`, `'no'`, `[1, 2]`."""
+    text = yaml.dump(value, Dumper=Dumper, allow_unicode=True, width=10**6, default_flow_style=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _brief(error: yaml.YAMLError) -> str:

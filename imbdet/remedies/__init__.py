@@ -8,5 +8,5 @@
     scale               sizes, and the levels of the pyramid, unevenly served
     objective           one loss drowns the other
 
-Each folder's docstring says what the imbalance is and which number shows it; `imbdet list_remedies` prints what is here.
+Each folder's docstring says what the imbalance is and which number shows it; `imbdet list_remedies` lists all.
 """

@@ -13,6 +13,7 @@ What is notable here: files are parsed, not imported, so a remedy whose library 
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -99,3 +100,66 @@ def parse(docstring: str) -> dict[str, str]:
 def slots_needed(name: str) -> tuple[str, ...]:
     """The slots that the remedy `name` fills, without repeats; () when it is not one of ours."""
     return tuple(dict.fromkeys(slot for entry in entries() if entry.name == name for slot in entry.slots))
+
+
+def choose(slot: str | None = None, imbalance: str | None = None, detector: str | None = None) -> list[Entry]:
+    """The entries that fill `slot`, act on `imbalance`, and that the config `detector` can take; None asks for any.
+
+    Raises:
+        ValueError, FileNotFoundError: an unknown slot, imbalance or config; the message names what there is.
+    """
+    for word, known, what in ((slot, _slot_names(), "slot"), (imbalance, IMBALANCES, "imbalance")):
+        if word is not None and word not in known:
+            raise ValueError(f"unknown {what} {word!r}; known are {', '.join(known)}")
+    found = [e for e in entries() if slot in (None, *e.slots) and imbalance in (None, e.imbalance)]
+    return [entry for entry in found if _fits(entry, detector)] if detector else found
+
+
+def _fits(entry: Entry, detector: str) -> bool:
+    """Whether the remedy can be put on the config: tried, not guessed."""
+    from imbdet.config import find_config, load_config, shipped_configs
+
+    if detector in (name.rsplit("/", 1)[-1] for name in shipped_configs("baselines")):
+        detector = f"baselines/{detector}"
+    find_config(detector)  # a wrong name is the user's mistake, not the remedy's
+    try:
+        load_config(detector, [entry.name])
+    except ValueError:
+        return False
+    return True
+
+
+def remedy_table(chosen: Sequence[Entry]) -> str:
+    """The entries as aligned text."""
+    if not chosen:
+        return "no remedy matches"
+    rows = [("remedy", "imbalance", "slot", "source")]
+    rows += [(e.name, e.imbalance, ", ".join(e.slots), e.fields.get("Source", "")) for e in chosen]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d}" for a, b, c, d in rows)
+
+
+def remedy_table_markdown(chosen: Sequence[Entry] | None = None) -> str:
+    """The table of the README: every remedy (or `chosen`) by imbalance, with a link to its config."""
+    lines = ["| imbalance | remedy | slot | what it does | source |", "|---|---|---|---|---|"]
+    for entry in entries() if chosen is None else chosen:
+        link = f"[{entry.name}](configs/remedies/{entry.imbalance}/{entry.name}.py)"
+        cells = (entry.imbalance, link, ", ".join(entry.slots), entry.deed, entry.fields.get("Source", ""))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+BEGIN, END = "<!-- remedies:begin -->", "<!-- remedies:end -->"
+
+
+def with_table(text: str, source: str) -> str:
+    """`text` with the table of all remedies between the markers BEGIN and END.
+
+    Raises:
+        ValueError: the markers are not there, once each and in this order.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise ValueError(f"{source} must hold the lines {BEGIN} and {END}, once each and in this order")
+    return f"{before}{BEGIN}\n{remedy_table_markdown()}\n{END}{after}"

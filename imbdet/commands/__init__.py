@@ -1,0 +1,134 @@
+"""One module a verb, each with `main(argv=None) -> int`; `imbdet VERB` and `tools/VERB.py` both end here.
+
+This file holds what the verbs share: their parser, the arguments that name a config, and how a user's mistake is told.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def make_parser(verb: str, description: str, example: str = "") -> argparse.ArgumentParser:
+    """The parser of a verb; `example` is printed below its help as it stands."""
+    return argparse.ArgumentParser(
+        prog=f"imbdet {verb}",
+        description=description,
+        epilog=f"example:\n  {example.strip()}" if example else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_config_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add --config (or --config-file), --remedy (repeatable), --print and `key=value` words.
+
+    Read them with `parse(parser, argv)` and `config_from(args)`.
+    """
+    parser.add_argument(
+        "--config",
+        "--config-file",
+        dest="config",
+        required=required,
+        metavar="C",
+        help="a .py or .yaml file, a run's folder, or a shipped config such as baselines/faster_rcnn_shapes",
+    )
+    parser.add_argument(
+        "--remedy",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="put a remedy on the config; may be given several times (imbdet list_remedies shows them)",
+    )
+    parser.add_argument("--print", action="store_true", help="print what differs from the plain config, and stop")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="set single keys, e.g. train.max_iter=100")
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse with options and words in any order (`--config C a=1 --print b=2`)."""
+    return parser.parse_intermixed_args(argv)
+
+
+def config_from(args: argparse.Namespace) -> "DictConfig":
+    """The config that the arguments of `add_config_arguments` describe."""
+    from imbdet.config import load_config
+
+    return load_config(args.config, args.remedy, args.overrides)
+
+
+def changes(args: argparse.Namespace, cfg: "DictConfig") -> list[str]:
+    """The lines in which `cfg` differs from the plain config: what the remedies and overrides did.
+
+    A remedy's own config is compared with its baseline.
+    """
+    from imbdet.config import baseline_of, diff, load_config
+
+    return [line for line in diff(load_config(baseline_of(args.config)), cfg) if not line.startswith("remedies")]
+
+
+def verbs() -> dict[str, str]:
+    """{verb: what it does}, from the first line of each module's docstring, without importing it."""
+    import ast
+
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if not path.name.startswith("_"):
+            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            found[path.stem] = text.partition("\n")[0].rstrip(".")
+    return found
+
+
+def run(verb: str, argv: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit code. A user's mistake is one line on stderr and 2.
+
+    IMBDET_DEBUG=1 shows the traceback of such a mistake too; an error that is not the user's always has it.
+    """
+    main: Callable[[Sequence[str] | None], int] = import_module(f"imbdet.commands.{verb}").main
+    try:
+        return int(main(argv) or 0)
+    except KeyboardInterrupt:
+        print(f"imbdet {verb}: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe left (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("IMBDET_DEBUG", "") not in ("", "0") or not is_users_mistake(error):
+            raise
+        print(f"imbdet {verb}: error: {_text(error)}", file=sys.stderr)
+        return 2
+
+
+def is_users_mistake(error: BaseException) -> bool:
+    """Whether one line tells it all: a file that cannot be used, or an error that this package raised on purpose.
+
+    A ValueError out of torch or another library says little without its traceback, so it does not count.
+    """
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, (OSError, OmegaConfBaseException)):
+        return True
+    return isinstance(error, (ValueError, ImportError, FloatingPointError)) and _raised_here(error)
+
+
+def _raised_here(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return False
+    last = Path(frames[-1].filename)
+    return last.is_relative_to(_PACKAGE) or "importlib" in str(last)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__

@@ -1,0 +1,11 @@
+"""Print a config: the same as `imbdet show_config`, from a checkout."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from imbdet.commands import run  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(run("show_config"))
