@@ -1,0 +1,91 @@
+"""Match, sample, lose, weigh, sum: written once, for RetinaNet, the RPN and every stage of an RoI head.
+
+Letters: N images, M objects of the fullest image, A regions of one image, R regions of the batch, C logits a region.
+"""
+
+from torch import Tensor, nn
+
+from ..structures import Matched, Objects, RegionStats
+from .boxes import BoxCoder
+from .matching import match
+
+
+class Criterion(nn.Module):
+    """From regions and a head's outputs to two losses.
+
+    Args:
+        matcher, region_sampler, classification, regression, weighting: the slots of those names (`imbdet/slots.py`);
+            `weighting` may be None for all ones.
+        normalizer: divides both summed losses, unless the classification brings its own (`classification.normalizer`).
+        box_coder: how deltas and boxes are turned into each other.
+        num_classes: K.
+        classification_weight, regression_weight: factors of the two losses.
+        names: under which names the two losses are reported.
+    """
+
+    def __init__(
+        self,
+        matcher,
+        region_sampler,
+        classification,
+        regression,
+        normalizer,
+        box_coder: BoxCoder,
+        num_classes: int,
+        weighting=None,
+        classification_weight: float = 1.0,
+        regression_weight: float = 1.0,
+        names: tuple[str, str] = ("loss_cls", "loss_box_reg"),
+    ):
+        super().__init__()
+        self.matcher = matcher
+        self.region_sampler = region_sampler
+        self.classification = classification
+        self.regression = regression
+        self.normalizer = normalizer
+        self.box_coder = box_coder
+        self.num_classes = num_classes
+        self.weighting = weighting
+        self.classification_weight = classification_weight
+        self.regression_weight = regression_weight
+        self.names = tuple(names)
+
+    def match(self, regions: Tensor, levels: Tensor, objects: Objects, allowed: Tensor | None = None) -> Matched:
+        """regions (A, 4) or (N, A, 4), levels (A,) or (N, A), allowed (N, A) or None -> all R = N*A regions matched."""
+        return match(regions, levels, objects, self.matcher, self.num_classes, allowed)
+
+    def sample(self, matched: Matched) -> tuple[Matched, dict]:
+        """Regions that the sampler leaves out are ignored from here on."""
+        keep, stats = self.region_sampler(matched)
+        return matched.ignore_all_but(keep), stats
+
+    def forward(self, logits: Tensor, deltas: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict]:
+        """logits (R, C), deltas (R, 4), matched and sampled regions -> {name: loss}, stats.
+
+        Computed in float32 whatever the head's precision, as losses of millions of terms are summed here.
+        """
+        logits, deltas = logits.float(), deltas.float()
+        considered, foreground = matched.considered, matched.foreground
+        # outside of the foreground a delta is 0 and its target too: no gradient, and nothing that could overflow
+        deltas = deltas.where(foreground.unsqueeze(1), 0.0)
+
+        classification, stats = self.classification(logits, matched)
+        regression, more = self.regression(deltas, matched, self.box_coder)
+        stats = {**stats, **more}
+        classification, regression = classification.where(considered, 0.0), regression.where(foreground, 0.0)
+        if self.weighting is not None:
+            (w_cls, w_reg), more = self.weighting(classification.detach(), regression.detach(), matched)
+            classification, regression = classification * w_cls, regression * w_reg
+            stats.update(more)
+
+        norm = self.normalizer(matched)
+        cls_norm = norm if self.classification.normalizer is None else self.classification.normalizer(matched)
+        name_cls, name_reg = self.names
+        losses = {
+            name_cls: classification.sum() * (self.classification_weight / cls_norm),
+            name_reg: regression.sum() * (self.regression_weight / norm),
+        }
+        stats["regions"] = RegionStats(
+            matched, classification.detach(), regression.detach(), deltas.detach(), self.box_coder
+        )
+        return losses, stats

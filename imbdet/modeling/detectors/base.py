@@ -1,0 +1,88 @@
+"""What every detector shares: pictures in, padded batch through backbone and neck, losses or detections out.
+
+Letters: N images, M objects, D detections of one image, K classes.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ...structures import Objects
+from ..boxes import clip
+from ..nms import batched_nms
+from ..objective import FixedWeights
+from ..preprocess import pad_objects
+
+
+class Detector(nn.Module):
+    """Base of all detectors; a detector implements `losses` and `candidates`.
+
+    Args:
+        preprocess, backbone, neck: see their modules.
+        num_classes: K.
+        score_threshold: detections below it are left out. nms_threshold: IoU, within a class.
+        max_detections: of one image.
+        objective: the slot of that name. calibration: the slot of that name, None leaves the scores alone.
+    """
+
+    def __init__(
+        self,
+        preprocess: nn.Module,
+        backbone: nn.Module,
+        neck: nn.Module,
+        num_classes: int,
+        score_threshold: float = 0.05,
+        nms_threshold: float = 0.5,
+        max_detections: int = 100,
+        objective: nn.Module | None = None,
+        calibration=None,
+    ):
+        super().__init__()
+        self.preprocess = preprocess
+        self.backbone = backbone
+        self.neck = neck
+        neck.build(backbone)
+        self.num_classes = num_classes
+        self.score_threshold = score_threshold
+        self.nms_threshold = nms_threshold
+        self.max_detections = max_detections
+        self.objective = objective or FixedWeights()
+        self.calibration = calibration
+
+    def forward(self, images: list[Tensor], targets: list[dict] | None = None):
+        """images: uint8 RGB (3, H, W) of any sizes; targets: [{"boxes": (m, 4) XYXY, "labels": (m,)}], needed in training.
+
+        Returns:
+            training: ({name: loss}, stats); the total is the plain sum. eval: [{"boxes", "scores", "labels"}], best first,
+            in pixels of the given pictures.
+        """
+        batch, sizes = self.preprocess(images)
+        limits = torch.tensor(sizes).to(batch.device, non_blocking=True)
+        if not self.training:
+            features = self.neck(self.backbone(batch))
+            return self.detect(*self.candidates(features, limits), limits)
+        if targets is None or len(targets) != len(images):
+            raise ValueError(f"training needs one target for each of the {len(images)} images, got {targets and len(targets)}")
+        objects = pad_objects(targets, batch.device, self.num_classes)
+        losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
+        losses, more = self.objective(losses)
+        return losses, {**stats, **more}
+
+    def losses(self, features: dict[str, Tensor], sizes: Tensor, objects: Objects) -> tuple[dict[str, Tensor], dict]:
+        raise NotImplementedError
+
+    def candidates(self, features: dict[str, Tensor], sizes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """-> boxes (N, D, 4), scores (N, D), labels (N, D), valid (N, D)."""
+        raise NotImplementedError
+
+    def detect(self, boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor, sizes: Tensor) -> list[dict]:
+        """Candidates of all images -> the best of each after suppression within each class."""
+        index, kept = batched_nms(boxes, scores, labels, valid, self.nms_threshold, self.max_detections)
+        boxes = clip(boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), sizes)
+        scores, labels = scores.gather(1, index), labels.gather(1, index)
+        kept = kept & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
+        return [
+            {"boxes": b[k], "scores": s[k], "labels": c[k]} for b, s, c, k in zip(boxes, scores, labels, kept, strict=True)
+        ]
+
+    def calibrate(self, scores: Tensor) -> Tensor:
+        return scores if self.calibration is None else self.calibration(scores)

@@ -1,0 +1,62 @@
+"""RetinaNet (Lin et al., 2017, arXiv 1708.02002): one stage, all anchors of all levels in one criterion.
+
+Letters: N images, A anchors of one image, K classes, C logits an anchor.
+"""
+
+import torch
+from torch import Tensor
+
+from ..heads import RetinaNetHead
+from .base import Detector
+
+
+class RetinaNet(Detector):
+    """The detector; what it learns from is `criterion`.
+
+    Args:
+        anchors: AnchorGrid over all of the neck's levels. criterion: over anchors. convs: in each tower of the head.
+        candidates_per_level: the best of each level go on to suppression (detectron2: 1000).
+        For the others see Detector.
+    """
+
+    def __init__(self, anchors, criterion, *, convs: int = 4, candidates_per_level: int = 1000, **common):
+        super().__init__(**common)
+        self.anchors = anchors
+        anchors.build(self.neck.strides)
+        self.criterion = criterion
+        c, k = criterion.classification, criterion.num_classes
+        self.head = RetinaNetHead(self.neck.channels, anchors.per_cell, c.num_logits(k), c.initial_bias(k), convs)
+        self.candidates_per_level = candidates_per_level
+
+    def losses(self, features, sizes, objects):
+        maps = list(features.values())
+        anchors, levels = self.anchors(maps)
+        logits, deltas = self.head(maps)
+        with torch.no_grad():
+            matched, stats = self.criterion.sample(self.criterion.match(anchors, levels, objects))
+        losses, more = self.criterion(logits.flatten(0, 1), deltas.flatten(0, 1), matched)
+        return losses, {**stats, **more}
+
+    def candidates(self, features, sizes):
+        maps = list(features.values())
+        anchors, _ = self.anchors(maps)
+        logits, deltas = self.head(maps)
+        n, a, _ = logits.shape
+        cells = [m.shape[-2] * m.shape[-1] * self.anchors.per_cell for m in maps]
+        best, scores, start = [], [], 0
+        for count, level in zip(cells, logits.float().split(cells, dim=1), strict=True):
+            level = self.calibrate(self.criterion.classification.scores(level))  # (N, count, K)
+            k = level.shape[-1]
+            top = level.flatten(1).topk(min(self.candidates_per_level, count * k), dim=1)
+            best.append(top.indices + start * k)
+            scores.append(top.values)
+            start += count
+        best, scores = torch.cat(best, dim=1), torch.cat(scores, dim=1)
+        labels = best % k
+        best = torch.div(best, k, rounding_mode="floor")
+        boxes = self.criterion.box_coder.decode(deltas.float().gather(1, _rows(best)), anchors[best])
+        return boxes, scores, labels, scores > self.score_threshold
+
+
+def _rows(index: Tensor) -> Tensor:
+    return index.unsqueeze(-1).expand(-1, -1, 4)

@@ -1,0 +1,122 @@
+"""The convolutional and fully connected heads, with detectron2's names and initial values.
+
+Letters: N images, R regions, K classes, C logits a region, A anchors of one image over all levels.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .anchors import flatten_levels
+
+
+class RPNHead(nn.Module):
+    """One 3x3 convolution, then objectness and deltas, shared by all levels.
+
+    Args:
+        channels: of the neck. per_cell: anchors a cell.
+    """
+
+    def __init__(self, channels: int, per_cell: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.objectness_logits = nn.Conv2d(channels, per_cell, 1)
+        self.anchor_deltas = nn.Conv2d(channels, per_cell * 4, 1)
+        for layer in self.children():
+            _normal(layer, 0.01)
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """L maps (N, C, H, W) -> logits (N, A, 1), deltas (N, A, 4)."""
+        hidden = [F.relu(self.conv(x), inplace=True) for x in features]
+        logits = flatten_levels([self.objectness_logits(x) for x in hidden], 1)
+        return logits, flatten_levels([self.anchor_deltas(x) for x in hidden], 4)
+
+
+class RetinaNetHead(nn.Module):
+    """Two towers of 3x3 convolutions, one for classes and one for deltas, shared by all levels.
+
+    Args:
+        channels: of the neck. per_cell: anchors a cell. logits: C for each anchor. bias: first value of the logits' bias.
+        convs: convolutions a tower.
+    """
+
+    def __init__(self, channels: int, per_cell: int, logits: int, bias: float = 0.0, convs: int = 4):
+        super().__init__()
+        self.logits = logits
+        self.cls_subnet = _tower(channels, convs)
+        self.bbox_subnet = _tower(channels, convs)
+        self.cls_score = nn.Conv2d(channels, per_cell * logits, 3, padding=1)
+        self.bbox_pred = nn.Conv2d(channels, per_cell * 4, 3, padding=1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                _normal(layer, 0.01)
+        nn.init.constant_(self.cls_score.bias, bias)
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """L maps (N, C, H, W) -> logits (N, A, C), deltas (N, A, 4)."""
+        logits = flatten_levels([self.cls_score(self.cls_subnet(x)) for x in features], self.logits)
+        return logits, flatten_levels([self.bbox_pred(self.bbox_subnet(x)) for x in features], 4)
+
+
+class BoxHead(nn.Module):
+    """Fully connected layers on pooled features.
+
+    Args:
+        widths: of the layers.
+    """
+
+    def __init__(self, widths=(1024, 1024)):
+        super().__init__()
+        self.widths = tuple(widths)
+        self.layers: list[str] = []
+        self.channels = 0
+
+    def build(self, channels: int, size: int) -> None:
+        """channels: of the neck. size: side of the pooled square."""
+        inputs = channels * size * size
+        for i, width in enumerate(self.widths):
+            layer = nn.Linear(inputs, width)
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            nn.init.zeros_(layer.bias)
+            self.add_module(f"fc{i + 1}", layer)
+            self.layers.append(f"fc{i + 1}")
+            inputs = width
+        self.channels = inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, C, S, S) -> (R, channels)."""
+        x = x.flatten(1)
+        for name in self.layers:
+            x = F.relu(self.get_submodule(name)(x), inplace=True)
+        return x
+
+
+class BoxPredictor(nn.Module):
+    """Logits and deltas of RoIs.
+
+    Args:
+        channels: of the box head. classes: sets of four deltas, K or 1 (class-agnostic). logits: C. bias: their first bias.
+    """
+
+    def __init__(self, channels: int, classes: int, logits: int, bias: float = 0.0):
+        super().__init__()
+        self.cls_score = nn.Linear(channels, logits)
+        self.bbox_pred = nn.Linear(channels, 4 * classes)
+        _normal(self.cls_score, 0.01)
+        _normal(self.bbox_pred, 0.001)
+        nn.init.constant_(self.cls_score.bias, bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, channels) -> logits (R, C), deltas (R, classes, 4)."""
+        return self.cls_score(x), self.bbox_pred(x).view(x.shape[0], -1, 4)
+
+
+def _tower(channels: int, convs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(convs):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def _normal(layer: nn.Module, std: float) -> None:
+    nn.init.normal_(layer.weight, std=std)
+    nn.init.zeros_(layer.bias)

@@ -1,0 +1,68 @@
+"""The region proposal network (Ren et al., 2015, arXiv 1506.01497), on the one criterion with a single class "object".
+
+Letters: N images, A anchors of one image, P proposals of one image, R = N*A.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ..structures import Objects
+from .boxes import clip
+from .heads import RPNHead
+from .nms import batched_nms
+
+
+class RPN(nn.Module):
+    """Slot `proposals`: features -> the best boxes of each image, whatever their class.
+
+    Args:
+        anchors: the AnchorGrid over all of the neck's levels. criterion: with num_classes 1.
+        before_nms, after_nms: boxes kept of each level before, and of each image after suppression: (training, test).
+        nms_threshold: IoU.
+    """
+
+    def __init__(self, anchors, criterion, before_nms=(2000, 1000), after_nms=(1000, 1000), nms_threshold: float = 0.7):
+        super().__init__()
+        self.anchors = anchors
+        self.criterion = criterion
+        self.before_nms = tuple(before_nms)
+        self.after_nms = tuple(after_nms)
+        self.nms_threshold = nms_threshold
+
+    def build(self, neck: nn.Module) -> None:
+        """Make the head that fits the neck."""
+        self.anchors.build(neck.strides)
+        self.head = RPNHead(neck.channels, self.anchors.per_cell)
+
+    def forward(self, features: dict[str, Tensor], sizes: Tensor, objects: Objects | None = None):
+        """Maps by level, sizes (N, 2) height and width, objects in training -> boxes (N, P, 4), valid (N, P), losses, stats."""
+        maps = list(features.values())
+        anchors, levels = self.anchors(maps)
+        logits, deltas = self.head(maps)
+        losses, stats = {}, {}
+        if objects is not None:
+            any_object = replace(objects, labels=torch.zeros_like(objects.labels))
+            matched, stats = self.criterion.sample(self.criterion.match(anchors, levels, any_object))
+            losses, more = self.criterion(logits.flatten(0, 1), deltas.flatten(0, 1), matched)
+            stats = {f"rpn/{k}": v for k, v in {**stats, **more}.items()}
+        with torch.no_grad():
+            cells = [m.shape[-2] * m.shape[-1] * self.anchors.per_cell for m in maps]
+            boxes, valid = self.propose(logits.detach().float().squeeze(2), deltas.detach().float(), anchors, levels, cells, sizes)
+        return boxes, valid, losses, stats
+
+    def propose(self, logits: Tensor, deltas: Tensor, anchors: Tensor, levels: Tensor, cells: list[int], sizes: Tensor):
+        """logits (N, A), deltas (N, A, 4), anchors (A, 4), levels (A,), anchors a level, sizes (N, 2) -> (N, P, 4), (N, P)."""
+        before, after = (pair[0 if self.training else 1] for pair in (self.before_nms, self.after_nms))
+        best, start = [], 0
+        for count, scores in zip(cells, logits.split(cells, dim=1), strict=True):
+            best.append(scores.topk(min(before, count), dim=1).indices + start)
+            start += count
+        best = torch.cat(best, dim=1)
+        scores = logits.gather(1, best)
+        boxes = self.criterion.box_coder.decode(deltas.gather(1, best.unsqueeze(-1).expand(-1, -1, 4)), anchors[best])
+        boxes = clip(boxes, sizes)
+        extent = boxes[..., 2:] - boxes[..., :2]
+        index, kept = batched_nms(boxes, scores, levels[best], (extent > 0).all(dim=-1), self.nms_threshold, after)
+        return boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), kept

@@ -1,0 +1,71 @@
+"""Focal loss: regions that are already right count little, so that the many easy background ones do not drown the rest.
+
+Letters: R regions, K classes.
+"""
+
+import math
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...modeling.classification import one_hot
+from ...structures import Matched
+
+
+class FocalLoss:
+    """Sigmoid focal loss over K independent logits.
+
+    Slot: classification
+    Imbalance: class_fg_bg
+    Source: Lin, Goyal, Girshick, He, Dollar, 2017, arXiv 1708.02002, equation 5
+    Neutral: FocalLoss(gamma=0, alpha=None), which is sigmoid cross entropy
+    Differs: on RoI heads, where the paper has no result, the published constants are kept and the loss is divided by the
+        foreground regions, as in the paper, not by all sampled ones
+
+    With p the probability that the logit gives to the truth (p = sigmoid(x) for the region's class, 1 - sigmoid(x) for others):
+
+        FL = alpha_t (1 - p)^gamma (-log p),    alpha_t = alpha for the region's class, 1 - alpha for others
+
+    Args:
+        gamma: >= 0; 2 in the paper. At p = 0.9 an example counts 100 times less than under cross entropy.
+        alpha: in 0..1, or None for no factor; 0.25 in the paper, as foreground needs less weight once gamma is 2.
+        prior: probability of every class before training, 0.01 in the paper.
+        normalizer: what the sum is divided by; None takes the criterion's.
+
+    Example:
+        >>> from imbdet.remedies.class_fg_bg.focal_loss import FocalLoss
+        >>> round(FocalLoss().initial_bias(80), 3)
+        -4.595
+    """
+
+    def __init__(self, gamma: float = 2.0, alpha: float | None = 0.25, prior: float = 0.01, normalizer=None):
+        if gamma < 0:
+            raise ValueError(f"gamma must not be negative, got {gamma}")
+        if alpha is not None and not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must be in 0..1 or None, got {alpha}")
+        if not 0 < prior < 1:
+            raise ValueError(f"prior is a probability in 0..1 exclusive, got {prior}")
+        self.gamma = gamma
+        self.alpha = alpha
+        self.prior = prior
+        self.normalizer = normalizer
+
+    def num_logits(self, num_classes: int) -> int:
+        return num_classes
+
+    def initial_bias(self, num_classes: int) -> float:
+        return -math.log((1 - self.prior) / self.prior)
+
+    def __call__(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
+        """logits (R, K) -> (R,)."""
+        truth = one_hot(matched.labels, logits.shape[1], logits.dtype)
+        signed = logits * (2 * truth - 1)  # p = sigmoid(signed) for either kind of truth
+        loss = -F.logsigmoid(signed)
+        if self.gamma:
+            loss = loss * (-signed).sigmoid() ** self.gamma
+        if self.alpha is not None:
+            loss = loss * (truth * (2 * self.alpha - 1) + (1 - self.alpha))
+        return loss.sum(dim=1), {}
+
+    def scores(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
