@@ -1,0 +1,191 @@
+"""The objects of a run, made from its config, and their state."""
+
+import contextlib
+import itertools
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import instantiate
+from .distributed import World
+from .ema import ModelEma
+from .optimizer import scale_learning_rate
+from .schedule import Schedule
+from .seed import rng_state, set_rng_state
+from .settings import Settings
+from .stop import signals_blocked
+from .weights import initialise
+
+
+@dataclass
+class Best:
+    """The best evaluation so far, and the newest one. value is None before the first."""
+
+    value: float | None = None
+    iteration: int = 0
+    evaluated: int = 0
+    waited: int = 0  # evaluations since the best one, for early stopping
+
+
+@dataclass
+class Run:
+    """Everything the loop works with. `model` is the bare detector, `parallel` the one to call in training.
+
+    groups: (K,) class group of each label, see meters. rng: generators to be restored when the loader has started.
+    config, checkpoints, log, progress, stop are added by `start_run`.
+    """
+
+    settings: Settings
+    world: World
+    model: nn.Module
+    parallel: nn.Module
+    parameters: list[Tensor]
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    scaler: torch.amp.GradScaler
+    ema: ModelEma | None
+    train_loader: Any
+    val_loader: Any
+    train_records: Any
+    val_records: Any
+    groups: Tensor | None = None
+    best: Best = field(default_factory=Best)
+    rng: dict | None = None
+    config: dict = field(default_factory=dict)
+    checkpoints: Any = None
+    log: Any = None
+    progress: Any = None
+    stop: Any = None
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.progress.close()
+        self.log.close()
+
+    @property
+    def device(self) -> torch.device:
+        return self.world.device
+
+    @property
+    def has_val(self) -> bool:
+        return self.val_loader is not None
+
+    def autocast(self) -> Any:
+        amp = self.settings.amp
+        return torch.autocast(self.device.type, dtype=getattr(torch, amp.dtype), enabled=amp.enabled)
+
+    def batches(self, start: int) -> Iterator[tuple[list, list]]:
+        """Batches from iteration `start` (0-based) on.
+
+        Starting loader workers draws from torch's generator, so a resumed run restores the generators after the first
+        batch.
+        """
+        loader = self.train_loader.iterate(
+            start=start * self.settings.accumulate, rank=self.world.rank, world_size=self.world.size
+        )
+        iterator = iter(loader)
+        with signals_blocked():
+            first = next(iterator)
+        if self.rng is not None:
+            set_rng_state(self.rng)
+        return itertools.chain([first], iterator)
+
+    @contextlib.contextmanager
+    def evaluated_weights(self) -> Iterator[None]:
+        """Inside, the model holds what is evaluated and kept as best.pth: the average if there is one."""
+        with self.ema.applied() if self.ema else contextlib.nullcontext():
+            yield
+
+    def state(self, iteration: int) -> dict[str, Any]:
+        """All state after `iteration` steps. Collective: every process must call it."""
+        return {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "iteration": iteration,
+            "rng": self.world.gather(rng_state()),
+            "best": vars(self.best).copy(),
+            "config": self.config,
+        }
+
+    def load(self, state: dict[str, Any]) -> int:
+        """The reverse of `state`; returns the iteration. The generators are restored by `batches`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.best = Best(**state["best"])
+        if len(state["rng"]) == self.world.size:
+            self.rng = state["rng"][self.world.rank]
+        else:
+            warnings.warn(
+                f"the run had {len(state['rng'])} processes and now has {self.world.size}: it continues with other"
+                " random numbers and other shards, so it will not be what it would have been",
+                stacklevel=2,
+            )
+        return state["iteration"]
+
+
+def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = print) -> Run:
+    """Make the loaders, model, optimizer and schedule of `cfg`. fresh: False when a checkpoint follows (no
+    init_checkpoint).
+    """
+    train_loader = instantiate(cfg.dataloader.train)
+    val_loader = instantiate(cfg.dataloader.val) if cfg.dataloader.get("val") is not None else None
+    model = instantiate(cfg.model)
+    if fresh:
+        initialise(model, settings.init_checkpoint, settings.init_strict, say)
+    model.to(world.device)
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if settings.compile:
+        getattr(model, "backbone", model).compile()  # in place: names in the state dict stay
+    _warn_of_slow_switches(settings, world.device)
+    model.train()
+
+    optimizer = instantiate(cfg.optimizer, params=instantiate(cfg.optimizer.params, model=model))
+    batch = int(cfg.dataloader.train.get("batch_size", 0)) * settings.accumulate
+    factor = scale_learning_rate(optimizer, batch, settings.reference_batch)
+    if factor != 1:
+        rates = sorted({group["lr"] for group in optimizer.param_groups})
+        say(
+            f"learning rate x {factor:g} by the linear scaling rule: {batch} images a step, written for"
+            f" {settings.reference_batch}; now {', '.join(f'{rate:g}' for rate in rates)}"
+        )
+    float16 = settings.amp.enabled and settings.amp.dtype == "float16"
+    return Run(
+        settings=settings,
+        world=world,
+        model=model,
+        parallel=world.wrap(model, settings.find_unused_parameters),
+        parameters=[p for group in optimizer.param_groups for p in group["params"]],
+        optimizer=optimizer,
+        schedule=Schedule(optimizer, instantiate(cfg.lr_multiplier), settings.max_iter),
+        scaler=torch.amp.GradScaler(world.device.type, enabled=float16 and world.device.type == "cuda"),
+        ema=ModelEma(model, settings.ema.decay) if settings.ema.enabled else None,
+        train_loader=train_loader,
+        val_loader=val_loader,
+        train_records=getattr(train_loader, "records", None),
+        val_records=getattr(val_loader, "records", None),
+    )
+
+
+def _warn_of_slow_switches(settings: Settings, device: torch.device) -> None:
+    if device.type != "cpu":
+        return
+    measured = {
+        "train.amp.enabled": (settings.amp.enabled, "20 times slower on a CPU without bfloat16 arithmetic"),
+        "train.compile": (settings.compile, "1.3 times slower"),
+        "train.channels_last": (settings.channels_last, "1.3 times slower"),
+    }
+    for key, (enabled, cost) in measured.items():
+        if enabled:
+            warnings.warn(f"{key} is a switch for GPUs; on a CPU it was measured {cost}", stacklevel=3)

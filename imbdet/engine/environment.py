@@ -1,0 +1,80 @@
+"""environment.json: what a run was computed with, so that its numbers can be repeated or doubted."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__ as imbdet_version
+from .checkpoint import writing
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "omegaconf", "fvcore", "hotcoco", "pycocotools")
+
+
+def describe_environment(device: torch.device, seed: int, data: dict[str, str], processes: int = 1) -> dict[str, Any]:
+    """data: split -> fingerprint of its records."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "imbdet": imbdet_version,
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "device": str(device),
+        "gpu": gpu,
+        "cuda": torch.version.cuda if gpu else None,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+        "seed": seed,
+        "data": data,
+        "git_commit": _git_commit(Path(__file__).parent),
+    }
+
+
+def write_environment(folder: Path, environment: dict[str, Any], resumed_at: int | None = None) -> None:
+    """Write environment.json; a resumed run (at that iteration) appends to "resumed" of the one that is there."""
+    path = folder / "environment.json"
+    if resumed_at is not None and path.exists():
+        first = json.loads(path.read_text(encoding="utf-8"))
+        first.setdefault("resumed", []).append({"iteration": resumed_at, **environment})
+        environment = first
+    write_json(path, environment)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all; numbers at full precision."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path, "Checkpoints are untouched."):
+        temporary.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit(folder: Path) -> str | None:
+    """Commit of the checkout this code lies in, "+changes" if it differs from it; None for an installed package."""
+    try:
+        ask = ["git", "-C", str(folder)]
+        tracked = subprocess.run([*ask, "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=5)
+        if tracked.returncode:
+            return None
+        commit = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+        changes = subprocess.run([*ask, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "") or None

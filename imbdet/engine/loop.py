@@ -1,0 +1,194 @@
+"""The training loop. `train(cfg)` prepares a run, `_loop` runs it; what happens every n iterations is called there, in
+plain sight.
+
+An iteration is one step of the optimizer; `iteration` counts those that are done. The order within one is fixed: step,
+report, evaluate, save, stop. So a checkpoint holds the evaluation of its iteration, or `best.evaluated` says it is due.
+"""
+
+import contextlib
+from typing import Any
+
+from torch import Tensor
+
+from .build import Run
+from .distributed import world_of
+from .environment import write_json
+from .meters import LossWindow, read_stats
+from .optimizer import clip_and_norm
+from .progress import Clock
+from .run_folder import RESULT
+from .seed import set_threads
+from .settings import read_settings
+from .start import start_run
+from .stop import AskedToStop, Interrupted, stop_on_signals
+from .validation import is_better, metric_of, validate
+from .weights import cpu_copy
+
+
+def train(cfg: Any, resume: bool = False) -> dict[str, Any]:
+    """Train the detector of `cfg` and write `cfg.train.output_dir` (see DESIGN.md, "A run").
+
+    Args:
+        resume: continue from last.pth of that folder, with all state; from the beginning if it has none.
+
+    Returns:
+        What result.json holds: {"iteration", "output_dir", "metrics", "evaluation", "best", "best_metric"}.
+
+    Raises:
+        ValueError: a setting, data or a folder that cannot be used. OSError: the disk cannot be written.
+        NonFiniteLoss: with the losses and the image ids.
+        Interrupted: a SystemExit of code 130 or 143 after SIGINT or SIGTERM, once the checkpoint is written.
+    """
+    settings = read_settings(cfg)
+    threads = set_threads(settings.num_threads)
+    try:
+        with world_of(settings.device) as world, stop_on_signals() as stop:
+            run, start = start_run(cfg, settings, world, stop, resume)
+            with run:
+                return _loop(run, start)
+    finally:
+        set_threads(threads)
+
+
+def _loop(run: Run, start: int) -> dict[str, Any]:
+    settings, last, iteration, report = run.settings, run.settings.max_iter, start, None
+    if run.has_val and run.best.evaluated < start and _due(start, settings.eval_period, last):
+        report = _evaluate(run, start)  # the evaluation that a signal or a kill cut short
+    batches = run.batches(start) if start < last else None
+    window, clock = LossWindow(run.device), Clock()
+
+    for iteration in range(start + 1, last + 1):
+        reports = _due(iteration, settings.log_period, last)
+        stats, norm = _step(run, batches, window, clock, iteration, reports)
+
+        if reports:
+            scalars, histograms = _measure(run, window, clock, stats, norm)
+            run.log.write(iteration, "train", scalars, histograms)
+            run.progress.report(iteration, scalars)
+            clock.restart()
+
+        if run.has_val and _due(iteration, settings.eval_period, last):
+            report = _evaluate(run, iteration)
+            clock.restart()
+
+        ends = iteration == last or _waited_enough(run)
+        if ends or iteration % settings.checkpointer.period == 0:
+            window.check()  # weights that a NaN has reached are never saved
+            _save(run, iteration)
+        if ends:
+            break
+
+        # Several processes must agree on when to stop, which costs a message: they ask on the iterations that report.
+        if (reports or run.world.size == 1) and run.world.any(run.stop.signum is not None):
+            _leave(run, iteration)
+
+    if report is None and run.has_val:  # a finished run was resumed
+        report = _evaluate(run, iteration)
+    return _finish(run, iteration, report)
+
+
+def _step(
+    run: Run, batches: Any, window: LossWindow, clock: Clock, iteration: int, reports: bool
+) -> tuple[dict, Tensor | None]:
+    """One step of the optimizer over `accumulate` batches.
+
+    Returns the stats of the last batch and the norm of the gradient, both unread: nothing has waited for them.
+    """
+    settings = run.settings
+    run.schedule.set(iteration - 1)
+    for part in range(settings.accumulate):
+        images, targets = clock.fetch(batches)
+        more_follow = run.world.size > 1 and part + 1 < settings.accumulate
+        with run.parallel.no_sync() if more_follow else contextlib.nullcontext():
+            with run.autocast():
+                losses, stats = run.parallel(images, targets)
+            window.add(iteration, losses, [int(target.get("image_id", -1)) for target in targets])
+            run.scaler.scale(sum(losses.values()) / settings.accumulate).backward()
+    if settings.clip_grad.max_norm or reports:
+        run.scaler.unscale_(run.optimizer)
+    norm = clip_and_norm(run.parameters, settings.clip_grad.max_norm, wanted=reports)
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
+    run.optimizer.zero_grad(set_to_none=True)
+    if run.ema:
+        run.ema.update()
+    clock.steps += 1
+    run.progress.step()
+    return stats, norm
+
+
+def _measure(run: Run, window: LossWindow, clock: Clock, stats: dict, norm: Tensor | None) -> tuple[dict, dict]:
+    """Scalars and histograms of a report. The losses come first: reading them waits for the device, so times are
+    right.
+    """
+    scalars = run.world.mean_of(window.read())
+    scalars["lr"] = max(group["lr"] for group in run.optimizer.param_groups)
+    if norm is not None:
+        scalars["gradient_norm"] = float(norm)
+    scalars.update(clock.read(run.device, run.world.size))
+    more, histograms = read_stats(stats, run.groups)
+    return {**scalars, **more}, histograms
+
+
+def _evaluate(run: Run, iteration: int) -> dict[str, Any]:
+    """Evaluate, log, and keep the weights if they are the best. A signal gives it up; --resume starts it again."""
+    try:
+        with run.stop.breakable(run.world.size == 1):
+            report = validate(run)
+    except AskedToStop:
+        _leave(run, iteration)
+    name, best = run.settings.best_metric, run.best
+    value = metric_of(report["scalars"], name)
+    best.evaluated, best.waited = iteration, best.waited + 1
+    if value is not None and is_better(name, value, best.value):
+        best.value, best.iteration, best.waited = value, iteration, 0
+        if run.world.main:
+            with run.evaluated_weights():
+                weights = cpu_copy(run.model.state_dict())
+            run.checkpoints.save_best({"model": weights, "iteration": iteration, "config": run.config})
+    run.log.write(iteration, "val", report["scalars"], report["histograms"])
+    run.log.pictures(iteration, "val", report["pictures"])
+    shown = ["not defined" if number is None else f"{number:.4f}" for number in (value, best.value)]
+    run.progress.say(f"evaluation after {iteration}: {name} {shown[0]}, best {shown[1]} after {best.iteration}")
+    return report
+
+
+def _due(iteration: int, period: int, last: int) -> bool:
+    return iteration == last or (period > 0 and iteration % period == 0)
+
+
+def _waited_enough(run: Run) -> bool:
+    """Early stopping."""
+    patience = run.settings.early_stopping.patience
+    if not patience or run.best.waited < patience:
+        return False
+    run.progress.say(f"early stop: {run.best.waited} evaluations without a better {run.settings.best_metric}")
+    return True
+
+
+def _save(run: Run, iteration: int) -> None:
+    state = run.state(iteration)
+    if run.world.main:
+        run.checkpoints.save(state, named=iteration % run.settings.checkpointer.period == 0)
+
+
+def _leave(run: Run, iteration: int) -> None:
+    _save(run, iteration)
+    run.progress.say(f"stopped after iteration {iteration}, its state is in {run.checkpoints.folder}/last.pth")
+    raise Interrupted(run.stop.signum or 15, iteration)
+
+
+def _finish(run: Run, iteration: int, report: dict | None) -> dict[str, Any]:
+    """Write and return result.json."""
+    evaluation = report["result"] if report else None
+    result = {
+        "iteration": iteration,
+        "output_dir": str(run.checkpoints.folder),
+        "best_metric": run.settings.best_metric,
+        "best": {"value": run.best.value, "iteration": run.best.iteration},
+        "metrics": dict(evaluation.metrics) if evaluation else {},
+        "evaluation": evaluation.to_dict() if evaluation else None,
+    }
+    if run.world.main:
+        write_json(run.checkpoints.folder / RESULT, result)
+    return result

@@ -1,0 +1,105 @@
+"""What is said, and refused, before the first step: the data, the checks, the length of the run, the size of the
+model.
+"""
+
+import difflib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config import instantiate
+from .build import Run
+from .meters import GROUPS
+from .validation import known_metrics
+
+
+def group_of_classes(records: Any) -> tuple[Tensor, str]:
+    """(K,) int64, 0 rare, 1 common, 2 frequent, and the rule in words."""
+    from ..data.statistics import frequency_groups
+
+    groups = frequency_groups(records)
+    number = torch.zeros(records.num_classes, dtype=torch.int64)
+    for index, name in enumerate(GROUPS):
+        number[list(groups.labels[name])] = index
+    return number, groups.rule
+
+
+def splits(cfg: Any, run: Run) -> dict[str, Any]:
+    """The splits of the config by name, as records."""
+    found = {
+        name: instantiate(cfg.data[name])
+        for name in ("train", "val")
+        if "data" in cfg and cfg.data.get(name) is not None
+    }
+    found.setdefault("train", run.train_records)
+    if run.val_records is not None:
+        found.setdefault("val", run.val_records)
+    return {name: records for name, records in found.items() if hasattr(records, "class_counts")}
+
+
+def check_data(records: dict[str, Any]) -> list[str]:
+    """The cheap part of the data checks on all splits. Returns warnings; raises ValueError with all errors at once."""
+    if not records:
+        return []
+    from ..data import checks
+
+    findings = [finding for split in records.values() for finding in checks.quick_checks(split)]
+    if len(records) > 1:
+        findings += checks.check_splits(records)
+    errors = [str(f) for f in findings if f.severity == "error"]
+    if errors:
+        raise ValueError(
+            f"the data has {len(errors)} errors, so training does not start; tools/check_data.py FILE --fix OUT.json repairs"
+            " what can be repaired:\n  "
+            + "\n  ".join(errors[:20])
+            + (f"\n  and {len(errors) - 20} more" if len(errors) > 20 else "")
+        )
+    return [str(f) for f in findings if f.severity != "error"]
+
+
+def describe_data(records: dict[str, Any], say: Any) -> None:
+    """Images, images without objects, boxes per class; the frequency groups of the training set."""
+    from ..data.statistics import describe
+
+    for split in records.values():
+        say(describe(split))
+    if "train" in records:
+        say(f"class groups: {group_of_classes(records['train'])[1]}")
+
+
+def check_best_metric(run: Run) -> None:
+    """Raises ValueError before the first step for a `train.best_metric` that no evaluation will have."""
+    name, known = run.settings.best_metric, known_metrics(run)
+    if run.val_loader is not None and name not in known and "/" not in name:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"there are {', '.join(known[:16])}, a class's name, or loss/total"
+        )
+        raise ValueError(f"train.best_metric is {name!r}, which is no metric of the evaluation; {hint}")
+
+
+def describe_run(run: Run, say: Any) -> None:
+    """Model, batch, length in iterations and epochs."""
+    settings, loader = run.settings, run.train_loader
+    trained = sum(p.numel() for p in run.parameters)
+    total = sum(p.numel() for p in run.model.parameters())
+    say(f"model: {type(run.model).__name__}, {total / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them train")
+    length = f"{settings.max_iter} iterations"
+    epoch = epoch_length(run)
+    if epoch:
+        length += f" = {settings.max_iter / epoch:.2f} epochs of {epoch:g} iterations"
+    threads = f", {torch.get_num_threads()} threads" if run.device.type == "cpu" else ""
+    processes = f", {run.world.size} processes" if run.world.size > 1 else ""
+    step = f", {settings.accumulate} batches a step" if settings.accumulate > 1 else ""
+    say(f"length: {length}{step}; on {run.device}{threads}{processes}, seed {settings.seed}")
+    if hasattr(loader, "epoch_length") and settings.eval_period:
+        say(f"evaluation every {settings.eval_period} iterations; best.pth by {settings.best_metric}")
+
+
+def epoch_length(run: Run) -> float | None:
+    """Iterations of an epoch (steps of the optimizer), if the loader knows."""
+    length = getattr(run.train_loader, "epoch_length", None)
+    return length / run.settings.accumulate if length else None
