@@ -40,8 +40,7 @@ class FileImages:
     def __init__(self, root: str, names, image_ids=None, heights=None, widths=None):
         self.root = os.fspath(root)
         encoded = [name.encode(errors="surrogateescape") for name in names]
-        lengths = np.fromiter((len(name) for name in encoded), dtype=np.int64, count=len(encoded))
-        self._ends = np.cumsum(lengths)
+        self._ends = np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
         self._bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
         self._image_ids, self._heights, self._widths = image_ids, heights, widths
 
