@@ -189,6 +189,8 @@ def _finish(run: Run, iteration: int, report: dict | None) -> dict[str, Any]:
         "metrics": dict(evaluation.metrics) if evaluation else {},
         "evaluation": evaluation.to_dict() if evaluation else None,
     }
+    if evaluation:
+        run.progress.say("\n" + evaluation.to_text())
     if run.world.main:
         write_json(run.checkpoints.folder / RESULT, result)
     return result

@@ -40,6 +40,7 @@ def start_run(cfg: Any, settings: Settings, world: World, stop: StopRequest, res
     records = splits(cfg, run)
     if "train" in records:
         run.groups, _ = group_of_classes(records["train"])
+        run.train_records = records["train"]  # as they are in the file, before any balancing
     run.config, run.checkpoints, run.stop = config, checkpoints, stop
     if world.main:
         _begin(cfg, run, folder, records, start, say)

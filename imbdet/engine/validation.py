@@ -8,6 +8,7 @@ at every evaluation.
 
 import contextlib
 import itertools
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from .build import Run
 from .meters import loss_tag, read_stats
 from .seed import preserved_rng
+from .stop import signals_blocked
 
 SHOWN_SCORE = 0.3  #: predictions below it are not drawn
 GREEN, ORANGE = (40, 200, 60), (255, 140, 0)
@@ -38,7 +40,9 @@ def validate(run: Run) -> dict[str, Any]:
             model.eval()
             detections = _predict(run)
             if run.world.main:
-                result = evaluate_coco(run.val_records, detections, run.train_records)
+                with warnings.catch_warnings():  # they are in the result too, which is printed at the end
+                    warnings.simplefilter("ignore")
+                    result = evaluate_coco(run.val_records, detections, run.train_records)
                 report["result"] = result
                 report["scalars"] = metric_scalars(result)
                 report["pictures"] = draw(run, settings.val_pictures)
@@ -53,11 +57,14 @@ def validate(run: Run) -> dict[str, Any]:
 
 
 def _predict(run: Run) -> Any:
-    """Detections of the whole split, in process 0."""
+    """Detections of the whole split, in every process; the processes share the work."""
     from ..evaluation.inference import predict
 
+    if not run.best.evaluated and hasattr(run.val_loader, "iterate"):
+        with signals_blocked():  # the first use starts the loader's workers
+            run.val_loader.iterate(run.world.rank, run.world.size)
     with run.autocast():
-        return predict(run.model, run.val_loader) if run.world.main else None
+        return predict(run.model, run.val_loader, shared=run.world.size > 1)
 
 
 def metric_scalars(result: Any) -> dict[str, float]:
