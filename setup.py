@@ -4,11 +4,14 @@ Notable: the folder `configs/` of the repository is the package `imbdet.configs`
 editable install it stays where it is and `imbdet.config.configs_dir()` finds it beside the package.
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
+PACKAGE = (ROOT / "imbdet" / "__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'^__version__ = "(.+)"', PACKAGE, re.M).group(1)
 
 REQUIRES = [
     "torch>=2.6",
@@ -35,7 +38,7 @@ EXTRAS = {
 
 setup(
     name="imbdet",
-    version="0.1.0",
+    version=VERSION,
     description="Object detection on imbalanced data: which remedy helps on my data, by how much, and is that real?",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

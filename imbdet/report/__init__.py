@@ -1,0 +1,16 @@
+"""One page about a finished run: `write_report(run_dir, out_html)`.
+
+The page is a single HTML file without scripts and without anything loaded from elsewhere, so that it can be mailed and
+opened in ten years. Everything it shows is read from the run folder; nothing is computed anew but the pictures.
+
+    run.py       what a run folder holds, read once
+    tables.py    rows and headline numbers, as plain data
+    plots.py     curves and bars, as inline SVG
+    pictures.py  validation images with true and predicted boxes
+    html.py      puts these into templates/
+"""
+
+from .html import write_report
+from .run import Run, read_run
+
+__all__ = ["Run", "read_run", "write_report"]

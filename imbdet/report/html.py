@@ -1,0 +1,174 @@
+"""`write_report`: a run folder -> one HTML file.
+
+Notable: the page holds everything it shows (style, SVG, pictures as data), has no script, and is written under
+a temporary name first, so that a report that exists is whole.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from . import plots, tables
+from .run import Run, read_run
+
+DETECTIONS = "detections.json"
+
+
+def write_report(
+    run_dir: str | Path,
+    out_html: str | Path,
+    records: Any = None,
+    detections: Any = None,
+    differences: list[str] | None = None,
+    title: str = "",
+    max_pictures: int = 12,
+) -> Path:
+    """Write the page about the run in `run_dir` to `out_html` and return its path.
+
+    Args:
+        run_dir: a training's output_dir; whatever is missing in it is left out of the page.
+        records: the Records that the run was evaluated on, for the pictures. By default they are built from the run's
+            config (`data.val`).
+        detections: Detections, or a COCO results file. By default `run_dir/detections.json`; without it there are no
+            pictures.
+        differences: lines that say how the config differs from its baseline; by default the remedies are named only.
+        title: of the page; by default the name of the run folder.
+        max_pictures: at most so many validation images.
+
+    Raises:
+        FileNotFoundError: no such run, or nothing in it to report.
+        ValueError: a file of the run that cannot be read, or detections of other data than the records.
+    """
+    run = read_run(run_dir)
+    page = describe(run, title or Path(run_dir).resolve().name, differences)
+    page.update(gallery(run, records, detections, max_pictures))
+    out = Path(out_html)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(render(page), encoding="utf-8")
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return out
+
+
+def describe(run: Run, title: str, differences: list[str] | None) -> dict[str, Any]:
+    """Everything of the page but the pictures, by the names that the template uses."""
+    rows = tables.class_rows(run.result)
+    return {
+        "title": title,
+        "facts": facts(run),
+        "remedies": remedies(run),
+        "summary": tables.summary(run.result),
+        "headlines": tables.headlines(run.result),
+        "sizes": tables.size_rows(run.result),
+        "rows": rows,
+        "most_train": max((row.train or 0 for row in rows), default=0),
+        "rule": tables.group_rule(run.result),
+        "curves": present(plots.loss_curve(run), plots.ap_curve(run)),
+        "class_plot": plots.ap_against_count(rows),
+        "inside": present(*plots.share_plots(run), *plots.positive_plots(run), *plots.iou_plots(run)),
+        "remarks": list(run.result.get("warnings") or []),
+        "notes": list(run.result.get("notes") or []),
+        "environment": tables.environment_rows(run.environment),
+        "evaluator": evaluator(run.result),
+        "differences": differences,
+        "config": run.config_text,
+        "pictures": [],
+        "threshold": None,
+        "no_pictures": "",
+    }
+
+
+def gallery(run: Run, records: Any, detections: Any, limit: int) -> dict[str, Any]:
+    """The pictures and the score from which predictions are drawn; or why there are none."""
+    from .pictures import make_pictures
+
+    if detections is None:
+        detections = run.folder / DETECTIONS
+        if not detections.exists():
+            return {"no_pictures": f"The run folder holds no {DETECTIONS}, so there are no pictures to show."}
+    if limit < 1:
+        return {"no_pictures": "Left out."}
+    if records is None:
+        records = validation_records(run)
+    if isinstance(detections, (str, Path, list)):
+        from ..evaluation import Detections
+
+        detections = Detections.from_coco(detections, records.category_ids, records.class_names)
+    pictures, threshold = make_pictures(records, detections, limit)
+    return {"pictures": pictures, "threshold": threshold}
+
+
+def validation_records(run: Run) -> Any:
+    """The Records of `data.val`, built from the run's own config."""
+    from ..config import instantiate, load_config
+
+    path = run.folder / "config.yaml"
+    if not path.exists():
+        raise ValueError(f"{run.folder} holds no config.yaml that names its data; give records=... for the pictures")
+    return instantiate(load_config(path).data.val)
+
+
+def facts(run: Run) -> list[str]:
+    """The line below the title: what was trained on what, for how long."""
+    made = run.environment.get("time")
+    lines = []
+    if made:
+        lines.append(datetime.fromisoformat(made).strftime("%d %B %Y, %H:%M UTC").lstrip("0"))
+    if run.iterations:
+        lines.append(f"{run.iterations} iterations")
+    images, objects = run.result.get("images"), run.result.get("objects")
+    if images is not None and objects is not None:
+        lines.append(f"evaluated on {images} images with {objects} objects")
+    if run.environment.get("device"):
+        device = run.environment.get("gpu") or run.environment["device"]
+        threads = run.environment.get("threads")
+        lines.append(f"{device}, {threads} threads" if threads else str(device))
+    return lines
+
+
+def remedies(run: Run) -> list[str]:
+    """Names of the remedies in the run's config."""
+    from ..config import yaml12
+
+    config = yaml12.read(run.config_text, "config.yaml") if run.config_text else {}
+    return [str(name) for name in (config or {}).get("remedies") or []]
+
+
+def evaluator(result: dict[str, Any]) -> str:
+    """Name, version and limits of the evaluator, which belong to every AP."""
+    made = result.get("evaluator")
+    if not isinstance(made, dict):
+        return ""
+    limits = "/".join(map(str, made.get("max_dets", [])))
+    return f"{made.get('name')} {made.get('version')}, at most {limits} detections an image"
+
+
+def present(*svgs: str) -> list[str]:
+    return [svg for svg in svgs if svg]
+
+
+def share_of(count: int | None, most: int) -> float:
+    """Length of a bar for a count, 0..100, on a log scale: 1 box is still seen beside 10,000."""
+    return 100 * math.log1p(count) / math.log1p(most) if count and most else 0.0
+
+
+def render(page: dict[str, Any]) -> str:
+    """The template with its data; plots are trusted markup, all text is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("imbdet.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(points=tables.points, bar=share_of)
+    return environment.get_template("report.html").render(page)
