@@ -113,9 +113,7 @@ def is_users_mistake(error: BaseException) -> bool:
 
     A ValueError out of torch or another library says little without its traceback, so it does not count.
     """
-    from omegaconf.errors import OmegaConfBaseException
-
-    if isinstance(error, (OSError, OmegaConfBaseException)):
+    if isinstance(error, OSError) or _is_omegaconf(error):
         return True
     return isinstance(error, (ValueError, ImportError, FloatingPointError)) and _raised_here(error)
 
@@ -128,7 +126,13 @@ def _raised_here(error: BaseException) -> bool:
     return last.is_relative_to(_PACKAGE) or "importlib" in str(last)
 
 
+def _is_omegaconf(error: BaseException) -> bool:
+    from omegaconf.errors import OmegaConfBaseException
+
+    return isinstance(error, OmegaConfBaseException)
+
+
 def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    return " ".join(str(error).split()) if _is_omegaconf(error) else str(error) or type(error).__name__

@@ -9,22 +9,22 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from .build import locate
 
 
-def full_keys(cfg: Any) -> list[str]:
-    """Every key of `cfg`, nodes and leaves: ["train", "train.max_iter", ...], elements of lists by number."""
-    found: list[str] = []
+def walk(cfg: Any) -> list[tuple[str, Any]]:
+    """Every key of `cfg` with its unresolved value: nodes and leaves, elements of lists by number."""
+    found: list[tuple[str, Any]] = []
     stack = [("", OmegaConf.to_container(cfg, resolve=False) if OmegaConf.is_config(cfg) else cfg)]
     while stack:
         path, node = stack.pop()
         items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
         children = [(f"{path}.{key}" if path else str(key), value) for key, value in items]
-        found += [child for child, _ in children]
+        found += children
         stack += reversed(children)
     return found
 
 
 def nearest_key(cfg: Any, wanted: str) -> str:
     """The key of `cfg` most like `wanted`, "" when none is: first by spelling, then by the last word ("lr")."""
-    keys = full_keys(cfg)
+    keys = [key for key, _ in walk(cfg)]
     near = difflib.get_close_matches(wanted, keys, 1, 0.8)
     if near:
         return near[0]

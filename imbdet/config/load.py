@@ -14,9 +14,7 @@ from .overrides import apply_overrides
 from .remedy import Applied, apply_remedies, known_changes
 
 
-def load_config(
-    path: str | os.PathLike, remedies: Sequence[str] = (), overrides: Sequence[str] = ()
-) -> DictConfig:
+def load_config(path: str | os.PathLike, remedies: Sequence[str] = (), overrides: Sequence[str] = ()) -> DictConfig:
     """Load a config, put remedies on it, then override single keys.
 
     Args:

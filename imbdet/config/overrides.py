@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from . import yaml12
-from .keys import accepts, child, nearest_key, parameters
+from .keys import accepts, child, nearest_key, parameters, walk
 from .lazy import plain
 
 
@@ -26,6 +26,7 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """
     if isinstance(overrides, str):
         raise ValueError(f"overrides must be a list of 'key=value' words, got the single string {overrides!r}")
+    free = {key for key, value in walk(cfg) if value == {}}
     for word in overrides:
         key, equals, text = word.partition("=")
         key = key.strip()
@@ -35,24 +36,27 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
             value = yaml12.parse(text)
         except ValueError as error:
             raise ValueError(f"override {key}: {error}") from error
-        _set(cfg, key, value, quoted=text.strip()[:1] in ("'", '"'))
+        if key == "remedies" or key.startswith("remedies."):
+            raise ValueError(f"override {word!r}: put a remedy on a config with --remedy NAME, not by this list")
+        _set(cfg, key, value, free, quoted=text.strip()[:1] in ("'", '"'))
 
 
-def _set(cfg: DictConfig, key: str, value: Any, quoted: bool = False) -> None:
+def _set(cfg: DictConfig, key: str, value: Any, free: set[str], quoted: bool = False) -> None:
+    """`free` holds the mappings that were empty at first: they take any key."""
     parent, last = _parent(cfg, key)
+    path = key.rpartition(".")[0]
     try:
         present = child(parent, last)
     except KeyError:
-        path = key.rpartition(".")[0]
-        if not isinstance(parent, DictConfig) or not accepts(cfg, path, last):
+        if not isinstance(parent, DictConfig) or not (path in free or accepts(cfg, path, last)):
             raise ValueError(_unknown(cfg, key)) from None
         with open_dict(parent):
             parent[last] = plain(value)
         return
-    whole = isinstance(present, DictConfig) and _has_content(present)
-    if whole and isinstance(value, dict) and "_target_" not in value:
+    section = isinstance(present, DictConfig) and _has_content(present) and not _is_argument(cfg, key, present)
+    if section and isinstance(value, dict) and "_target_" not in value:
         for name, item in value.items():
-            _set(cfg, f"{key}.{name}", item)
+            _set(cfg, f"{key}.{name}", item, free)
         return
     value = _checked(key, present, value, quoted)
     if isinstance(parent, ListConfig):
@@ -79,6 +83,13 @@ def _parent(cfg: DictConfig, key: str) -> tuple[Any, str]:
         if not isinstance(node, (DictConfig, ListConfig)):
             raise ValueError(f"override {key}: {where} is the value {node._value()!r}, it has no keys")
     return node, last
+
+
+def _is_argument(cfg: DictConfig, key: str, node: DictConfig) -> bool:
+    """Whether `node` is a mapping that a call takes as data, like `weights={loss_cls: 1.0}`; it is replaced whole."""
+    parents = [key.rsplit(".", n)[0] for n in range(1, key.count(".") + 1)]
+    calls = [OmegaConf.select(cfg, path) for path in parents]
+    return "_target_" not in node and any(isinstance(call, DictConfig) and "_target_" in call for call in calls)
 
 
 def _has_content(node: Any) -> bool:

@@ -16,9 +16,10 @@ from pathlib import Path
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from . import files
 from .difference import changed_paths
-from .files import configs_dir, run_file
 from .keys import accepts, nearest_key
+from .lazy import plain
 from .slots import slot_at, slots_of
 
 
@@ -56,7 +57,7 @@ def criterion_of(cfg: DictConfig) -> DictConfig:
 
 def remedy_names() -> list[str]:
     """Shipped remedies as "imbalance/name", sorted."""
-    root = configs_dir() / "remedies"
+    root = files.configs_dir() / "remedies"
     paths = (path for path in root.rglob("*.py") if not path.name.startswith("_"))
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in paths)
 
@@ -67,7 +68,7 @@ def find_remedy(name: str) -> Remedy:
     Raises:
         ValueError: there is none (the nearest is named), or the file is not a remedy.
     """
-    root, known = configs_dir() / "remedies", remedy_names()
+    root, known = files.configs_dir() / "remedies", remedy_names()
     if name.endswith(".py"):
         path = Path(name).resolve()
         if not path.is_file():
@@ -91,13 +92,13 @@ def read_remedy(path: Path) -> Remedy:
     Raises:
         ValueError: it lacks `apply`, or `wraps` is not a tuple of names.
     """
-    names = run_file(path)
+    names = files.run_file(path)
     if not callable(names.get("apply")):
         raise ValueError(f"{path} is not a remedy: it defines no apply(cfg)")
     wraps = names.get("wraps", ())
     if isinstance(wraps, str) or not all(isinstance(item, str) for item in wraps):
         raise ValueError(f'{path}: wraps must be a tuple of remedy names such as ("focal_loss",), got {wraps!r}')
-    shipped = path.resolve().is_relative_to((configs_dir() / "remedies").resolve())
+    shipped = path.resolve().is_relative_to((files.configs_dir() / "remedies").resolve())
     return Remedy(path.stem if shipped else str(path), path, names["apply"], names.get("baseline", ""), tuple(wraps))
 
 
@@ -151,8 +152,7 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
                 if OmegaConf.select(cfg, path) is not None and key not in OmegaConf.select(cfg, path):
                     if not accepts(cfg, path, str(key)):
                         raise ValueError(_no_place(remedy, cfg, config, f"{path}.{key}"))
-        OmegaConf.set_struct(trial, None)
-        return trial
+        return OmegaConf.create(plain(trial))
 
 
 def _open(node: DictConfig) -> None:
@@ -168,7 +168,7 @@ def _no_place(remedy: Remedy, cfg: DictConfig, config: str, key: str) -> str:
     from imbdet.remedies.index import slots_needed
 
     slots = slots_of(cfg)
-    needed = [slot for slot in slots_needed(remedy.name) if slot not in slots]
+    needed = [slot for slot in slots_needed(remedy.name) or [slot_at(key)] if slot and slot not in slots]
     model = str(OmegaConf.select(cfg, "model._target_") or "without a name").rsplit(".", 1)[-1]
     has = f"config {config!r} (model {model}) has the slots {', '.join(slots) or 'none'}"
     if needed:

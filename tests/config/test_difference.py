@@ -1,0 +1,36 @@
+"""Differences between configs, as paths and as lines."""
+
+from omegaconf import OmegaConf
+
+from imbdet.config import LazyCall as L
+from imbdet.config import changed_paths, diff
+
+from .toys import CrossEntropy, Focal
+
+
+def test_paths_and_lines():
+    before = OmegaConf.create(
+        {"m": {"c": L(CrossEntropy)(), "w": None}, "t": {"n": 1, "s": [1, 2], "d": "${t.n}"}, "f": L(Focal)(gamma=1.0)}
+    )
+    after = OmegaConf.create(
+        {
+            "m": {"c": L(Focal)(gamma=2.0), "w": L(Focal)()},
+            "t": {"n": 1, "s": [1, 3], "e": "no"},
+            "f": L(Focal)(gamma=2.0),
+        }
+    )
+    assert changed_paths(before, after) == ["m.c", "m.w", "t.s", "t.d", "t.e", "f.gamma"]
+    assert diff(before, after) == [
+        "m.c: CrossEntropy() -> Focal(gamma=2.0)",
+        "m.w: null -> Focal()",
+        "t.s: [1, 2] -> [1, 3]",
+        "t.d: ${t.n} removed",
+        "t.e: added 'no'",
+        "f.gamma: 1.0 -> 2.0",
+    ]
+    assert diff(before, before) == []
+
+
+def test_equal_values_of_different_kinds_differ():
+    assert diff(OmegaConf.create({"a": 1}), OmegaConf.create({"a": True})) == ["a: 1 -> true"]
+    assert diff(OmegaConf.create({"a": None}), OmegaConf.create({})) == ["a: null removed"]

@@ -1,0 +1,36 @@
+"""Every shipped config: loads, is saved, loads equal, names importable things, stands on the common parts."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from imbdet.config import load_config, locate, save_config, shipped_configs, to_yaml
+from imbdet.config.keys import walk
+
+SHIPPED = shipped_configs() or [pytest.param("", marks=pytest.mark.skip(reason="no config is shipped yet"))]
+
+
+@pytest.fixture(scope="module", params=SHIPPED)
+def shipped(request):
+    return request.param, load_config(request.param)
+
+
+def test_it_is_saved_and_loads_equal(shipped, tmp_path):
+    _, cfg = shipped
+    save_config(cfg, tmp_path / "config.yaml")
+    assert to_yaml(load_config(tmp_path / "config.yaml")) == to_yaml(cfg)
+
+
+def test_it_can_run(shipped):
+    name, cfg = shipped
+    assert {"data", "model", "dataloader", "optimizer", "lr_multiplier", "train", "remedies"} <= set(cfg), name
+    assert {"train", "val"} <= set(cfg.data)
+    assert OmegaConf.to_container(cfg.model, resolve=False)["num_classes"], "num_classes must come from the data"
+    assert not isinstance(OmegaConf.to_container(cfg.model, resolve=False)["num_classes"], int)
+
+
+def test_every_target_can_be_imported_and_every_interpolation_resolves(shipped):
+    _, cfg = shipped
+    for key, value in walk(cfg):
+        if key.endswith("_target_"):
+            locate(value, key)
+    OmegaConf.to_container(cfg, resolve=True)
