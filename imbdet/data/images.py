@@ -69,7 +69,8 @@ class FileImages:
             wanted = int(self._widths[index]), int(self._heights[index])
             found = image.shape[2], image.shape[1]
             if wanted != found:
-                turned = " (as it is before its EXIF orientation is applied)" if raw_size(path) == wanted else ""
+                sizes = picture_sizes(path)
+                turned = " (its size before its EXIF orientation is applied)" if sizes and sizes[1] == wanted else ""
                 raise ValueError(
                     f"{path}{what}: the picture is {found[0]}x{found[1]} (width x height), the annotations say "
                     f"{wanted[0]}x{wanted[1]}{turned}, so that its boxes would lie elsewhere. "
@@ -119,14 +120,12 @@ def decode(path: str, what: str = "") -> Tensor:
         return image
 
 
-def check_picture(path: str) -> None:
-    """Decode the whole picture strictly.
+def verify(data: bytes) -> None:
+    """Decode the whole of a picture file's content, strictly.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the message says what is wrong with the file (without its name): no picture, empty, truncated.
+        ValueError: what is wrong with it: empty, of no known format, truncated.
     """
-    data = _read(path, "")
     if not _needs_pil(data):
         try:
             decode_image(_as_tensor(data), mode=ImageReadMode.RGB)
@@ -139,15 +138,21 @@ def check_picture(path: str) -> None:
         raise ValueError(explain(error, data)) from None
 
 
-def raw_size(path: str) -> tuple[int, int] | None:
-    """(width, height) as stored, before the EXIF orientation; read from the header. None: no picture."""
-    return _header(path)[0]
+def picture_sizes(source: str | bytes) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Sizes of a picture from its header alone.
 
+    Args:
+        source: the file, or its content.
 
-def upright_size(path: str) -> tuple[int, int] | None:
-    """(width, height) as `decode` returns it, read from the header alone. None: no picture."""
-    size, orientation = _header(path)
-    return size[::-1] if size and orientation in (5, 6, 7, 8) else size
+    Returns:
+        (width, height) as `decode` returns it, and as it is stored, before the EXIF orientation; None: no picture.
+    """
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            return (image.size[::-1] if turned else image.size), image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def explain(error: Exception, data: bytes) -> str:
@@ -157,14 +162,6 @@ def explain(error: Exception, data: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is of no picture format that is known here (it begins with {data[:12]!r})"
     return str(error) or type(error).__name__
-
-
-def _header(path: str) -> tuple[tuple[int, int] | None, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size, image.getexif().get(_ORIENTATION, 1)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None, 1
 
 
 def _read(path: str, what: str) -> bytes:

@@ -11,7 +11,8 @@ import gc
 import mmap
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from operator import attrgetter
 
@@ -115,6 +116,18 @@ def load_coco(
     return cached(key, lambda: _load(path, folders, keep_empty, name, classes))
 
 
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """No garbage collection: a million new objects would otherwise be walked through again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def read_class_names(annotations: str) -> tuple[str, ...]:
     """The class names of a COCO JSON file in the order of their ids, without building the rest."""
     return cached(("coco classes", signature([annotations])), lambda: _categories(annotations)[1])
@@ -137,15 +150,10 @@ def records_from_coco(
 
 
 def _load(path: str, images: str | tuple[str, ...] | None, keep_empty: bool, name: str, classes) -> Records:
-    was_enabled = gc.isenabled()
-    gc.disable()  # a million new tuples would otherwise be walked through again and again
-    try:
+    with collector_off():
         content = _decode(path, _File)
         name = name or os.path.splitext(os.path.basename(path))[0]
         return _build(content, path, images, keep_empty, name, classes)
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _categories(path: str) -> tuple[list[int], tuple[str, ...]]:
@@ -299,6 +307,16 @@ def _explain(path: str, error: msgspec.DecodeError, data: bytes) -> str:
             what += " (a list is what a file of detection results holds; annotations are {images, annotations, ...})"
         right = f". Right is: {_RIGHT[key]}" if key in _RIGHT else ""
         return f"{path}: {place}: {what}{right}. tools/check_data.py lists everything that is wrong in this file"
+    return explain_json_error(path, error, data)
+
+
+def explain_json_error(path: str, error: msgspec.DecodeError, data: bytes) -> str:
+    """One line on bytes that are no JSON: where, what stands there, and why that is none."""
+    message = str(error)
+    if not data:
+        return f"{path}: the file is empty"
+    if data[:3] == b"\xef\xbb\xbf":
+        return f"{path}: begins with a byte order mark, which JSON does not allow. Save it as UTF-8 without one"
     if "truncated" in message:
         return f"{path}: the JSON ends in the middle, after {len(data)} bytes: the file was cut short. Copy it again"
     position = re.search(r"byte (\d+)", message)

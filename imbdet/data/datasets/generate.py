@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 _CHUNK = 20_000  # annotations that are formatted at once
-_POLYGONS = 4_000  # distinct outlines; the objects repeat them
+_OUTLINES = 20_000  # distinct ones; the objects repeat them
 
 
 def generate_coco_json(path: str, images: int = 118_000, boxes: int = 860_000, seed: int = 0, points: int = 12) -> int:
@@ -30,15 +30,8 @@ def generate_coco_json(path: str, images: int = 118_000, boxes: int = 860_000, s
     labels = rng.choice(category_ids, boxes, p=frequencies / frequencies.sum())
     image_ids = np.sort(rng.choice(600_000, images, replace=False)) + 1
     owners = rng.choice(image_ids, boxes) if images else np.empty(0, dtype=int)
-    polygons = []
-    for corners in np.maximum(rng.poisson(points, _POLYGONS), 3):
-        turn = np.sort(rng.uniform(0, 2 * np.pi, corners))
-        outline = np.stack([320 + 200 * np.cos(turn), 240 + 200 * np.sin(turn)], axis=1).round(2)
-        polygons.append("[" + ", ".join(map(str, outline.reshape(-1).tolist())) + "]")
-    chosen = rng.integers(0, _POLYGONS, boxes)
-    size = np.exp(rng.uniform(np.log(8), np.log(400), (boxes, 2)))
-    corner = rng.uniform(0, 1, (boxes, 2)) * (np.array([640, 480]) - np.minimum(size, [639, 479]))
-    xywh = np.concatenate([corner, np.minimum(size, [639, 479])], axis=1).round(2)
+    outlines = [_outline(rng, max(corners, 4)) for corners in rng.poisson(points, _OUTLINES)]
+    chosen = rng.integers(0, _OUTLINES, boxes)
     with open(path, "w", encoding="ascii") as file:
         file.write('{"info": {"description": "generated"}, "licenses": [], "images": [')
         rows = (
@@ -50,17 +43,29 @@ def generate_coco_json(path: str, images: int = 118_000, boxes: int = 860_000, s
         file.write('], "annotations": [')
         for begin in range(0, boxes, _CHUNK):
             part = slice(begin, begin + _CHUNK)
-            columns = zip(chosen[part], xywh[part].tolist(), owners[part], labels[part], strict=True)
+            columns = zip(chosen[part], owners[part], labels[part], strict=True)
             rows = [
-                f'{{"segmentation": [{polygons[p]}], "area": {round(0.7 * box[2] * box[3], 4)}, "iscrowd": 0, '
-                f'"image_id": {image}, "bbox": {box}, "category_id": {category}, "id": {begin + i + 1}}}'
-                for i, (p, box, image, category) in enumerate(columns)
+                f'{{{outlines[o]}, "iscrowd": 0, "image_id": {image}, "category_id": {category}, "id": {i}}}'
+                for i, (o, image, category) in enumerate(columns, begin + 1)
             ]
             file.write((", " if begin else "") + ", ".join(rows))
         file.write('], "categories": [')
         file.write(", ".join(f'{{"supercategory": "thing", "id": {c}, "name": "class {c}"}}' for c in category_ids))
         file.write("]}")
         return file.tell()
+
+
+def _outline(rng: np.random.Generator, corners: int) -> str:
+    """The JSON keys of one object's shape: a polygon around an ellipse in a 640x480 picture, its area and its box."""
+    radius = np.exp(rng.uniform(np.log(4), np.log(200), 2))
+    centre = radius + rng.uniform(0, 1, 2) * (np.array([640, 480]) - 2 * radius)
+    turn = np.sort(rng.uniform(0, 2 * np.pi, corners))
+    points = (centre + radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)).round(2)
+    low, high = points.min(axis=0), points.max(axis=0)
+    x, y = points.T
+    area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+    box = [*low.tolist(), *np.maximum(high - low, 0.01).round(2).tolist()]
+    return f'"segmentation": [{points.reshape(-1).tolist()}], "area": {max(area, 0.01):.4f}, "bbox": {box}'
 
 
 def benchmark_reader(path: str, repeats: int = 3) -> dict:
