@@ -84,8 +84,12 @@ def embeddable(svg: str, title: str) -> str:
     """A matplotlib file -> an <svg> element that takes the width of its place and has a name for screen readers."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
+    head, body = svg.split(">", 1)
+    head = re.sub(r' (?:width|height)="[^"]*"', "", head)
+    # Groups are named axes_1 in every figure; only names that something refers to are salted, and needed.
+    used = set(re.findall(r"#([\w.-]+)", body))
+    body = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", body)
+    svg = f"{head}>{body}"
     return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
 
 
