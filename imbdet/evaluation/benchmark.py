@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .coco import evaluate_coco
+from .result import EvaluationWarning
 from .synthetic import generate_evaluation_set
 
 SMALL = {"images": 500, "detections": 20_000}  #: seconds instead of minutes
@@ -38,7 +39,7 @@ def benchmark_evaluation(
 
     Returns:
         seconds (median) of "pycocotools" and "imbdet", their "read" times from JSON files, "speedup" (the median over
-        the turns of pycocotools's time / the mean of ours around it), "identical": whether the twelve numbers and the
+        the turns of pycocotools's time / the median of ours around it), "identical": whether the twelve numbers and the
         precision, recall and score arrays are equal bit for bit, "metrics", "set".
     """
     truth, found = generate_evaluation_set(images, detections, classes, seed)
@@ -64,14 +65,12 @@ def benchmark_evaluation(
         "identical": same_as_reference(result, reference),
         "evaluator": result.evaluator,
         "metrics": result.metrics,
-        "set": "
-        "{"images": images, "objects": len(truth.label), "detections": detections, "classes": classes, "seed": seed},
+        "set": truth.name,
     }
 
 
 def reference_evaluation(truth: dict, found: list) -> Any:
-    """pycocotools's COCOeval of a ground truth and results as `json.load` gives them, summarised, without its
-    prints."""
+    """pycocotools's COCOeval of a ground truth and results as `json.load` gives them, summarised, prints kept quiet."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -95,7 +94,7 @@ def same_as_reference(result: Any, reference: Any) -> bool:
 
 def _ours(truth: Any, found: Any) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", EvaluationWarning)
         return evaluate_coco(truth, found)
 
 

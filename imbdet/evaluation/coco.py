@@ -22,7 +22,7 @@ from .backends import AREAS, Curves, accumulate
 from .detections import Detections, as_detections
 from .ground_truth import GroundTruth, as_ground_truth, positions
 from .hints import why_so_low
-from .result import Result
+from .result import EvaluationWarning, Result
 
 
 def evaluate_coco(
@@ -49,7 +49,8 @@ def evaluate_coco(
     Example:
         >>> truth = {"images": [{"id": 7}], "categories": [{"id": 1, "name": "cat"}],
         ...          "annotations": [{"image_id": 7, "category_id": 1, "bbox": [0, 0, 40, 40]}]}
-        >>> evaluate_coco(truth, [{"image_id": 7, "category_id": 1, "bbox": [0, 0, 40, 40], "score": 0.9}])["AP"]
+        >>> result = evaluate_coco(truth, [{"image_id": 7, "category_id": 1, "bbox": [0, 0, 40, 40], "score": 0.9}])
+        >>> round(result["AP"], 6)
         1.0
     """
     max_dets = tuple(sorted({int(m) for m in max_dets}))
@@ -69,10 +70,10 @@ def evaluate_coco(
         groups, more = _add_train_counts(per_class, train_records)
         warnings += more
         metrics.update({key: groups[name]["AP"] for key, name in zip(("APr", "APc", "APf"), GROUPS, strict=True)})
-    if len(truth.label):
+    if not isinstance(detections, Detections):  # a file may hold a slip; a model in its first epoch is just bad
         warnings += why_so_low(truth, found, metrics["AP50"])
     for message in warnings:
-        python_warnings.warn(message, stacklevel=2)
+        python_warnings.warn(message, EvaluationWarning, stacklevel=2)
     return Result(
         metrics=metrics,
         per_class=per_class,

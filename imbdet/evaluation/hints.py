@@ -18,10 +18,20 @@ def why_so_low(truth: GroundTruth, found: Detections, ap50: float) -> list[str]:
     if ap50 >= LOW_AP50 or not len(found) or not len(truth.label):
         return []
     pairs = _sample(truth, found)
+    if not pairs:
+        return ["no detection is in an image that holds an object"]
+    checked = sum(len(pair["boxes"]) for pair in pairs)
     matched = _match(pairs, lambda box, _: box)
-    share = len(matched) / max(sum(len(p["boxes"]) for p in pairs), 1)
-    if share < 0.05:
-        return [_box_hint(pairs, share)] if pairs else ["no detection is in an image that holds an object"]
+    message = f"{len(matched) / checked:.1%} of the best detections overlap an object by {OVERLAP} or more"
+    for meaning, reading in _READINGS.items():
+        hits = len(_match(pairs, reading))
+        if hits >= max(0.25 * checked, 3 * len(matched), 1):
+            return [
+                f"{message}; read as {meaning}, {hits / checked:.0%} would. "
+                "COCO's boxes are [x, y, width, height] in pixels"
+            ]
+    if len(matched) < 0.05 * checked:
+        return [f"{message}: are the boxes in pixels of the original picture, and the image ids of this ground truth?"]
     return _class_hint(truth, matched)
 
 
@@ -75,19 +85,6 @@ _READINGS = {
     "[center x, center y, width, height]": lambda box, _: np.hstack([box[:, :2] - box[:, 2:] / 2, box[:, 2:]]),
     "shares of the picture's width and height": lambda box, size: box * np.hstack([size, size]),
 }
-
-
-def _box_hint(pairs: list[dict], share: float) -> str:
-    message = f"{share:.1%} of the best detections overlap an object by {OVERLAP} or more, of whatever class"
-    checked = sum(len(p["boxes"]) for p in pairs)
-    for meaning, reading in _READINGS.items():
-        hits = len(_match(pairs, reading))
-        if hits >= max(0.25 * checked, 3 * share * checked, 1):
-            return (
-                f"{message}; read as {meaning}, {hits / checked:.0%} would. "
-                "COCO's boxes are [x, y, width, height] in pixels"
-            )
-    return f"{message}: are the boxes in pixels of the original picture, and the image ids those of this ground truth?"
 
 
 def _class_hint(truth: GroundTruth, matched: list[tuple[int, int]]) -> list[str]:

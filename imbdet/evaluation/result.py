@@ -30,6 +30,10 @@ _TITLES = {
 }
 
 
+class EvaluationWarning(UserWarning):
+    """The numbers may not be what they look like; also in `Result.warnings`."""
+
+
 @dataclass
 class Result:
     """A finished evaluation. `result["AP"]` is a metric.

@@ -1,0 +1,83 @@
+"""Detections on single picture files: find the files, run the detector, draw.
+
+Notable: a picture goes through the same `resize` as the validation images of the config, since a detector sees objects
+of the size that it was trained on.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data.images import PICTURE_SUFFIXES
+from .inference import evaluating, original_boxes
+
+
+def find_pictures(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Files, folders (all pictures below them) and globs -> pictures, each once; and a message per word without any."""
+    found: dict[Path, None] = {}
+    problems = []
+    for word in words:
+        if os.path.isdir(word):
+            paths = sorted(p for p in Path(word).rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+            problems += [] if paths else [f"{word}: no picture in this folder ({', '.join(PICTURE_SUFFIXES)})"]
+        elif os.path.isfile(word):  # also a file whose name holds * or [
+            paths = [Path(word)]
+        else:
+            paths = [Path(p) for p in sorted(glob.glob(word, recursive=True)) if os.path.isfile(p)]
+            problems += [] if paths else [f"{word}: no such file"]
+        found.update(dict.fromkeys(paths))
+    return list(found), problems
+
+
+def predict_picture(model: nn.Module, image: Tensor, resize: Any = None, threshold: float = 0.5) -> dict[str, Tensor]:
+    """What the model finds with a score of at least `threshold`, best first.
+
+    Args:
+        image: uint8 RGB (3, H, W). resize: called as `resize(image, {}, rng)`, or None.
+
+    Returns:
+        {"boxes": float64 (D, 4) XYXY in pixels of `image`, "scores": (D,), "labels": (D,)} on the CPU.
+    """
+    resized = image if resize is None else resize(image, {}, np.random.default_rng(0))[0]
+    with evaluating(model):
+        found = {name: value.cpu() for name, value in model([resized])[0].items()}
+    boxes = original_boxes(found["boxes"], tuple(resized.shape[-2:]), tuple(image.shape[-2:]))
+    keep = found["scores"] >= threshold
+    order = torch.argsort(found["scores"][keep], descending=True, stable=True)
+    chosen = {"boxes": boxes, "scores": found["scores"].double(), "labels": found["labels"]}
+    return {name: value[keep][order] for name, value in chosen.items()}
+
+
+def draw(image: Tensor, found: dict[str, Tensor], class_names: Sequence[str]) -> Tensor:
+    """uint8 (3, H, W) with a box, the class's name and the score of everything found; a colour per class."""
+    from torchvision.utils import draw_bounding_boxes
+
+    boxes, labels = found["boxes"], found["labels"].tolist()
+    if not len(boxes):
+        return image
+    limits = torch.tensor([image.shape[2] - 1, image.shape[1] - 1] * 2, dtype=boxes.dtype)
+    texts = [f"{class_names[k]} {score:.2f}" for k, score in zip(labels, found["scores"].tolist(), strict=True)]
+    return draw_bounding_boxes(
+        image,
+        torch.minimum(boxes, limits),
+        labels=texts,
+        colors=[_colour(k, len(class_names)) for k in labels],
+        width=max(1, round(min(image.shape[1:]) / 250)),
+        label_colors=["white"] * len(labels),
+        fill_labels=True,
+    )
+
+
+def _colour(label: int, classes: int) -> tuple[int, int, int]:
+    """Dark enough for white text, and far apart on the colour circle for neighbours."""
+    import colorsys
+
+    return tuple(round(255 * c) for c in colorsys.hsv_to_rgb((label * 0.618) % 1.0, 0.85, 0.75))
