@@ -1,7 +1,7 @@
 """A small RetinaNet with cross entropy on the embedded shapes set: the minus side of focal loss and of its kin.
 
-The loss starts at a prior of 0.01, without which cross entropy over all anchors diverges. `--remedy focal_loss` gives the
-published detector.
+The loss starts at a prior of 0.01, without which cross entropy over all anchors diverges. `--remedy focal_loss` gives
+the published detector.
 """
 
 from imbdet.config import LazyCall as L

@@ -32,7 +32,9 @@ class AnchorGrid(nn.Module):
     def build(self, strides: dict[str, int]) -> None:
         """Take the strides of the neck's levels, finest first."""
         if len(self.cells) != len(strides):
-            raise ValueError(f"anchors have sizes for {len(self.cells)} levels, the neck has {len(strides)}: {list(strides)}")
+            raise ValueError(
+                f"anchors have sizes for {len(self.cells)} levels, the neck has {len(strides)}: {list(strides)}"
+            )
         self.strides = tuple(strides.values())
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:

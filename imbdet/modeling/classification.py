@@ -35,9 +35,9 @@ class SigmoidCrossEntropy:
     """Slot `classification`: K independent logits, background is all zeros (RPN; RetinaNet without focal loss).
 
     Args:
-        prior: probability of every class before training, in 0..1 exclusive; the bias is -log((1 - prior) / prior). With 0.5
-            the bias is 0. RetinaNet takes 0.01, without which cross entropy over 100,000 anchors diverges (Lin et al., 2017,
-            section 3.3).
+        prior: probability of every class before training, in 0..1 exclusive; the bias is -log((1 - prior) / prior).
+            With 0.5 the bias is 0. RetinaNet takes 0.01, without which cross entropy over 100,000 anchors diverges
+            (Lin et al., 2017, section 3.3).
     """
 
     normalizer = None

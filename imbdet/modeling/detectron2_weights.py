@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 #: what holds no weight of ours: constants that we compute, and heads that we do not have
-_CONSTANTS = re.compile(r"(^|\.)(pixel_mean|pixel_std|cell_anchors\.\d+|anchor_generator\.cell_anchors\.\d+|num_batches_tracked)$")
+_CONSTANTS = re.compile(
+    r"(^|\.)(pixel_mean|pixel_std|cell_anchors\.\d+|anchor_generator\.cell_anchors\.\d+|num_batches_tracked)$"
+)
 _RULES = (
     (r"^proposal_generator\.rpn_head\.", "rpn.head."),
     (r"^backbone\.(fpn_lateral|fpn_output|top_block)", r"neck.\1"),
@@ -39,8 +41,10 @@ def load_detectron2_weights(model: nn.Module, state_dict_or_path, strict: bool =
     """Load weights that detectron2 wrote into one of our detectors.
 
     Args:
-        model: a detector whose backbone is a ResNet of timm (`resnet18`, `resnet50`, ...), or any part of it with these names.
-        state_dict_or_path: a state dict in detectron2's names (tensors or arrays), or a `.pkl` or `.pth` file of its model zoo.
+        model: a detector whose backbone is a ResNet of timm (`resnet18`, `resnet50`, ...), or any part of it with
+        these names.
+        state_dict_or_path: a state dict in detectron2's names (tensors or arrays), or a `.pkl` or `.pth` file of its
+        model zoo.
             Backbones of its ImageNet collection (`R-50.pkl`) are recognised by their Caffe2-style names.
         strict: entries of either side that find no partner are an error; with False they are returned.
 
@@ -51,9 +55,15 @@ def load_detectron2_weights(model: nn.Module, state_dict_or_path, strict: bool =
         ValueError: an entry that does not fit, with both shapes; missing or unexpected entries under `strict`.
     """
     state, source = _read(state_dict_or_path)
-    backbone_only = any(k.startswith(("res2_0_branch", "conv1_w")) for k in state) or any(k.startswith("stem.") for k in state)
+    backbone_only = any(k.startswith(("res2_0_branch", "conv1_w")) for k in state) or any(
+        k.startswith("stem.") for k in state
+    )
     if backbone_only:
-        state = {f"backbone.bottom_up.{_caffe2_name(k)}": v for k, v in state.items() if not k.startswith(("fc1000", "pred", "linear."))}
+        state = {
+            f"backbone.bottom_up.{_caffe2_name(k)}": v
+            for k, v in state.items()
+            if not k.startswith(("fc1000", "pred", "linear."))
+        }
     renamed = {new: torch.as_tensor(v) for k, v in state.items() if (new := our_name(k)) is not None}
     own = model.state_dict()
     constants = {k for k in own if _CONSTANTS.search(k) or k.endswith("criterion.normalizer.value")}
@@ -80,7 +90,9 @@ def _mismatch(source: str, missing: list[str], unexpected: list[str]) -> str:
 
 
 def _caffe2_name(name: str) -> str:
-    """Names of detectron2's ImageNet pickles: `res2_0_branch2a_bn_s` or, of converted ones, `res2.0.conv1.norm.weight`."""
+    """Names of detectron2's ImageNet pickles: `res2_0_branch2a_bn_s` or, of converted ones,
+    `res2.0.conv1.norm.weight`.
+    """
     if not re.match(r"(res\d_|conv1_|res_conv1_)", name):
         return name
     name = re.sub(r"^(res_)?conv1_bn_", "stem.conv1.norm.", name)

@@ -35,7 +35,8 @@ class RetinaNetHead(nn.Module):
     """Two towers of 3x3 convolutions, one for classes and one for deltas, shared by all levels.
 
     Args:
-        channels: of the neck. per_cell: anchors a cell. logits: C for each anchor. bias: first value of the logits' bias.
+        channels: of the neck. per_cell: anchors a cell. logits: C for each anchor. bias: first value of the logits'
+        bias.
         convs: convolutions a tower.
     """
 
@@ -94,7 +95,8 @@ class BoxPredictor(nn.Module):
     """Logits and deltas of RoIs.
 
     Args:
-        channels: of the box head. classes: sets of four deltas, K or 1 (class-agnostic). logits: C. bias: their first bias.
+        channels: of the box head. classes: sets of four deltas, K or 1 (class-agnostic). logits: C. bias: their first
+        bias.
     """
 
     def __init__(self, channels: int, classes: int, logits: int, bias: float = 0.0):

@@ -18,14 +18,18 @@ class ThresholdMatcher:
 
     Args:
         foreground, background: IoU in 0..1; background <= foreground.
-        best_for_each_object: the regions with the highest IoU of each object become foreground whatever that IoU is (ties
-            included), as Faster R-CNN's RPN does ("low quality matches"). They keep the object that they overlap most.
-            Differs from detectron2: an object that no region touches takes no region at all, where detectron2 takes all.
+        best_for_each_object: the regions with the highest IoU of each object become foreground whatever that IoU is
+            (ties included), as Faster R-CNN's RPN does ("low quality matches"). They keep the object that they overlap
+            most.
+            Differs from detectron2: an object that no region touches takes no region at all, where detectron2 takes
+            all.
     """
 
     def __init__(self, foreground: float = 0.5, background: float = 0.5, best_for_each_object: bool = False):
         if not 0 <= background <= foreground <= 1:
-            raise ValueError(f"need 0 <= background <= foreground <= 1, got background {background}, foreground {foreground}")
+            raise ValueError(
+                f"need 0 <= background <= foreground <= 1, got background {background}, foreground {foreground}"
+            )
         self.foreground = foreground
         self.background = background
         self.best_for_each_object = best_for_each_object
@@ -33,14 +37,18 @@ class ThresholdMatcher:
     def __call__(self, iou: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """iou (N, M, A), 0 for padded objects; valid (N, M) -> object (N, A), IoU (N, A), kind (N, A): 1, 0 or -1."""
         best, index = iou.max(dim=1)
-        kind = (best >= self.foreground).to(torch.int8) - ((best >= self.background) & (best < self.foreground)).to(torch.int8)
+        kind = (best >= self.foreground).to(torch.int8) - ((best >= self.background) & (best < self.foreground)).to(
+            torch.int8
+        )
         if self.best_for_each_object:
             highest = iou.amax(dim=2, keepdim=True)
             kind = torch.where(((iou == highest) & (highest > 0)).any(dim=1), 1, kind)
         return index, best, kind
 
 
-def match(regions: Tensor, levels: Tensor, objects: Objects, matcher, num_classes: int, allowed: Tensor | None = None) -> Matched:
+def match(
+    regions: Tensor, levels: Tensor, objects: Objects, matcher, num_classes: int, allowed: Tensor | None = None
+) -> Matched:
     """Regions and objects of a batch -> the flat batch of R = N*A matched regions.
 
     Args:

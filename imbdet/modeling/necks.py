@@ -1,6 +1,7 @@
 """Feature pyramid network (Lin et al., 2017, arXiv 1612.03144), with detectron2's names.
 
-A neck has `channels` (the same for all levels) and, once built on a backbone, `strides` {level: stride}, finest level first.
+A neck has `channels` (the same for all levels) and, once built on a backbone, `strides` {level: stride}, finest level
+first.
 """
 
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ class FPN(nn.Module):
 
     Args:
         channels: of every output level.
-        extra: levels above the coarsest: "pool" (one, Faster R-CNN's p6), "convs" (two, RetinaNet's p6 and p7), "" (none).
+        extra: levels above the coarsest: "pool" (one, Faster R-CNN's p6), "convs" (two, RetinaNet's p6 and p7), ""
+        (none).
         levels: which of the backbone's levels to use; all by default.
     """
 
@@ -40,7 +42,10 @@ class FPN(nn.Module):
         top, stride = int(self.inputs[-1][1:]), self.strides[self.inputs[-1].replace("c", "p")]
         if extra == "convs":
             self.top_block = nn.ModuleDict(
-                {f"p{top + 1}": _conv(backbone.channels[self.inputs[-1]], channels, 3, 2), f"p{top + 2}": _conv(channels, channels, 3, 2)}
+                {
+                    f"p{top + 1}": _conv(backbone.channels[self.inputs[-1]], channels, 3, 2),
+                    f"p{top + 2}": _conv(channels, channels, 3, 2),
+                }
             )
         for i in range({"pool": 1, "convs": 2, "": 0}[extra]):
             self.strides[f"p{top + 1 + i}"] = stride * 2 ** (i + 1)

@@ -1,4 +1,5 @@
-"""What a summed loss is divided by. Heads differ: RetinaNet by foreground, the RPN by a constant, RoI heads by all sampled.
+"""What a summed loss is divided by. Heads differ: RetinaNet by foreground, the RPN by a constant, RoI heads by all
+sampled.
 
 Letters: N images, R regions.
 """
@@ -42,7 +43,8 @@ class Foreground:
 class ForegroundAverage(nn.Module):
     """A running mean of the foreground regions of a batch: n <- momentum n + (1 - momentum) max(foreground, 1).
 
-    As detectron2's RetinaNet, which smooths the steps of batches with few objects. Updated before it divides, in training only.
+    As detectron2's RetinaNet, which smooths the steps of batches with few objects. Updated before it divides, in
+    training only.
 
     Args:
         momentum: in 0..1. start: first value of n.

@@ -1,4 +1,5 @@
-"""Lists of pictures and targets -> padded tensors on the device, in a number of operators that does not grow with the images.
+"""Lists of pictures and targets -> padded tensors on the device, in a number of operators that does not grow with the
+images.
 
 Letters: N images, M objects of the fullest image.
 """
@@ -19,7 +20,9 @@ class Preprocess(nn.Module):
         divisor: height and width are padded to a multiple of it (the coarsest stride of the neck's top-down path).
     """
 
-    def __init__(self, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), channels: str = "RGB", divisor: int = 32):
+    def __init__(
+        self, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), channels: str = "RGB", divisor: int = 32
+    ):
         super().__init__()
         if channels not in ("RGB", "BGR"):
             raise ValueError(f"channels must be RGB or BGR, got {channels!r}")
@@ -49,7 +52,8 @@ class Preprocess(nn.Module):
 def _checked_size(image: Tensor, index: int) -> tuple[int, int]:
     if image.dtype != torch.uint8 or image.dim() != 3 or image.shape[0] != 3 or min(image.shape[1:]) < 1:
         raise ValueError(
-            f"image {index} of the batch is {image.dtype} {tuple(image.shape)}; the detector takes uint8 RGB tensors (3, H, W)"
+            f"image {index} of the batch is {image.dtype} {tuple(image.shape)}; "
+            "the detector takes uint8 RGB tensors (3, H, W)"
         )
     return int(image.shape[1]), int(image.shape[2])
 
@@ -62,7 +66,9 @@ def _stack(images: list[Tensor], sizes, height: int, width: int) -> Tensor:
         for row, image in zip(batch, images, strict=True):
             row[:, : image.shape[1], : image.shape[2]] = image
         return batch
-    padded = np.zeros((len(images), 3, height, width), dtype=np.uint8)  # on the host, so that one copy reaches the device
+    padded = np.zeros(
+        (len(images), 3, height, width), dtype=np.uint8
+    )  # on the host, so that one copy reaches the device
     for row, image, (h, w) in zip(padded, images, sizes, strict=True):
         row[:, :h, :w] = image.numpy()
     return torch.from_numpy(padded)
@@ -72,7 +78,8 @@ def pad_objects(targets: list[dict], device: torch.device, num_classes: int) -> 
     """targets [{"boxes": (m, 4) XYXY, "labels": (m,)}] -> Objects of N images.
 
     Raises:
-        ValueError: a target that lacks a key, has boxes and labels of different length or, on the host, a label outside 0..K-1.
+        ValueError: a target that lacks a key, has boxes and labels of different length or, on the host, a label outside
+            0..K-1.
     """
     counts = []
     for i, target in enumerate(targets):

@@ -22,8 +22,8 @@ class AllRegions:
 class RandomSampling:
     """Slot `region_sampler`: a fixed number an image at random, with at most a fraction of foreground (Faster R-CNN).
 
-    As detectron2's `subsample_labels`: min(foreground, int(per_image * fraction)) foreground regions, the rest background;
-    fewer only when the background is exhausted.
+    As detectron2's `subsample_labels`: min(foreground, int(per_image * fraction)) foreground regions, the rest
+    background; fewer only when the background is exhausted.
 
     Args:
         per_image: regions kept of one image (RPN 256, RoI head 512).
@@ -72,8 +72,8 @@ def compress(mask: Tensor, num_images: int, per_image: int | None) -> tuple[Tens
         mask: (R,) bool. per_image: the most that the mask keeps of one image; None keeps the shape.
 
     Returns:
-        index (N*S,) into the R regions, image after image, and kept (N*S,) bool (False where an image has fewer); None if
-        there is nothing to gain (S = R / N).
+        index (N*S,) into the R regions, image after image, and kept (N*S,) bool (False where an image has fewer); None
+        if there is nothing to gain (S = R / N).
     """
     rows = mask.view(num_images, -1)
     size = rows.shape[1]

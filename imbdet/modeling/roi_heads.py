@@ -1,6 +1,7 @@
 """The second stage of Faster R-CNN: regions are sampled, pooled, classified and regressed once more.
 
-Letters: N images, P proposals of one image, R regions of the batch, K classes, C logits a region, S side of the pooled square.
+Letters: N images, P proposals of one image, R regions of the batch, K classes, C logits a region, S side of the pooled
+square.
 """
 
 import torch
@@ -15,14 +16,22 @@ class RoIHeads(nn.Module):
     """Match, sample, pool, `region_features`, box head, predictor, criterion.
 
     Args:
-        pooler: regions of a pyramid -> (R, C, S, S). box_head: those -> (R, channels). criterion: the Criterion of this stage;
-            its classification says how many logits the predictor has.
+        pooler: regions of a pyramid -> (R, C, S, S). box_head: those -> (R, channels). criterion: the Criterion of
+            this stage; its classification says how many logits the predictor has.
         class_agnostic: one set of deltas for all classes instead of K.
         region_features: the slot of that name, in training only; None leaves the features alone.
         append_objects: the objects themselves join the proposals in training, so that there is always foreground.
     """
 
-    def __init__(self, pooler, box_head, criterion, class_agnostic: bool = False, region_features=None, append_objects: bool = True):
+    def __init__(
+        self,
+        pooler,
+        box_head,
+        criterion,
+        class_agnostic: bool = False,
+        region_features=None,
+        append_objects: bool = True,
+    ):
         super().__init__()
         self.pooler = pooler
         self.box_head = box_head
@@ -52,7 +61,9 @@ class RoIHeads(nn.Module):
         return losses, {f"roi/{k}": v for k, v in {**stats, **more}.items()}
 
     def sample(self, boxes: Tensor, valid: Tensor, objects: Objects) -> tuple[Matched, dict]:
-        """Proposals (N, P, 4), valid (N, P) -> the matched regions that take part, and some ignored ones to fill the shape."""
+        """Proposals (N, P, 4), valid (N, P) -> the matched regions that take part, and some ignored ones to fill the
+        shape.
+        """
         if self.append_objects:
             boxes, valid = torch.cat((boxes, objects.boxes), dim=1), torch.cat((valid, objects.valid), dim=1)
         levels = self.pooler.assign(boxes.flatten(0, 1)).view(valid.shape)

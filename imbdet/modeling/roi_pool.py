@@ -3,6 +3,8 @@
 Letters: N images, R regions, L levels, S side of the pooled square.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
@@ -11,7 +13,8 @@ from .boxes import area
 
 
 class MultiLevelRoIAlign(nn.Module):
-    """Pooled features (R, C, S, S) of regions in any images and levels, with one wait for the device (the regions a level).
+    """Pooled features (R, C, S, S) of regions in any images and levels, with one wait for the device (the regions a
+    level).
 
     Args:
         levels: of the neck, to pool from, finest first.
@@ -46,7 +49,9 @@ class MultiLevelRoIAlign(nn.Module):
 
     def assign(self, boxes: Tensor) -> Tensor:
         """boxes (R, 4) -> index of the level (R,) in 0..L-1."""
-        level = torch.floor(self.canonical_level + torch.log2(area(boxes).clamp(min=0).sqrt() / self.canonical_size + 1e-8))
+        level = torch.floor(
+            self.canonical_level + torch.log2(area(boxes).clamp(min=0).sqrt() / self.canonical_size + 1e-8)
+        )
         return (level.clamp(min=self.lowest, max=self.lowest + len(self.levels) - 1) - self.lowest).long()
 
     def forward(self, features: dict[str, Tensor], boxes: Tensor, images: Tensor) -> Tensor:
@@ -62,5 +67,45 @@ class MultiLevelRoIAlign(nn.Module):
         return pooled[order.argsort()]
 
     def _align(self, feature: Tensor, regions: Tensor, scale: float) -> Tensor:
-        # in the map's own precision under autocast
-        return roi_align(feature, regions.to(feature.dtype), self.size, scale, self.sampling_ratio, aligned=True)
+        regions = regions.to(feature.dtype)  # the map's own precision under autocast
+        if feature.device.type == "cpu" and torch.get_num_threads() > 1 and len(regions) >= 2 * torch.get_num_threads():
+            return _ThreadedRoIAlign.apply(feature, regions, self.size, scale, self.sampling_ratio)
+        return roi_align(feature, regions, self.size, scale, self.sampling_ratio, aligned=True)
+
+
+class _ThreadedRoIAlign(torch.autograd.Function):
+    """torchvision's kernel on all cores of a CPU: it uses one, and its backward was a quarter of a training step.
+
+    Forward is shared out by regions, backward by channels, so that no two threads write to one place: the result does
+    not depend on the number of threads.
+    """
+
+    @staticmethod
+    def forward(ctx, feature, regions, size, scale, ratio):
+        ctx.save_for_backward(regions)
+        ctx.settings = (feature.shape, size, scale, ratio)
+        parts = regions.chunk(torch.get_num_threads())
+        return torch.cat(_on_threads(lambda r: roi_align(feature, r, size, scale, ratio, aligned=True), parts))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        (regions,) = ctx.saved_tensors
+        (n, _, h, w), size, scale, ratio = ctx.settings
+
+        def part(g: Tensor) -> Tensor:
+            return torch.ops.torchvision._roi_align_backward(
+                g.contiguous(), regions, scale, size, size, n, g.shape[1], h, w, ratio, True
+            )
+
+        parts = gradient.chunk(torch.get_num_threads(), dim=1)
+        return torch.cat(_on_threads(part, parts), dim=1), None, None, None, None
+
+
+def _on_threads(work, parts) -> list[Tensor]:
+    def quiet(part):
+        with torch.no_grad():  # a thread starts with gradients on
+            return work(part)
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return list(pool.map(quiet, parts))

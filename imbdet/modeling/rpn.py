@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..structures import Objects
 from .boxes import clip
 from .heads import RPNHead
-from .nms import batched_nms
+from .nms import LIMIT, PAIRS, batched_nms, best, pairwise_nms, limit_at_test
 
 
 class RPN(nn.Module):
@@ -37,7 +38,9 @@ class RPN(nn.Module):
         self.head = RPNHead(neck.channels, self.anchors.per_cell)
 
     def forward(self, features: dict[str, Tensor], sizes: Tensor, objects: Objects | None = None):
-        """Maps by level, sizes (N, 2) height and width, objects in training -> boxes (N, P, 4), valid (N, P), losses, stats."""
+        """Maps by level, sizes (N, 2) height and width, objects in training -> boxes (N, P, 4), valid (N, P), losses,
+        stats.
+        """
         maps = list(features.values())
         anchors, levels = self.anchors(maps)
         logits, deltas = self.head(maps)
@@ -49,20 +52,39 @@ class RPN(nn.Module):
             stats = {f"rpn/{k}": v for k, v in {**stats, **more}.items()}
         with torch.no_grad():
             cells = [m.shape[-2] * m.shape[-1] * self.anchors.per_cell for m in maps]
-            boxes, valid = self.propose(logits.detach().float().squeeze(2), deltas.detach().float(), anchors, levels, cells, sizes)
+            boxes, valid = self.propose(
+                logits.detach().float().squeeze(2), deltas.detach().float(), anchors, levels, cells, sizes
+            )
         return boxes, valid, losses, stats
 
     def propose(self, logits: Tensor, deltas: Tensor, anchors: Tensor, levels: Tensor, cells: list[int], sizes: Tensor):
-        """logits (N, A), deltas (N, A, 4), anchors (A, 4), levels (A,), anchors a level, sizes (N, 2) -> (N, P, 4), (N, P)."""
+        """logits (N, A), deltas (N, A, 4), anchors (A, 4), levels (A,), anchors a level, sizes (N, 2) -> (N, P, 4), (N, P).
+
+        The best of each level, decoded, clipped, suppressed within the level; then the best of the image.
+        """
         before, after = (pair[0 if self.training else 1] for pair in (self.before_nms, self.after_nms))
-        best, start = [], 0
-        for count, scores in zip(cells, logits.split(cells, dim=1), strict=True):
-            best.append(scores.topk(min(before, count), dim=1).indices + start)
-            start += count
-        best = torch.cat(best, dim=1)
-        scores = logits.gather(1, best)
-        boxes = self.criterion.box_coder.decode(deltas.gather(1, best.unsqueeze(-1).expand(-1, -1, 4)), anchors[best])
+        counts = [min(before, count) for count in cells]
+        starts = [sum(cells[:i]) for i in range(len(cells))]
+        tops = [x.topk(k, dim=1) for x, k in zip(logits.split(cells, dim=1), counts, strict=True)]  # sorted
+        scores = torch.cat([t.values for t in tops], dim=1)
+        index = torch.cat([t.indices + start for t, start in zip(tops, starts, strict=True)], dim=1)
+        boxes = self.criterion.box_coder.decode(deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), anchors[index])
         boxes = clip(boxes, sizes)
-        extent = boxes[..., 2:] - boxes[..., :2]
-        index, kept = batched_nms(boxes, scores, levels[best], (extent > 0).all(dim=-1), self.nms_threshold, after)
+        valid = (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
+        if len(boxes) * max(counts) ** 2 * len(counts) <= PAIRS:
+            pairs = zip(boxes.split(counts, dim=1), valid.split(counts, dim=1), strict=True)
+            keep = _suppress_levels(list(pairs), self.nms_threshold)
+            index, kept = best(scores, keep, after)
+        else:
+            limit = LIMIT if self.training else limit_at_test(boxes)
+            index, kept = batched_nms(boxes, scores, levels[index], valid, self.nms_threshold, after, limit)
         return boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), kept
+
+
+def _suppress_levels(levels: list[tuple[Tensor, Tensor]], threshold: float) -> Tensor:
+    """[(boxes (N, D_l, 4), valid (N, D_l))] -> kept (N, sum of D_l); all levels as groups of one call, padded to one D."""
+    size = max(valid.shape[1] for _, valid in levels)
+    boxes = torch.cat([F.pad(b, (0, 0, 0, size - b.shape[1])) for b, _ in levels])
+    valid = torch.cat([F.pad(v, (0, size - v.shape[1])) for _, v in levels])
+    keep = pairwise_nms(boxes, valid, threshold).chunk(len(levels))
+    return torch.cat([k[:, : v.shape[1]] for k, (_, v) in zip(keep, levels, strict=True)], dim=1)

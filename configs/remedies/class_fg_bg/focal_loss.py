@@ -1,7 +1,7 @@
 """Focal loss instead of cross entropy: easy background regions lose their share of the classification loss.
 
-Expect most on one-stage detectors, which see every anchor. On RoI heads the softmax gives way to K sigmoids, and the sum is
-divided by the foreground regions.
+Expect most on one-stage detectors, which see every anchor. On RoI heads the softmax gives way to K sigmoids, and the
+sum is divided by the foreground regions.
 """
 
 from imbdet.config import LazyCall as L

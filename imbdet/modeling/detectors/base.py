@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...structures import Objects
 from ..boxes import clip
-from ..nms import batched_nms
+from ..nms import batched_nms, limit_at_test
 from ..objective import FixedWeights
 from ..preprocess import pad_objects
 
@@ -49,11 +49,12 @@ class Detector(nn.Module):
         self.calibration = calibration
 
     def forward(self, images: list[Tensor], targets: list[dict] | None = None):
-        """images: uint8 RGB (3, H, W) of any sizes; targets: [{"boxes": (m, 4) XYXY, "labels": (m,)}], needed in training.
+        """images: uint8 RGB (3, H, W) of any sizes; targets: [{"boxes": (m, 4) XYXY, "labels": (m,)}], needed in
+        training.
 
         Returns:
-            training: ({name: loss}, stats); the total is the plain sum. eval: [{"boxes", "scores", "labels"}], best first,
-            in pixels of the given pictures.
+            training: ({name: loss}, stats); the total is the plain sum. eval: [{"boxes", "scores", "labels"}], best
+            first, in pixels of the given pictures.
         """
         batch, sizes = self.preprocess(images)
         limits = torch.tensor(sizes).to(batch.device, non_blocking=True)
@@ -61,7 +62,9 @@ class Detector(nn.Module):
             features = self.neck(self.backbone(batch))
             return self.detect(*self.candidates(features, limits), limits)
         if targets is None or len(targets) != len(images):
-            raise ValueError(f"training needs one target for each of the {len(images)} images, got {targets and len(targets)}")
+            raise ValueError(
+                f"training needs one target for each of the {len(images)} images, got {targets and len(targets)}"
+            )
         objects = pad_objects(targets, batch.device, self.num_classes)
         losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
         losses, more = self.objective(losses)
@@ -76,12 +79,15 @@ class Detector(nn.Module):
 
     def detect(self, boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor, sizes: Tensor) -> list[dict]:
         """Candidates of all images -> the best of each after suppression within each class."""
-        index, kept = batched_nms(boxes, scores, labels, valid, self.nms_threshold, self.max_detections)
+        index, kept = batched_nms(
+            boxes, scores, labels, valid, self.nms_threshold, self.max_detections, limit_at_test(boxes)
+        )
         boxes = clip(boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), sizes)
         scores, labels = scores.gather(1, index), labels.gather(1, index)
         kept = kept & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
         return [
-            {"boxes": b[k], "scores": s[k], "labels": c[k]} for b, s, c, k in zip(boxes, scores, labels, kept, strict=True)
+            {"boxes": b[k], "scores": s[k], "labels": c[k]}
+            for b, s, c, k in zip(boxes, scores, labels, kept, strict=True)
         ]
 
     def calibrate(self, scores: Tensor) -> Tensor:
