@@ -1,0 +1,291 @@
+"""From records to batches: `TrainLoader` and `EvalLoader`.
+
+Notable: torch's DataLoader does the work, with a batch sampler that yields (position, image index) pairs. Position and
+seed make the random numbers of an image, so that the batch of iteration k is the same for any number of workers and
+after a resume. A worker hands over a batch as three tensors instead of three per image: each tensor costs a file
+descriptor and a system call or two on its way to the trainer.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from imbdet.data.augment import Transform
+from imbdet.data.cache import CachedImages, channels_last
+from imbdet.data.records import Records
+from imbdet.data.samplers import AUGMENT, BatchPlan, UniformSampler, aspect_groups
+from imbdet.slots import ImageSampler
+
+
+class TrainLoader:
+    """Endless training batches.
+
+    Args:
+        records: the data set.
+        batch_size: images of a batch, over all processes together.
+        augment: the slot of this name; None gives images as they are.
+        image_sampler: the slot of this name, called as `image_sampler(records, seed)`.
+        balance: the slot of this name, records -> records, applied once, here; None keeps all.
+        num_workers: processes that decode and augment; 0 does it in the trainer's.
+        seed: of order and augmentation.
+        keep_empty: keep images without any object (`num_empty` says how many there are).
+        aspect_ratio_grouping: fill batches with images that are all wide or all high, which saves padding.
+        cache_bytes: keep so many bytes of decoded pictures in memory, shared by the workers; 0 keeps none.
+        pin_memory: None pins when there is a CUDA device.
+
+    Attributes:
+        records: those drawn from, after `keep_empty` and `balance`.
+        num_empty: images without objects in the given records.
+        epoch_length: iterations of an epoch, ceil(images / batch_size).
+
+    Raises:
+        ValueError: no image to train on, or a number out of range.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        batch_size: int,
+        augment: Transform | None = None,
+        image_sampler: Callable[[Records, int], ImageSampler] = UniformSampler,
+        balance: Callable[[Records], Records] | None = None,
+        num_workers: int = 1,
+        seed: int = 0,
+        keep_empty: bool = True,
+        aspect_ratio_grouping: bool = True,
+        cache_bytes: int = 0,
+        pin_memory: bool | None = None,
+    ):
+        _check_sizes(records, batch_size, num_workers)
+        self.num_empty = records.num_empty
+        if cache_bytes:
+            images = CachedImages(records.images, records.heights, records.widths, cache_bytes)
+            records = replace(records, images=images)
+        if not keep_empty and self.num_empty:
+            counts = np.bincount(records.object_image[~records.crowd], minlength=len(records))
+            records = records.subset(np.flatnonzero(counts))
+            if not len(records):
+                raise ValueError(
+                    f"{records.source}: all {self.num_empty} images are without objects, and keep_empty is off"
+                )
+        if balance is not None:
+            records = balance(records)
+            if not len(records):
+                raise ValueError(f"{records.source}: the balance {balance!r} left no image")
+        self.records = records
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.pin_memory = pin_memory
+        self.sampler = image_sampler(records, seed)
+        self.epoch_length = -(-len(records) // batch_size)
+        self._groups = aspect_groups(records) if aspect_ratio_grouping else None
+        if self._groups is not None and (self._groups == self._groups[0]).all():
+            self._groups = None  # one group: nothing to sort
+        self._items = _TrainItems(records, augment, seed)
+
+    def iterate(self, start: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[tuple[list[Tensor], list[dict]]]:
+        """Batches from iteration `start` on, for ever; closing the iterator ends its workers.
+
+        Yields:
+            images: list of uint8 RGB (3, H, W) of any sizes; targets: list of {"boxes": float32 (m, 4) XYXY in pixels
+            of that image, "labels": int64 (m,), "image_id": int}.
+
+        Raises:
+            ValueError: the batch cannot be shared by the processes; a picture cannot be read (the message names it).
+        """
+        plan = BatchPlan(self.sampler, self.batch_size, start, self._groups, self.seed, rank, world_size)
+        return self._batches(plan)
+
+    def _batches(self, plan: BatchPlan) -> Iterator[tuple[list[Tensor], list[dict]]]:
+        for batch in _data_loader(self._items, plan, self.num_workers, self.pin_memory):
+            yield _unpack(batch)
+
+    def describe(self) -> str:
+        """One line for the log: how many images, with how many objects, and how long an epoch is."""
+        empty = "kept" if self.records.num_empty else "left out"
+        return (
+            f"{self.records.name}: {len(self.records)} images with {self.records.num_objects} objects"
+            + (f" ({self.num_empty} images without objects {empty})" if self.num_empty else "")
+            + f", {self.epoch_length} iterations of {self.batch_size} an epoch"
+        )
+
+
+class EvalLoader:
+    """Every image once, in order.
+
+    Args:
+        records: the data set.
+        resize: a transform without randomness, e.g. ResizeShortestEdge of one length; None leaves images as they are.
+        batch_size: images of a batch of one process.
+        num_workers: processes that decode and resize, kept from one evaluation to the next; 0 does it in the trainer's.
+        pin_memory: None pins when there is a CUDA device.
+
+    Raises:
+        ValueError: no image, or a number out of range.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        resize: Transform | None = None,
+        batch_size: int = 8,
+        num_workers: int = 1,
+        pin_memory: bool | None = None,
+    ):
+        _check_sizes(records, batch_size, num_workers)
+        self.records = records
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.pin_memory = pin_memory
+        self._items = _EvalItems(records, resize)
+        self._loaders: dict[tuple[int, int], DataLoader] = {}
+
+    def __len__(self) -> int:
+        """Batches of the whole data set in one process."""
+        return -(-len(self.records) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[list[Tensor], list[dict]]]:
+        return self.iterate()
+
+    def iterate(self, rank: int = 0, world_size: int = 1) -> Iterator[tuple[list[Tensor], list[dict]]]:
+        """Process `rank` gets images rank, rank + world_size, ...: each image once over all of them.
+
+        Yields:
+            images: list of uint8 RGB (3, H, W); infos: list of {"image_id", "height", "width"}, the size of the picture
+            before resizing: multiply boxes found in the image by width / W and height / H.
+
+        Raises:
+            ValueError: a picture cannot be read (the message names it).
+        """
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank={rank}, world_size={world_size}: no such process")
+        if (rank, world_size) not in self._loaders:
+            indices = range(rank, len(self.records), world_size)
+            batches = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
+            loader = _data_loader(self._items, batches, self.num_workers, self.pin_memory)
+            self._loaders[rank, world_size] = loader
+        return map(_unpack, self._loaders[rank, world_size])
+
+
+class _TrainItems:
+    """(position, image index) -> image, target."""
+
+    def __init__(self, records: Records, augment: Transform | None, seed: int):
+        self.records, self.augment, self.seed = records, augment, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, dict]:
+        position, index = key
+        try:
+            image, target = self.records.images[index], self.records.target(index)
+            if self.augment is not None:
+                image, target = self.augment(image, target, np.random.default_rng([self.seed, AUGMENT, position]))
+        except Exception as error:
+            raise _named(error, self.records, index) from error
+        return image, {**target, "image_id": int(self.records.image_ids[index])}
+
+
+class _EvalItems:
+    """Image index -> image, info."""
+
+    def __init__(self, records: Records, resize: Transform | None):
+        self.records, self.resize = records, resize
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict]:
+        try:
+            image = self.records.images[index]
+            height, width = image.shape[1:]
+            if self.resize is not None:
+                image, _ = self.resize(image, {}, np.random.default_rng(0))
+        except Exception as error:
+            raise _named(error, self.records, index) from error
+        return image, {"image_id": int(self.records.image_ids[index]), "height": height, "width": width}
+
+
+def _named(error: Exception, records: Records, index: int) -> Exception:
+    """The same failure with the image in front; of the same kind where that can be made of a message alone."""
+    where = f"{records.name}, image id {int(records.image_ids[index])} ({records.images.name(index)})"
+    for kind in (FileNotFoundError, OSError, ValueError):
+        if isinstance(error, kind):
+            return kind(f"{where}: {error}")
+    return RuntimeError(f"{where}: {type(error).__name__}: {error}")
+
+
+def _check_sizes(records: Records, batch_size: int, num_workers: int) -> None:
+    if not len(records):
+        raise ValueError(f"{records.source}: the data set {records.name!r} has no images")
+    if batch_size < 1 or num_workers < 0:
+        raise ValueError(f"batch_size={batch_size}, num_workers={num_workers}; needed are 1 or more and 0 or more")
+
+
+def _data_loader(items, batches, num_workers: int, pin_memory: bool | None) -> DataLoader:
+    options = {}
+    if num_workers:
+        fork = sys.platform == "linux" and "fork" in multiprocessing.get_all_start_methods()
+        options = {
+            "worker_init_fn": _start_worker,
+            "persistent_workers": True,
+            "multiprocessing_context": "fork" if fork else None,  # fork shares the records and the cache
+        }
+    return DataLoader(
+        items,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=_pack if num_workers else _as_lists,
+        pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
+        # Its own generator: torch draws a number from it at each start, and the global one must not move at a resume.
+        generator=torch.Generator(),
+        **options,
+    )
+
+
+def _start_worker(_: int) -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C reaches all processes of a terminal; the trainer decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _as_lists(samples: list[tuple[Tensor, dict]]) -> tuple[list[Tensor], list[dict]]:
+    images, targets = zip(*samples, strict=True)
+    return list(images), list(targets)
+
+
+def _pack(samples: list[tuple[Tensor, dict]]) -> dict:
+    """A batch with all pixels in one tensor, all boxes in one and all labels in one; `_unpack` is the inverse."""
+    images, targets = _as_lists(samples)
+    layout = [(tuple(image.shape), channels_last(image)) for image in images]
+    flat = [
+        (image.permute(1, 2, 0) if last else image).reshape(-1) for image, (_, last) in zip(images, layout, strict=True)
+    ]
+    packed = {"pixels": torch.cat(flat), "layout": layout, "targets": targets}
+    if "boxes" in targets[0]:
+        packed["counts"] = [len(target["boxes"]) for target in targets]
+        packed["boxes"] = torch.cat([target.pop("boxes") for target in targets])
+        packed["labels"] = torch.cat([target.pop("labels") for target in targets])
+    return packed
+
+
+def _unpack(batch: dict | tuple) -> tuple[list[Tensor], list[dict]]:
+    """Lists of images and targets, as views of the packed tensors."""
+    if not isinstance(batch, dict):
+        return batch[0], batch[1]
+    shapes = [tuple(shape) for shape, _ in batch["layout"]]
+    pixels = batch["pixels"].split([c * h * w for c, h, w in shapes])
+    images = [
+        flat.view(h, w, c).permute(2, 0, 1) if last else flat.view(c, h, w)
+        for flat, (c, h, w), (_, last) in zip(pixels, shapes, batch["layout"], strict=True)
+    ]
+    targets = batch["targets"]
+    if "boxes" in batch:
+        boxes, labels = batch["boxes"].split(batch["counts"]), batch["labels"].split(batch["counts"])
+        targets = [{"boxes": b, "labels": c, **t} for b, c, t in zip(boxes, labels, targets, strict=True)]
+    return images, targets
