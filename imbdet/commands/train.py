@@ -26,7 +26,7 @@ UNNAMED = "output/run"  #: the default of configs/common/train.py, which says no
 def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser("train", "Train a detector, evaluate it, and write its run folder.", EXAMPLE)
     add_config_arguments(parser)
-    parser.add_argument("--resume", action="store_true", help="continue the run in train.output_dir from its last state")
+    parser.add_argument("--resume", action="store_true", help="continue the run in its folder from the last state")
     args = parse(parser, argv)
     cfg = config_from(args)
     lines = changes(args, cfg)

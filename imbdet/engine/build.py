@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..config import instantiate
 from .distributed import World
 from .ema import ModelEma
+from .meters import LossWindow
 from .optimizer import scale_learning_rate
 from .schedule import Schedule
 from .seed import rng_state, set_rng_state
@@ -48,6 +49,7 @@ class Run:
     schedule: Schedule
     scaler: torch.amp.GradScaler
     ema: ModelEma | None
+    window: LossWindow
     train_loader: Any
     val_loader: Any
     train_records: Any
@@ -103,13 +105,15 @@ class Run:
             yield
 
     def state(self, iteration: int) -> dict[str, Any]:
-        """All state after `iteration` steps. Collective: every process must call it."""
+        """All state after `iteration` steps. Collective: every process must call it. Raises NonFiniteLoss: weights
+        that a NaN has reached are never saved."""
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "iteration": iteration,
+            "window": self.world.gather(self.window.state_dict()),
             "rng": self.world.gather(rng_state()),
             "best": vars(self.best).copy(),
             "config": self.config,
@@ -125,6 +129,7 @@ class Run:
         self.best = Best(**state["best"])
         if len(state["rng"]) == self.world.size:
             self.rng = state["rng"][self.world.rank]
+            self.window.load_state_dict(state["window"][self.world.rank])
         else:
             warnings.warn(
                 f"the run had {len(state['rng'])} processes and now has {self.world.size}: it continues with other"
@@ -171,6 +176,7 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
         schedule=Schedule(optimizer, instantiate(cfg.lr_multiplier), settings.max_iter),
         scaler=torch.amp.GradScaler(world.device.type, enabled=float16 and world.device.type == "cuda"),
         ema=ModelEma(model, settings.ema.decay) if settings.ema.enabled else None,
+        window=LossWindow(world.device),
         train_loader=train_loader,
         val_loader=val_loader,
         train_records=getattr(train_loader, "records", None),

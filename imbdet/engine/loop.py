@@ -13,7 +13,7 @@ from torch import Tensor
 from .build import Run
 from .distributed import world_of
 from .environment import write_json
-from .meters import LossWindow, read_stats
+from .meters import read_stats
 from .optimizer import clip_and_norm
 from .progress import Clock
 from .run_folder import RESULT
@@ -53,16 +53,19 @@ def train(cfg: Any, resume: bool = False) -> dict[str, Any]:
 def _loop(run: Run, start: int) -> dict[str, Any]:
     settings, last, iteration, report = run.settings, run.settings.max_iter, start, None
     if run.has_val and run.best.evaluated < start and _due(start, settings.eval_period, last):
-        report = _evaluate(run, start)  # the evaluation that a signal or a kill cut short
+        report = _evaluate(run, start)  # the evaluation that a signal cut short
+        _save(run, start)
+    if start and _waited_enough(run):
+        last = start
     batches = run.batches(start) if start < last else None
-    window, clock = LossWindow(run.device), Clock()
+    clock = Clock()
 
     for iteration in range(start + 1, last + 1):
         reports = _due(iteration, settings.log_period, last)
-        stats, norm = _step(run, batches, window, clock, iteration, reports)
+        stats, norm = _step(run, batches, clock, iteration, reports)
 
         if reports:
-            scalars, histograms = _measure(run, window, clock, stats, norm)
+            scalars, histograms = _measure(run, clock, stats, norm)
             run.log.write(iteration, "train", scalars, histograms)
             run.progress.report(iteration, scalars)
             clock.restart()
@@ -73,7 +76,6 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
 
         ends = iteration == last or _waited_enough(run)
         if ends or iteration % settings.checkpointer.period == 0:
-            window.check()  # weights that a NaN has reached are never saved
             _save(run, iteration)
         if ends:
             break
@@ -82,14 +84,12 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
         if (reports or run.world.size == 1) and run.world.any(run.stop.signum is not None):
             _leave(run, iteration)
 
-    if report is None and run.has_val:  # a finished run was resumed
-        report = _evaluate(run, iteration)
+    if report is None and run.has_val:
+        report = validate(run)  # a finished run was resumed: its numbers again, its log as it was
     return _finish(run, iteration, report)
 
 
-def _step(
-    run: Run, batches: Any, window: LossWindow, clock: Clock, iteration: int, reports: bool
-) -> tuple[dict, Tensor | None]:
+def _step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -> tuple[dict, Tensor | None]:
     """One step of the optimizer over `accumulate` batches.
 
     Returns the stats of the last batch and the norm of the gradient, both unread: nothing has waited for them.
@@ -102,7 +102,7 @@ def _step(
         with run.parallel.no_sync() if more_follow else contextlib.nullcontext():
             with run.autocast():
                 losses, stats = run.parallel(images, targets)
-            window.add(iteration, losses, [int(target.get("image_id", -1)) for target in targets])
+            run.window.add(iteration, losses, [int(target.get("image_id", -1)) for target in targets])
             run.scaler.scale(sum(losses.values()) / settings.accumulate).backward()
     if settings.clip_grad.max_norm or reports:
         run.scaler.unscale_(run.optimizer)
@@ -117,11 +117,11 @@ def _step(
     return stats, norm
 
 
-def _measure(run: Run, window: LossWindow, clock: Clock, stats: dict, norm: Tensor | None) -> tuple[dict, dict]:
+def _measure(run: Run, clock: Clock, stats: dict, norm: Tensor | None) -> tuple[dict, dict]:
     """Scalars and histograms of a report. The losses come first: reading them waits for the device, so times are
     right.
     """
-    scalars = run.world.mean_of(window.read())
+    scalars = run.world.mean_of(run.window.read())
     scalars["lr"] = max(group["lr"] for group in run.optimizer.param_groups)
     if norm is not None:
         scalars["gradient_norm"] = float(norm)

@@ -48,7 +48,7 @@ class LossWindow:
     """
 
     def __init__(self, device: torch.device):
-        self.immediate = device.type == "cpu"
+        self.device, self.immediate = device, device.type == "cpu"
         self.entries: deque[tuple[int, dict[str, Tensor], list[int]]] = deque()
 
     def add(self, iteration: int, losses: dict[str, Tensor], image_ids: list[int]) -> None:
@@ -62,13 +62,24 @@ class LossWindow:
         names = self.names()
         if not self.entries:
             return torch.zeros(0, 0, dtype=torch.float64)
-        rows = [torch.stack([losses[name].float() for name in names]) for _, losses, _ in self.entries]
+        rows = [torch.stack([losses[name].float().to(self.device) for name in names]) for _, losses, _ in self.entries]
         values = torch.stack(rows).cpu().double()
         bad = (~torch.isfinite(values)).any(dim=1).nonzero().flatten().tolist()
         if bad:
             iteration, _, image_ids = self.entries[bad[0]]
             raise NonFiniteLoss(iteration, dict(zip(names, values[bad[0]].tolist(), strict=True)), image_ids)
         return values
+
+    def state_dict(self) -> dict:
+        """So that a run stopped between two reports makes the same next report. Waits once. Raises NonFiniteLoss."""
+        values = self.check()
+        batches = [(iteration, image_ids) for iteration, _, image_ids in self.entries]
+        return {"names": self.names(), "values": values, "batches": batches}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.entries.clear()
+        for (iteration, image_ids), values in zip(state["batches"], state["values"].float(), strict=True):
+            self.entries.append((iteration, dict(zip(state["names"], values, strict=True)), image_ids))
 
     def names(self) -> list[str]:
         return list(self.entries[0][1]) if self.entries else []

@@ -108,7 +108,7 @@ def refuse_changes(saved: dict, current: dict, folder: Path) -> list[str]:
         raise ValueError(
             f"the run in {folder} began with another config; these keys differ:\n  "
             + "\n  ".join(forbidden)
-            + f"\nResume with the config it began with (--config {folder / CONFIG} --resume), or start a new run from its"
-            f" weights: train.init_checkpoint={folder / 'last.pth'} and another train.output_dir"
+            + f"\nResume with the config it began with (--config {folder / CONFIG} --resume), or start a new run from"
+            f" its weights: train.init_checkpoint={folder / 'last.pth'} and another train.output_dir"
         )
     return free

@@ -56,8 +56,7 @@ def _begin(cfg: Any, run: Run, folder: Path, records: dict[str, Any], start: int
     from ..config import save_config
 
     describe_data(records, say)
-    for warning in check_data(records):
-        say(f"warning: {warning}")
+    check_data(records)
     check_best_metric(run)
     describe_run(run, say)
     if start:

@@ -38,24 +38,13 @@ def splits(cfg: Any, run: Run) -> dict[str, Any]:
     return {name: records for name, records in found.items() if hasattr(records, "class_counts")}
 
 
-def check_data(records: dict[str, Any]) -> list[str]:
-    """The cheap part of the data checks on all splits. Returns warnings; raises ValueError with all errors at once."""
-    if not records:
-        return []
-    from ..data import checks
+def check_data(records: dict[str, Any]) -> None:
+    """The cheap part of the data checks; logs what is worth knowing. Raises ValueError with all errors at once."""
+    from ..data.checks.quick import check_before_training
 
-    findings = [finding for split in records.values() for finding in checks.quick_checks(split)]
-    if len(records) > 1:
-        findings += checks.check_splits(records)
-    errors = [str(f) for f in findings if f.severity == "error"]
-    if errors:
-        raise ValueError(
-            f"the data has {len(errors)} errors, so training does not start; tools/check_data.py FILE --fix OUT.json repairs"
-            " what can be repaired:\n  "
-            + "\n  ".join(errors[:20])
-            + (f"\n  and {len(errors) - 20} more" if len(errors) > 20 else "")
-        )
-    return [str(f) for f in findings if f.severity != "error"]
+    if records:
+        first, *others = records.values()
+        check_before_training(first, *others)
 
 
 def describe_data(records: dict[str, Any], say: Any) -> None:

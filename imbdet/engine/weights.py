@@ -26,7 +26,7 @@ def load_model_weights(model: nn.Module, path: str | Path, strict: bool = True) 
     path = Path(path)
     if path.suffix == ".pkl":
         return _from_detectron2(model, path)
-    weights = _weights(load_file(path))
+    weights = _weights(load_file(path), path)
     own = model.state_dict()
     if _looks_like_detectron2(weights, own):
         return _from_detectron2(model, path)
@@ -51,12 +51,12 @@ def load_model_weights(model: nn.Module, path: str | Path, strict: bool = True) 
     return report
 
 
-def _weights(state: dict[str, Any]) -> dict[str, Tensor]:
+def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
     weights = state.get("model", state)
     if isinstance(weights, dict) and state.get("ema"):
         weights = {**weights, **state["ema"]["shadow"]}
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise ValueError(f"the file holds no weights: its entries are {sorted(map(str, state))[:10]}")
+        raise ValueError(f"{path} holds no weights: its entries are {sorted(map(str, state))[:10]}")
     return weights
 
 

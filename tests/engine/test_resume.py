@@ -1,0 +1,99 @@
+"""A run that is killed or stopped and continued equals one that was not, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from imbdet.engine import train
+from imbdet.engine.checkpoint import load_file
+from imbdet.engine.log import read_metrics
+
+from .fakes import fake_config
+
+ROOT = Path(__file__).resolve().parents[2]
+PAUSE = "dataloader.train.pause=0.1"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(fake_config(folder))
+    return folder
+
+
+def start_and_signal(folder, signum, after):
+    """Train in another process, send the signal once `after` iterations were reported; its exit code and output."""
+    command = [sys.executable, "-m", "tests.engine", str(folder), PAUSE]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        path = folder / "metrics.jsonl"
+        if path.exists() and any(line["iteration"] >= after for line in read_metrics(path)):
+            os.kill(process.pid, signum)
+            break
+        time.sleep(0.02)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+def numbers(folder):
+    """All lines of metrics.jsonl without times and memory."""
+    lines = read_metrics(folder / "metrics.jsonl")
+    return [{k: v for k, v in line.items() if not k.startswith(("time/", "memory/"))} for line in lines]
+
+
+def assert_same_run(folder, whole):
+    a, b = load_file(folder / "last.pth"), load_file(whole / "last.pth")
+    for part in ("model", "optimizer", "ema", "rng", "best", "iteration"):
+        compare(a[part], b[part], part)
+    assert numbers(folder) == numbers(whole)
+
+
+def compare(a, b, where):
+    assert type(a) is type(b), where
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            compare(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            compare(x, y, f"{where}[{i}]")
+    else:
+        assert a == b, where
+
+
+def test_kill_minus_nine(tmp_path, whole):
+    code, output = start_and_signal(tmp_path, signal.SIGKILL, after=6)
+    assert code == -signal.SIGKILL, output
+    assert load_file(tmp_path / "last.pth")["iteration"] == 4
+    assert read_metrics(tmp_path / "metrics.jsonl")[-1]["iteration"] >= 6  # the reports ran ahead of the checkpoint
+    train(fake_config(tmp_path, PAUSE), resume=True)
+    assert_same_run(tmp_path, whole)
+
+
+def test_sigterm_writes_a_checkpoint_and_leaves(tmp_path, whole):
+    code, output = start_and_signal(tmp_path, signal.SIGTERM, after=2)
+    assert code == 143 and "stopped after iteration" in output and "Traceback" not in output, output
+    assert 2 <= load_file(tmp_path / "last.pth")["iteration"] < 12
+    train(fake_config(tmp_path, PAUSE), resume=True)
+    assert_same_run(tmp_path, whole)
+
+
+def test_a_damaged_checkpoint_costs_a_period_and_no_more(tmp_path, whole):
+    """From last_prev.pth on, the steps after it are done again and come out the same."""
+    train(fake_config(tmp_path))
+    last = tmp_path / "last.pth"
+    last.write_bytes(last.read_bytes()[:5000])
+    with pytest.warns(UserWarning, match="continuing from last_prev.pth, iteration 8"):
+        train(fake_config(tmp_path), resume=True)
+    assert_same_run(tmp_path, whole)

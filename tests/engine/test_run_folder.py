@@ -1,0 +1,47 @@
+import os
+
+import pytest
+
+from imbdet.engine import run_folder
+
+
+def test_a_folder_with_a_run_is_refused_unless_told(tmp_path):
+    folder = tmp_path / "run"
+    run_folder.prepare(folder, resume=False, overwrite=False)
+    for name in ("last.pth", "metrics.jsonl", "config.yaml", "mine.txt", "model_0000004.pth"):
+        (folder / name).write_text("x")
+    (folder / "tb").mkdir()
+    with pytest.raises(ValueError, match=r"holds a run already \(metrics.jsonl, last.pth\).*--resume.*overwrite=true"):
+        run_folder.prepare(folder, resume=False, overwrite=False)
+    run_folder.prepare(folder, resume=True, overwrite=False)
+    assert (folder / "last.pth").exists()
+    run_folder.prepare(folder, resume=False, overwrite=True)
+    assert os.listdir(folder) == ["mine.txt"]  # what is not a run's stays
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot write .*file/run: Not a directory.*train.output_dir"):
+        run_folder.prepare(tmp_path / "file" / "run", resume=False, overwrite=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="cannot write .*Permission denied"):
+        run_folder.prepare(tmp_path / "run", resume=False, overwrite=False)
+
+
+def test_differences_are_sorted_into_harmless_and_not():
+    before = {
+        "train": {"seed": 0, "log_period": 20, "checkpointer": {"period": 5}},
+        "optimizer": {"lr": 1.0, "betas": [1, 2]},
+    }
+    now = {
+        "train": {"seed": 1, "log_period": 10, "checkpointer": {"period": 6}},
+        "optimizer": {"lr": 1.0, "betas": [1, 3], "x": 2},
+    }
+    forbidden, free = run_folder.compare(before, now)
+    assert forbidden == ["train.seed: 0 -> 1", "optimizer.betas: [1, 2] -> [1, 3]", "optimizer.x: (absent) -> 2"]
+    assert free == ["train.log_period: 20 -> 10", "train.checkpointer.period: 5 -> 6"]
+    assert run_folder.compare(before, before) == ([], [])
