@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# name -> the package that defines it
+# name -> the module that defines it
 _LAZY = {
     "instantiate": "imbdet.config",
     "load_config": "imbdet.config",
     "train": "imbdet.engine",
     "evaluate": "imbdet.evaluation",
-    "load_detectron2_weights": "imbdet.modeling",
+    "load_detectron2_weights": "imbdet.modeling.detectron2_weights",
 }
 
 __all__ = ["__version__", "evaluate", "instantiate", "load_config", "load_detectron2_weights", "train"]
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imbdet.config import instantiate, load_config
     from imbdet.engine import train
     from imbdet.evaluation import evaluate
-    from imbdet.modeling import load_detectron2_weights
+    from imbdet.modeling.detectron2_weights import load_detectron2_weights
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+_ORDER = ("demo", "check_data", "train", "evaluate", "predict", "show_config", "list_remedies", "benchmark")
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -76,11 +77,12 @@ def changes(args: argparse.Namespace, cfg: "DictConfig") -> list[str]:
 
 
 def verbs() -> dict[str, str]:
-    """{verb: what it does}, from the first line of each module's docstring, without importing it."""
+    """{verb: what it does}, from the first line of each module's docstring, without importing it; in order of use."""
     import ast
 
     found = {}
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    paths = Path(__file__).parent.glob("*.py")
+    for path in sorted(paths, key=lambda path: (_ORDER.index(path.stem) if path.stem in _ORDER else 99, path.stem)):
         if not path.name.startswith("_"):
             text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
             found[path.stem] = text.partition("\n")[0].rstrip(".")

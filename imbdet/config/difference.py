@@ -1,6 +1,6 @@
 """What differs between two configs: as paths (to find remedies that collide) and as lines (to be read)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from . import yaml12
 
 _ABSENT = object()
+_LONG = 240  # characters of a line
 
 
 def changed_paths(before: DictConfig, after: DictConfig) -> list[str]:
@@ -19,17 +20,27 @@ def changed_paths(before: DictConfig, after: DictConfig) -> list[str]:
 
 
 def diff(before: DictConfig, after: DictConfig) -> list[str]:
-    """The same as lines to read: "train.max_iter: 90000 -> 100", "x: added 3", "x: 3 removed"."""
+    """The same as lines to read: "train.max_iter: 90000 -> 100", "x: added 3", "x: 3 removed".
+
+    Two calls that differ in their target stand in one line if that is short enough, else key by key.
+    """
+    return _lines(_changes(_container(before), _container(after), ""))
+
+
+def _lines(changes: Iterable[tuple[str, Any, Any]]) -> list[str]:
     lines = []
-    for path, old, new in _changes(_container(before), _container(after), ""):
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += [f"{path}: {_call(old)} -> {_call(new)}"]
-        elif old is _ABSENT:
-            lines += [f"{path}: added {_call(new)}"]
+    for path, old, new in changes:
+        line = f"{path}: {_call(old)} -> {_call(new)}"
+        if old is _ABSENT:
+            lines.append(f"{path}: added {_call(new)}")
         elif new is _ABSENT:
-            lines += [f"{path}: {_call(old)} removed"]
+            lines.append(f"{path}: {_call(old)} removed")
+        elif len(line) > _LONG and isinstance(old, Mapping) and isinstance(new, Mapping):
+            keys = [*old, *(key for key in new if key not in old)]
+            for key in keys:
+                lines += _lines(_changes(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{path}.{key}"))
         else:
-            lines += [f"{path}: {_call(old)} -> {_call(new)}"]
+            lines.append(line)
     return lines
 
 
@@ -48,6 +59,8 @@ def _changes(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
 
 def _call(value: Any) -> str:
     """A value in one line: `Focal(alpha=0.25)` for a node, YAML's spelling for the rest."""
+    if value is _ABSENT:
+        return "nothing"
     if isinstance(value, Mapping):
         inner = ", ".join(f"{key}={_call(item)}" for key, item in value.items() if key != "_target_")
         return f"{str(value['_target_']).rsplit('.', 1)[-1]}({inner})" if "_target_" in value else f"{{{inner}}}"

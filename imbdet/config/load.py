@@ -93,9 +93,9 @@ def _from_yaml(path: Path) -> DictConfig:
 
 
 def to_yaml(cfg: Any, resolve: bool = False) -> str:
-    """`cfg` as YAML text; interpolations stay as they are unless `resolve`."""
-    container = OmegaConf.to_container(cfg, resolve=resolve) if OmegaConf.is_config(cfg) else cfg
-    return yaml12.write(plain(container))
+    """`cfg`, or a part or single value of it, as YAML text; interpolations stay as they are unless `resolve`."""
+    value = plain(OmegaConf.to_container(cfg, resolve=resolve) if OmegaConf.is_config(cfg) else cfg)
+    return yaml12.write(value) if isinstance(value, (dict, list)) else f"{yaml12.write_line(value)}\n"
 
 
 def save_config(cfg: DictConfig, path: str | os.PathLike) -> None:

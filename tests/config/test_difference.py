@@ -34,3 +34,11 @@ def test_paths_and_lines():
 def test_equal_values_of_different_kinds_differ():
     assert diff(OmegaConf.create({"a": 1}), OmegaConf.create({"a": True})) == ["a: 1 -> true"]
     assert diff(OmegaConf.create({"a": None}), OmegaConf.create({})) == ["a: null removed"]
+
+
+def test_long_calls_are_compared_key_by_key():
+    long = {f"key_{i}": i for i in range(40)}
+    before = OmegaConf.create({"m": {"_target_": "a.A", **long}})
+    after = OmegaConf.create({"m": {"_target_": "a.B", **long, "key_3": 7, "new": 1}})
+    assert changed_paths(before, after) == ["m"]
+    assert diff(before, after) == ["m._target_: a.A -> a.B", "m.key_3: 3 -> 7", "m.new: added 1"]

@@ -4,7 +4,7 @@ Small objects have fewer positive regions and fewer pixels; low levels of a pyra
 place.
 
 The number that shows it: the distribution of object sizes in pixels of the network input, positives per level
-(TensorBoard, `positives/`), and APs, APm, APl apart.
+(`positives/level_*` in TensorBoard), and APs, APm, APl apart.
 
 Ways out: train on several sizes (slot `augment`), or mix the levels of the pyramid anew (slot `neck`). `imbdet
 list_remedies --imbalance scale` lists what is here.

@@ -1,0 +1,233 @@
+"""What each slot promises (`imbdet/slots.py`), checked on whatever fills it: defaults and remedies, in every detector.
+
+Letters: R regions, K classes, C logits, N images, M objects.
+"""
+
+import copy
+import functools
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from imbdet.config import instantiate, load_config, select, shipped_configs, slots_of
+from imbdet.remedies import index
+from imbdet.structures import Matched
+
+K, R = 10, 64
+SHAPES = [name for name in shipped_configs("baselines") if name.endswith("_shapes")]
+
+#: remedy -> why what is checked here does not apply to it
+EXCEPTIONS: dict[str, str] = {}
+
+
+@functools.cache
+def load(baseline, remedy):
+    """The config on 12 training images; shared, so only to be read."""
+    return load_config(baseline, [remedy] if remedy else [], ["data.train.num_images=12"])
+
+
+def filled(slot):
+    """(remedy, baseline) of every filler of `slot`, for parametrize; the remedy of a baseline's own filler is ""."""
+    own = {name: slots_of(load(name, "")).get(slot, ("", "(default)"))[1] for name in SHAPES}
+    pairs = [("", name) for name, filler in own.items() if filler != "(default)"]
+    pairs += [
+        (entry.name, baseline)
+        for entry in index.entries()
+        if slot in entry.slots and entry.name not in EXCEPTIONS
+        for baseline in SHAPES
+        if set(entry.slots) <= set(slots_of(load(baseline, "")))
+    ]
+    none = [pytest.param("", "", marks=pytest.mark.skip(reason=f"nothing fills the slot {slot} yet"))]
+    return pytest.mark.parametrize(("remedy", "baseline"), pairs or none)
+
+
+def build(slot, remedy, baseline):
+    """The object that fills `slot`, and the config."""
+    cfg = load(baseline, remedy)
+    return instantiate(select(cfg, slots_of(cfg)[slot][0])), cfg
+
+
+def regions(kind="mixed", seed=0):
+    """R matched regions of 2 images: some foreground of every class, some ignored, the rest background."""
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, K, (R,), generator=rng)
+    labels[torch.rand(R, generator=rng) < 0.5] = K
+    labels[torch.rand(R, generator=rng) < 0.1] = -1
+    if kind == "no objects":
+        labels = torch.where(labels == -1, -1, K)
+    corner = torch.rand(R, 2, generator=rng) * 60
+    boxes = torch.cat([corner, corner + 8 + torch.rand(R, 2, generator=rng) * 40], 1)
+    foreground = (labels >= 0) & (labels < K)
+    shift = (torch.rand(R, 4, generator=rng) - 0.5) * 6
+    return Matched(
+        labels=labels,
+        objects=torch.where(foreground, torch.randint(0, 6, (R,), generator=rng), 0 if kind == "mixed" else -1),
+        iou=torch.where(foreground, 0.5 + 0.5 * torch.rand(R, generator=rng), 0.4 * torch.rand(R, generator=rng)),
+        images=torch.arange(R) // (R // 2),
+        levels=torch.arange(R) % 3,
+        boxes=boxes,
+        targets=torch.where(foreground[:, None], boxes + shift, boxes),
+        num_classes=K,
+        num_images=2,
+    )
+
+
+class Waits(TorchDispatchMode):
+    """Names the operators whose value or size the host would have to wait for on a GPU."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "_unique2", "is_nonzero", "equal")
+
+    def __enter__(self):
+        self.found = []
+        return super().__enter__()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__.split(".")[0]
+        by_mask = name.startswith("index") and len(args) > 1 and isinstance(args[1], (list, tuple))
+        if name in self.NAMES or (by_mask and any(getattr(i, "dtype", None) is torch.bool for i in args[1])):
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def check_values(values, inputs, stats):
+    """(R,) finite values with finite gradients, and detached stats."""
+    assert values.shape == (R,) and torch.isfinite(values).all()
+    values.sum().backward()
+    assert inputs.grad is not None and torch.isfinite(inputs.grad).all()
+    assert not any(torch.is_tensor(stat) and stat.requires_grad for stat in stats.values())
+
+
+@filled("classification")
+@pytest.mark.parametrize("kind", ["mixed", "no objects"])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_classification(remedy, baseline, kind, scale):
+    made, _ = build("classification", remedy, baseline)
+    width, matched = made.num_logits(K), regions(kind)
+    assert isinstance(width, int) and width >= K
+    assert np.isfinite(made.initial_bias(K))
+    logits = (scale * torch.randn(R, width, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    with Waits() as waits:
+        values, stats = made(logits, matched)
+    assert not waits.found, f"waits for the device: {waits.found}"
+    check_values(values.where(matched.considered, 0.0), logits, stats)
+    scores = made.scores(logits.detach())
+    assert scores.shape == (R, K) and 0 <= scores.min() and scores.max() <= 1
+    assert made.normalizer is None or callable(made.normalizer)
+
+
+@filled("regression")
+@pytest.mark.parametrize("kind", ["mixed", "no objects"])
+def test_regression(remedy, baseline, kind):
+    made, cfg = build("regression", remedy, baseline)
+    key = slots_of(cfg)["regression"][0].replace("regression", "box_coder")
+    coder, matched = instantiate(select(cfg, key)), regions(kind)
+    deltas = torch.where(matched.foreground[:, None], 0.3 * torch.randn(R, 4), 0.0).requires_grad_()
+    with Waits() as waits:
+        values, stats = made(deltas, matched, coder)
+    assert not waits.found, f"waits for the device: {waits.found}"
+    check_values(values.where(matched.foreground, 0.0), deltas, stats)
+
+
+@filled("weighting")
+@pytest.mark.parametrize("kind", ["mixed", "no objects"])
+def test_weighting(remedy, baseline, kind):
+    made, _ = build("weighting", remedy, baseline)
+    matched = regions(kind)
+    with Waits() as waits:
+        weights, _ = made(torch.rand(R) * matched.considered, torch.rand(R) * matched.foreground, matched)
+    assert not waits.found, f"waits for the device: {waits.found}"
+    for weight in weights:
+        assert weight.shape == (R,) and torch.isfinite(weight).all() and weight.min() >= 0
+        assert not weight.requires_grad
+
+
+@filled("region_sampler")
+@pytest.mark.parametrize("kind", ["mixed", "no objects"])
+def test_region_sampler(remedy, baseline, kind):
+    made, _ = build("region_sampler", remedy, baseline)
+    matched = regions(kind)
+    with Waits() as waits:
+        keep, _ = made(matched)
+    assert not waits.found, f"waits for the device: {waits.found}"
+    assert keep.shape == (R,) and keep.dtype == torch.bool
+    assert not (keep & ~matched.considered).any(), "an ignored region was sampled"
+    if made.per_image is not None:
+        assert torch.bincount(matched.images[keep], minlength=2).max() <= made.per_image
+
+
+@filled("matcher")
+def test_matcher(remedy, baseline):
+    made, _ = build("matcher", remedy, baseline)
+    valid = torch.tensor([[True, True, False], [False, False, False]])  # the second image has no object
+    iou = torch.rand(2, 3, 40) * valid[:, :, None]
+    objects, best, kind = made(iou, valid)
+    assert objects.shape == best.shape == kind.shape == (2, 40)
+    assert set(kind.unique().tolist()) <= {-1, 0, 1} and not (kind[1] == 1).any()
+    assert (objects[0][kind[0] == 1] < 2).all(), "a region was matched to padding"
+
+
+@filled("region_features")
+def test_region_features(remedy, baseline):
+    made, _ = build("region_features", remedy, baseline)
+    features = torch.randn(R, 64, 7, 7, requires_grad=True)
+    changed, _ = made(features, regions())
+    assert changed.shape == features.shape and torch.isfinite(changed).all()
+
+
+@filled("objective")
+def test_objective(remedy, baseline):
+    made, _ = build("objective", remedy, baseline)
+    losses = {"loss_cls": torch.tensor(2.0, requires_grad=True), "loss_box_reg": torch.tensor(0.0, requires_grad=True)}
+    weighted, _ = made(losses)
+    assert set(losses) <= set(weighted) and all(torch.isfinite(value) for value in weighted.values())
+    assert sum(weighted.values()).requires_grad
+
+
+@filled("calibration")
+def test_calibration(remedy, baseline):
+    made, _ = build("calibration", remedy, baseline)
+    scores = made(torch.rand(R, K))
+    assert scores.shape == (R, K) and 0 <= scores.min() and scores.max() <= 1
+
+
+@filled("image_sampler")
+def test_image_sampler(remedy, baseline):
+    make, cfg = build("image_sampler", remedy, baseline)
+    records = instantiate(cfg.data.train)
+    sampler = make(records, 0)
+    first = list(islice(sampler.indices(), 40))
+    assert min(first) >= 0 and max(first) < len(records)
+    assert list(islice(make(records, 0).indices(7), 33)) == first[7:], "not a pure function of (seed, position)"
+    assert list(islice(make(records, 1).indices(), 40)) != first, "the seed does nothing"
+
+
+@filled("balance")
+def test_balance(remedy, baseline):
+    made, cfg = build("balance", remedy, baseline)
+    records = instantiate(cfg.data.train)
+    balanced = made(records)
+    assert len(balanced) > 0 and balanced.class_names == records.class_names
+    assert made(records).fingerprint() == balanced.fingerprint(), "not repeatable"
+
+
+@filled("augment")
+def test_augment(remedy, baseline):
+    made, cfg = build("augment", remedy, baseline)
+    records = instantiate(cfg.data.train)
+    image, target = records.images[0], records.target(0)
+    before = image.clone(), copy.deepcopy(target)
+    results = [made(image, target, np.random.default_rng(3)) for _ in range(2)]
+    assert torch.equal(image, before[0]) and torch.equal(target["boxes"], before[1]["boxes"]), "changed in place"
+    assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1]["boxes"], results[1][1]["boxes"])
+    changed, new = results[0]
+    assert changed.dtype == torch.uint8 and changed.shape[0] == 3
+    assert len(new["boxes"]) == len(new["labels"])
+    height, width = changed.shape[1:]
+    assert (new["boxes"] >= 0).all() and (new["boxes"] <= torch.tensor([width, height, width, height])).all()
+
+
+def test_exceptions_are_about_remedies_that_exist():
+    assert all(name in [entry.name for entry in index.entries()] and why for name, why in EXCEPTIONS.items())
