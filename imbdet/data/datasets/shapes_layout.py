@@ -98,9 +98,7 @@ def _jitter(boxes: np.ndarray, u: np.ndarray, amount: float) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def jitter_amount(expected_iou: float) -> float:
-    """The amount of `_jitter` whose boxes have this mean IoU with the true ones; 0 for 1."""
-    if expected_iou >= 1.0:
-        return 0.0
+    """The amount of `_jitter` whose boxes have this mean IoU with the true ones."""
     unit = np.tile([0.0, 0.0, 1.0, 1.0], (4096, 1))
     u = uniforms((7,), np.arange(len(unit)), 4)
     low, high = 0.0, 2.0
@@ -167,8 +165,9 @@ def _lay_out_rows(spec, rows: np.ndarray) -> tuple[np.ndarray, ...]:
     extent *= scale[..., None]
 
     boxes, placed = _place(extent[..., 2:] - extent[..., :2], u[..., _ATTRIBUTES:], wanted, spec)
-    noisy = _jitter(boxes, u[..., 4:8], jitter_amount(spec.label_noise))
-    noisy = np.clip(noisy, 0.0, spec.image_size)
+    noisy = boxes
+    if spec.label_noise < 1:
+        noisy = np.clip(_jitter(boxes, u[..., 4:8], jitter_amount(spec.label_noise)), 0.0, spec.image_size)
     xy = boxes[..., :2] - extent[..., :2]
     # What is drawn later lies on top: objects over distractors, small objects over large ones.
     drawing = np.r_[np.arange(most, slots), np.arange(most)]
