@@ -14,7 +14,7 @@ from imbdet.engine import train
 from imbdet.engine.checkpoint import load_file
 from imbdet.engine.log import read_metrics
 
-from .fakes import fake_config
+from .fakes import FakeDetector, fake_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PAUSE = "dataloader.train.pause=0.1"
@@ -81,6 +81,30 @@ def test_kill_minus_nine(tmp_path, whole):
     assert_same_run(tmp_path, whole)
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_the_step(tmp_path, whole, monkeypatch, signum, capsys):
+    """In the fifth step, in the middle of a report's window."""
+    plain, calls, handler = FakeDetector.forward, [], signal.getsignal(signum)
+
+    def forward(self, images, targets=None):
+        calls.append(1)
+        if len(calls) == 5:
+            os.kill(os.getpid(), signum)
+        return plain(self, images, targets)
+
+    monkeypatch.setattr(FakeDetector, "forward", forward)
+    with pytest.raises(SystemExit) as stopped:
+        train(fake_config(tmp_path))
+    assert stopped.value.code == 128 + signum
+    assert "stopped after iteration 5" in capsys.readouterr().out
+    assert load_file(tmp_path / "last.pth")["iteration"] == 5
+    assert signal.getsignal(signum) == handler
+    monkeypatch.undo()
+    train(fake_config(tmp_path), resume=True)
+    assert_same_run(tmp_path, whole)
+
+
+@pytest.mark.slow
 def test_sigterm_writes_a_checkpoint_and_leaves(tmp_path, whole):
     code, output = start_and_signal(tmp_path, signal.SIGTERM, after=2)
     assert code == 143 and "stopped after iteration" in output and "Traceback" not in output, output
