@@ -63,6 +63,11 @@ class SubsetImages:
     def name(self, index: int) -> str:
         return self.source.name(int(self.indices[index]))
 
+    def path(self, index: int) -> str:
+        """The file, "" where pictures are not files."""
+        path = getattr(self.source, "path", None)
+        return path(int(self.indices[index])) if path else ""
+
 
 @dataclass(frozen=True, eq=False)
 class Records:

@@ -149,7 +149,7 @@ def _check_images(entries: list[tuple[int, dict]], path: str, findings: Findings
     for i, image in entries:
         image_id = whole(image.get("id"))
         if image_id is not None:
-            by_id[image_id].append(i)
+            by_id[image_id].append((i, image.get("file_name")))
         if isinstance(image.get("file_name"), str) and image["file_name"]:
             by_name[image["file_name"]].append((i, image_id))
         width, height = number(image.get("width")), number(image.get("height"))
@@ -160,8 +160,9 @@ def _check_images(entries: list[tuple[int, dict]], path: str, findings: Findings
             sizes.setdefault(image_id, (width, height) if usable else (math.nan, math.nan))
     for image_id, places in by_id.items():
         if len(places) > 1:
-            where = ", ".join(f"$.images[{i}]" for i in places[:5])
-            findings.add("duplicate_image_id", path, f"{len(places)} times: {where}", image_id=image_id)
+            where = ", ".join(f"$.images[{i}] {name!r}" for i, name in places[:5])
+            same = len({name for _, name in places}) == 1  # then the repair drops all but the first
+            findings.add("duplicate_image_id", path, where, image_id=image_id, fixable=same)
     for name, places in by_name.items():
         ids = [image_id for _, image_id in places]
         if len(set(ids)) > 1:

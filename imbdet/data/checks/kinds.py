@@ -27,6 +27,7 @@ KINDS = {
     "not_strict_json": Kind(ERROR, "not valid JSON", "no NaN or Infinity, UTF-8 without a byte order mark", True),
     "lacks_key": Kind(ERROR, "a key is missing", "see the place", False),
     "wrong_type": Kind(ERROR, "a value is of the wrong type", "see the place", False),
+    "label_file": Kind(ERROR, "a label file cannot be understood", "see there", False),
     "no_images": Kind(ERROR, "no image", "at least one image", False),
     "no_categories": Kind(ERROR, "no category", "at least one category", False),
     "no_boxes": Kind(ERROR, "no box at all", "boxes to learn from", False),
@@ -95,7 +96,10 @@ KINDS = {
         ERROR, "the same picture in two splits", "val and test pictures that train does not have", False
     ),
     "same_file_name": Kind(
-        WARNING, "the same file name in two splits", "other pictures; tools/check_data.py compares their content", False
+        WARNING,
+        "the same file name and length in two splits",
+        "val and test pictures that train does not have; tools/check_data.py compares their content",
+        False,
     ),
     "images_without_objects": Kind(INFO, "images without objects", "kept, as background (keep_empty)", False),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import numpy as np
 
@@ -58,11 +59,15 @@ def check_splits(train: Records, val: Records) -> list[Finding]:
     if train.class_names != val.class_names and set(train.class_names) == set(val.class_names):
         value = "labels count differently: read the second with classes=, as coco_folder does"
         findings.add("classes_differ", val.source, value)
-    known = {_path(train, i) for i in range(len(train))}
+    paths = (_path(train, i) for i in range(len(train)))
+    known = {os.path.basename(path): path for path in paths if path}
     for i in range(len(val)):
-        path = _path(val, i)
-        if path and path in known:
-            findings.add("same_picture", val.source, f"{path} is in {train.source} too", image_id=int(val.image_ids[i]))
+        path, image_id = _path(val, i), int(val.image_ids[i])
+        twin = known.get(os.path.basename(path))
+        if twin == path and path:
+            findings.add("same_picture", val.source, f"{path} is in {train.source} too", image_id=image_id)
+        elif twin and _same_length(path, twin):  # many data sets have another 0001.jpg in each split
+            findings.add("same_file_name", val.source, f"{path} is as long as {twin}", image_id=image_id)
     return list(findings)
 
 
@@ -77,7 +82,6 @@ def check_before_training(train: Records, val: Records | None = None) -> list[Fi
     """
     found = quick_checks(train)
     if val is not None and val is not train:
-        # A validation set without boxes is of no use either, but one without a rare class happens.
         found += quick_checks(val) + check_splits(train, val)
     findings = Findings()
     for finding in found:
@@ -87,10 +91,12 @@ def check_before_training(train: Records, val: Records | None = None) -> list[Fi
         for finding in found:
             if finding.severity == ERROR:
                 errors.include(finding)
-        files = " ".join(dict.fromkeys(finding.file for finding in errors))
+        files = dict.fromkeys(finding.file for finding in errors)
+        named = " ".join(file for file in files if file.endswith(".json")) or "DIR"
         raise ValueError(
             f"the data has errors, so that training on it would mean nothing:\n{errors.summary()}\n"
-            f"All checks, pictures too: python tools/check_data.py {files}    (one file with --fix FIXED.json repairs it)"
+            f"All checks, of the pictures too: python tools/check_data.py {named}\n"
+            "Repair: the same with one file and --fix FIXED.json"
         )
     if found:
         _log.warning("checks of the data:\n%s", findings.summary())
@@ -109,6 +115,13 @@ def _repeats(ids: np.ndarray) -> np.ndarray:
     first = np.zeros(len(ids), dtype=bool)
     first[np.unique(ids, return_index=True)[1]] = True
     return ~first
+
+
+def _same_length(path: str, other: str) -> bool:
+    try:
+        return os.path.getsize(path) == os.path.getsize(other)
+    except OSError:
+        return False
 
 
 def _path(records: Records, index: int) -> str:
