@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds["training"], began = time.perf_counter() - began, time.perf_counter()
 
     found, tables = evaluate(cfg, folder)
-    print(tables, flush=True)
+    if state == "finished":  # otherwise the training has just printed them
+        print(tables, flush=True)
     seconds["evaluation"], began = time.perf_counter() - began, time.perf_counter()
 
     plain = load_config(CONFIG, overrides=[f"train.output_dir={folder}"])
