@@ -51,24 +51,29 @@ def accumulate(truth: GroundTruth, detections: Detections, max_dets: tuple[int, 
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
     run = {"hotcoco": _hotcoco, "pycocotools": _pycocotools, "auto": _first_installed}[backend]
-    image_order, class_order = np.argsort(truth.image_ids), np.argsort(truth.category_ids)
-    image_place, class_place = np.argsort(image_order) + 1, np.argsort(class_order) + 1  # new ids 1..N and 1..K
-    image_of_detection = image_place[positions(truth.image_ids, detections.image_id)]
-    rows = np.column_stack(  # (D, 7), the array form of COCO's loadRes
-        [image_of_detection, detections.xywh, detections.score, class_place[detections.label]]
-    )
-    objects = {"image": image_place[truth.image], "category": class_place[truth.label]}
-    objects.update(xywh=truth.xywh, area=truth.area, crowd=truth.crowd.astype(np.int64))
-    arrays, evaluator, thresholds = run(len(truth), truth.num_classes, objects, rows, sorted(max_dets))
+    arrays, evaluator, thresholds = run(*renumbered(truth, detections), sorted(max_dets))
     return Curves(
         precision=np.ascontiguousarray(arrays["precision"]),
         recall=np.ascontiguousarray(arrays["recall"]),
         scores=np.ascontiguousarray(arrays["scores"]),
-        classes=class_order,
+        classes=np.argsort(truth.category_ids),
         evaluator=evaluator,
         iou_thresholds=np.asarray(thresholds, dtype=np.float64),
         max_dets=tuple(sorted(max_dets)),
     )
+
+
+def renumbered(truth: GroundTruth, detections: Detections) -> tuple[int, int, dict, np.ndarray]:
+    """Both sides with the ids 1..N and 1..K: N, K, the objects by column, and (D, 7) rows as COCO's loadRes takes
+    them.
+    """
+    image_place = np.argsort(np.argsort(truth.image_ids)) + 1
+    class_place = np.argsort(np.argsort(truth.category_ids)) + 1
+    image_of_detection = image_place[positions(truth.image_ids, detections.image_id)]
+    rows = np.column_stack([image_of_detection, detections.xywh, detections.score, class_place[detections.label]])
+    objects = {"image": image_place[truth.image], "category": class_place[truth.label]}
+    objects.update(xywh=truth.xywh, area=truth.area, crowd=truth.crowd.astype(np.int64))
+    return len(truth), truth.num_classes, objects, rows
 
 
 def _first_installed(*args) -> tuple:
@@ -78,7 +83,8 @@ def _first_installed(*args) -> tuple:
         return _pycocotools(*args)
 
 
-def _hotcoco(num_images: int, num_classes: int, objects: dict, rows: np.ndarray, max_dets: list[int]) -> tuple:
+def hotcoco_matched(num_images: int, num_classes: int, objects: dict, rows: np.ndarray, max_dets: list[int]):
+    """hotcoco's COCOeval after `evaluate()`. Raises ImportError if it is not installed."""
     import hotcoco
 
     truth = hotcoco.COCO.from_arrays(
@@ -94,6 +100,13 @@ def _hotcoco(num_images: int, num_classes: int, objects: dict, rows: np.ndarray,
     if max_dets != list(evaluation.params.max_dets):
         evaluation.params.max_dets = max_dets
     evaluation.evaluate()
+    return evaluation
+
+
+def _hotcoco(*args) -> tuple:
+    import hotcoco
+
+    evaluation = hotcoco_matched(*args)
     evaluation.accumulate()
     return evaluation.eval, {"name": "hotcoco", "version": hotcoco.__version__}, evaluation.params.iou_thrs
 

@@ -60,7 +60,7 @@ def evaluate_coco(
     if not len(truth):
         raise ValueError(f"{truth.name}: there is no image to evaluate on")
     found = as_detections(detections, truth.category_ids, truth.class_names)
-    _check_images(truth, found)
+    check_images(truth, found)
     curves = accumulate(truth, found, max_dets, backend)
     notes, warnings = _remarks(truth, found, max_dets)
     metrics = summarize(curves)
@@ -169,7 +169,7 @@ def _add_train_counts(per_class: list[dict], train_records: Any) -> tuple[dict, 
     return groups, []
 
 
-def _check_images(truth: GroundTruth, found: Detections) -> None:
+def check_images(truth: GroundTruth, found: Detections) -> None:
     """Raises ValueError on a detection of an image that the ground truth does not have."""
     index = positions(truth.image_ids, found.image_id)
     if not (index < 0).any():

@@ -67,6 +67,7 @@ def test_a_warning_is_printed_once_below_the_tables(files, capsys, recwarn):
     assert not [w for w in recwarn if "detection" in str(w.message)]
 
 
+@pytest.mark.filterwarnings("ignore::imbdet.evaluation.result.EvaluationWarning")
 def test_a_run(finished, tmp_path, capsys, tiny_coco):
     """The detector's boxes: left half of each picture. What is saved gives the same numbers again."""
     arguments = ["--run", str(finished), "--out", f"{tmp_path}/m.json", "--save-detections", f"{tmp_path}/d.json"]
