@@ -13,11 +13,10 @@ model.preprocess.mean, model.preprocess.std, model.preprocess.channels = [127.0]
 model.backbone = L(TinyBackbone)(widths=[24, 32, 64, 96, 128])
 model.neck.channels = 64
 model.rpn.anchors.sizes = [[12], [24], [48], [72], [96]]
-model.rpn.before_nms, model.rpn.after_nms = [200, 200], [200, 100]
+model.rpn.before_nms, model.rpn.after_nms = [128, 128], [128, 100]
 model.rpn.criterion.region_sampler.per_image = 64
 model.roi_heads.criterion.region_sampler.per_image = 64
 model.roi_heads.pooler.canonical_size = 56
-model.roi_heads.pooler.sampling_ratio = 2
 model.roi_heads.box_head.widths = [256, 256]
 optimizer.lr = 2e-3
 optimizer.weight_decay = 1e-2

@@ -43,7 +43,7 @@ class TimmBackbone(nn.Module):
         if name not in timm.list_models(name):
             near = timm.list_models(f"*{name.split('_')[0]}*")[:8]
             raise ValueError(f"timm has no backbone named {name!r}; near ones: {near}")
-        body = timm.create_model(name, features_only=True, pretrained=False)
+        body = _create(name)
         strides = body.feature_info.reduction()
         by_level = {f"c{int(math.log2(s))}": i for i, s in enumerate(strides)}
         missing = [level for level in levels if level not in by_level]
@@ -72,6 +72,19 @@ class TimmBackbone(nn.Module):
             if maps[i].shape[1] != self.channels[level] and maps[i].shape[-1] == self.channels[level]:
                 maps[i] = maps[i].permute(0, 3, 1, 2).contiguous()
         return dict(zip(self.levels, maps, strict=True))
+
+
+def _create(name: str) -> nn.Module:
+    """features_only, and for pictures of any size where timm fixes the size but has a switch for it."""
+    import timm
+
+    fixed = getattr(timm.models.get_pretrained_cfg(name), "fixed_input_size", False)
+    for switch in ({"strict_img_size": False}, {"dynamic_img_size": True}) if fixed else ():
+        try:
+            return timm.create_model(name, features_only=True, **switch)
+        except TypeError:  # not a setting of this family
+            continue
+    return timm.create_model(name, features_only=True)
 
 
 def _freeze_stages(body: nn.Module, stage_modules: list[str], stages: int, name: str) -> None:

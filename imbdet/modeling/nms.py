@@ -1,7 +1,7 @@
 """Non-maximum suppression of a whole batch within groups (levels or classes), and the best of each image.
 
-Two ways with one result: few boxes are compared within their groups all at once, many go through torchvision's kernel, which
-compares across groups too and so costs more the more groups share a call.
+Two ways with one result: few boxes are compared within their groups all at once, many go through torchvision's kernel,
+which compares across groups too and so costs more the more groups share a call.
 Letters: N images, D candidates of one image, G groups.
 """
 
@@ -11,7 +11,8 @@ from torchvision.ops import nms
 
 from .boxes import pairwise_iou
 
-#: boxes in one call of the kernel; a GPU compares them all through a bit mask of this number squared / 8 bytes (300 MiB)
+#: boxes in one call of the kernel; a GPU compares them all through a bit mask of this number squared / 8 bytes (300
+# MiB)
 LIMIT = 50_000
 #: the same on a CPU at test, where a call costs nothing and comparing boxes of different images does
 LIMIT_CPU = 1_500
@@ -52,7 +53,9 @@ def limit_at_test(boxes: Tensor) -> int:
 
 
 def best(scores: Tensor, keep: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    """scores (N, D), keep (N, D) bool -> index (N, T) of the best `top` kept ones, and which of them are real (N, T)."""
+    """scores (N, D), keep (N, D) bool -> index (N, T) of the best `top` kept ones, and which of them are real (N,
+    T).
+    """
     value, index = torch.where(keep, scores, -torch.inf).topk(min(top, scores.shape[1]), dim=1)
     return index, value > -torch.inf
 

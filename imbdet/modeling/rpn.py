@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ..structures import Objects
 from .boxes import clip
 from .heads import RPNHead
-from .nms import LIMIT, PAIRS, batched_nms, best, pairwise_nms, limit_at_test
+from .nms import LIMIT, PAIRS, batched_nms, best, limit_at_test, pairwise_nms
 
 
 class RPN(nn.Module):
@@ -58,7 +58,8 @@ class RPN(nn.Module):
         return boxes, valid, losses, stats
 
     def propose(self, logits: Tensor, deltas: Tensor, anchors: Tensor, levels: Tensor, cells: list[int], sizes: Tensor):
-        """logits (N, A), deltas (N, A, 4), anchors (A, 4), levels (A,), anchors a level, sizes (N, 2) -> (N, P, 4), (N, P).
+        """logits (N, A), deltas (N, A, 4), anchors (A, 4), levels (A,), anchors a level, sizes (N, 2) -> (N, P, 4),
+        (N, P).
 
         The best of each level, decoded, clipped, suppressed within the level; then the best of the image.
         """
@@ -82,7 +83,9 @@ class RPN(nn.Module):
 
 
 def _suppress_levels(levels: list[tuple[Tensor, Tensor]], threshold: float) -> Tensor:
-    """[(boxes (N, D_l, 4), valid (N, D_l))] -> kept (N, sum of D_l); all levels as groups of one call, padded to one D."""
+    """[(boxes (N, D_l, 4), valid (N, D_l))] -> kept (N, sum of D_l); all levels as groups of one call, padded to one
+    D.
+    """
     size = max(valid.shape[1] for _, valid in levels)
     boxes = torch.cat([F.pad(b, (0, 0, 0, size - b.shape[1])) for b, _ in levels])
     valid = torch.cat([F.pad(v, (0, size - v.shape[1])) for _, v in levels])

@@ -46,6 +46,7 @@ def batch(arrays: dict) -> tuple[list[torch.Tensor], list[dict]]:
     """Pictures (stored BGR) as RGB, and targets."""
     images = [torch.from_numpy(arrays[f"image{i}"][::-1].copy()) for i in (0, 1)]
     targets = [
-        {"boxes": torch.from_numpy(arrays[f"gt_boxes{i}"]), "labels": torch.from_numpy(arrays[f"gt_classes{i}"])} for i in (0, 1)
+        {"boxes": torch.from_numpy(arrays[f"gt_boxes{i}"]), "labels": torch.from_numpy(arrays[f"gt_classes{i}"])}
+        for i in (0, 1)
     ]
     return images, targets

@@ -1,0 +1,147 @@
+"""Whole detectors: torchvision's form, batches without objects, counts of operators, and a loss that falls."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from imbdet.config import instantiate, load_config
+from imbdet.structures import RegionStats
+
+CONFIGS = ["baselines/faster_rcnn_shapes", "baselines/retinanet_shapes"]
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def model(request):
+    torch.manual_seed(0)
+    cfg = load_config(request.param)
+    cfg.model.num_classes = 10
+    return instantiate(cfg.model)
+
+
+def scene(*counts, size=128, seed=0):
+    """Pictures with as many bright squares as asked, each of its own class."""
+    g = torch.Generator().manual_seed(seed)
+    images, targets = [], []
+    for m in counts:
+        image = torch.randint(0, 60, (3, size, size), generator=g, dtype=torch.uint8)
+        boxes = torch.randint(0, size - 40, (m, 2), generator=g).float()
+        boxes = torch.cat((boxes, boxes + 30), dim=1)
+        for i, (x1, y1, x2, y2) in enumerate(boxes.int().tolist()):
+            image[i % 3, y1:y2, x1:x2] = 255
+        images.append(image)
+        targets.append({"boxes": boxes, "labels": torch.arange(m) % 10})
+    return images, targets
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (1, 0, 3), (300,)])
+def test_any_number_of_objects_trains(model, counts):
+    model.train().zero_grad()
+    losses, stats = model(*scene(*counts))
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(v) for v in losses.values())
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    if not any(counts):
+        assert all(v == 0 for k, v in losses.items() if k.endswith(("loc", "reg")))
+    assert all(isinstance(v, RegionStats) or not v.requires_grad for v in stats.values())
+
+
+def test_pictures_of_different_sizes(model):
+    images = [torch.zeros(3, h, w, dtype=torch.uint8) for h, w in ((70, 100), (128, 64), (33, 31))]
+    with torch.no_grad():
+        found = model.eval()(images)
+    assert len(found) == 3
+    for image, d in zip(images, found, strict=True):
+        assert d["boxes"].shape == (len(d["scores"]), 4) and d["labels"].dtype == torch.int64
+        assert (d["scores"].diff() <= 0).all() and (d["boxes"] >= 0).all()
+        assert (d["boxes"][:, 2] <= image.shape[2]).all() and (d["boxes"][:, 3] <= image.shape[1]).all()
+
+
+def test_padding_does_not_change_what_is_found(model):
+    images, _ = scene(2)
+    with torch.no_grad():
+        alone = model.eval()(images)[0]
+        beside = model(images + [torch.zeros(3, 128, 128, dtype=torch.uint8)])[0]
+    assert torch.allclose(alone["boxes"], beside["boxes"], atol=1e-3) and torch.equal(alone["labels"], beside["labels"])
+
+
+def test_training_needs_targets(model):
+    with pytest.raises(ValueError, match="one target for each of the 2 images, got None"):
+        model.train()(scene(1, 1)[0])
+
+
+class Count(TorchDispatchMode):
+    """Operators, and those that a host must wait for on a GPU."""
+
+    waits = {
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "_unique2",
+        "is_nonzero",
+        "equal",
+        "nms",
+        "repeat_interleave",
+    }
+
+    def __init__(self):
+        super().__init__()
+        self.operators = self.synchronisations = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.__name__.split(".")[0]
+        self.operators += 1
+        masks = (
+            [i for i in args[1] or [] if i is not None and i.dtype == torch.bool]
+            if name.startswith("index") and name != "index_select" and isinstance(args[1], (list, tuple))
+            else []
+        )
+        self.synchronisations += name in self.waits or bool(masks)
+        return function(*args, **(kwargs or {}))
+
+
+def test_operators_and_waits_do_not_grow_with_the_images(model):
+    model.train()
+    counts = {}
+    for n in (2, 8):
+        images, targets = scene(*[3] * n)
+        model(images, targets)
+        with Count() as count:
+            model(images, targets)
+        counts[n] = count
+    assert counts[8].operators <= counts[2].operators + 60  # rounds of suppression may differ
+    assert counts[8].synchronisations <= 20 and counts[2].synchronisations <= 20
+    if not hasattr(model, "roi_heads"):
+        assert counts[8].synchronisations <= 8 and counts[8].operators == counts[2].operators
+
+
+def test_loss_falls_on_one_batch(model):
+    torch.manual_seed(0)
+    images, targets = scene(2, 3)
+    optimizer = torch.optim.AdamW(model.train().parameters(), lr=1e-3)
+    history = []
+    for _ in range(25):
+        losses, _ = model(images, targets)
+        total = sum(losses.values())
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        history.append(total.item())
+    assert sum(history[-3:]) < 0.7 * sum(history[:3])
+
+
+def test_calibration_acts_at_test_only(model):
+    images, targets = scene(2)
+    model.eval()
+    with torch.no_grad():
+        plain = model(images)[0]
+        model.calibration = lambda scores: scores * 0
+        none = model(images)[0]
+    model.calibration = None
+    assert len(none["scores"]) == 0 and len(plain["scores"]) > 0
+
+
+def test_autocast_gives_finite_losses(model):
+    with torch.autocast("cpu", torch.bfloat16):
+        losses, _ = model.train()(*scene(2, 1))
+    sum(losses.values()).backward()
+    assert all(v.dtype == torch.float32 and torch.isfinite(v) for v in losses.values())
