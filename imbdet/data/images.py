@@ -1,6 +1,6 @@
 """Picture files, decoded to uint8 RGB.
 
-Notable: torchvision decodes (several times faster than PIL, equal pixels), and PIL takes over what torchvision refuses:
+Notable: torchvision decodes (faster than PIL, equal pixels) as long as it can, and PIL takes over what torchvision refuses:
 BMP, TIFF, AVIF, turned WebP, and truncated files, of which the readable part is used, with a warning. The EXIF
 orientation is applied explicitly, always: cameras store a portrait photo lying down and say so there, and annotation
 tools show it upright. A picture whose decoded size is not the size in the annotations is refused (as detectron2 does):
@@ -18,7 +18,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
+
+try:
+    from torchvision.io import ImageReadMode, decode_image
+except ImportError:  # torchvision has announced that a later release will be without it
+    decode_image = None
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".jfif")
 _ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 5 to 8 swap width and height
@@ -149,9 +153,11 @@ def picture_sizes(source: str | bytes) -> tuple[tuple[int, int], tuple[int, int]
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            # Newer Pillows turn the size of a TIFF themselves, so that its own tags are asked.
+            stored = (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size
             turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-            return (image.size[::-1] if turned else image.size), image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            return (stored[::-1] if turned else stored), stored
+    except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError):
         return None
 
 
@@ -179,8 +185,8 @@ def _as_tensor(data: bytes) -> Tensor:
 
 
 def _needs_pil(data: bytes) -> bool:
-    """No file, or a WebP with EXIF data, whose orientation torchvision does not apply."""
-    return not data or (data[8:12] == b"WEBP" and b"EXIF" in data)
+    """Nothing to decode with or from, or a WebP with EXIF data, whose orientation torchvision does not apply."""
+    return decode_image is None or not data or (data[8:12] == b"WEBP" and b"EXIF" in data)
 
 
 def _to_uint8(image: Tensor) -> Tensor:

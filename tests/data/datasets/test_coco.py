@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +10,6 @@ import pytest
 from imbdet.data.datasets.classes import align_classes
 from imbdet.data.datasets.coco import load_coco, read_class_names, records_from_coco
 from imbdet.data.datasets.generate import generate_coco_json
-
-SHARED = Path(__file__).parents[3].parent / "shared" / "data"
-VAL100 = SHARED / "coco_val2014_100" / "instances_val2014_100.json"
 
 
 def test_reads_a_small_file(coco, write):
@@ -57,11 +53,10 @@ def test_is_cached_until_the_file_changes(coco, write):
     assert load_coco(path).num_objects == 2
 
 
-def test_round_trip_equals_pycocotools_view():
-    if not VAL100.exists():
-        pytest.skip("the 100 real annotations are not beside this repository")
-    content = json.loads(VAL100.read_text())
-    records = load_coco(str(VAL100))
+def test_round_trip_of_real_annotations(shared_data):
+    path = shared_data / "coco_val2014_100" / "instances_val2014_100.json"
+    content = json.loads(path.read_text())
+    records = load_coco(str(path))
     back = records.to_coco()
     wanted = {a["id"]: a for a in content["annotations"]}
     assert len(back["annotations"]) == len(wanted) == 839
@@ -113,7 +108,10 @@ def test_lvis_url_and_windows_names(coco, write):
         (lambda c: c["images"][1].pop("width"), r"\$\.images\[1\].*`width`.*pixels"),
         (lambda c: c["images"][1].pop("file_name"), r"\$\.images\[1\] lacks `file_name`"),
         (lambda c: c["images"][1].update(id=5), r"\$\.images\[1\]\.id is 5, as is \$\.images\[0\]\.id"),
-        (lambda c: c["annotations"][1].update(image_id=7), r"annotations\[1\]\.image_id is 7: no image has this id \(1"),
+        (
+            lambda c: c["annotations"][1].update(image_id=7),
+            r"annotations\[1\]\.image_id is 7: no image has this id \(1",
+        ),
         (lambda c: c["annotations"][0].update(category_id=1), r"annotations\[0\]\.category_id is 1: no category"),
         (lambda c: c["annotations"][0].update(category_id=10**18), r"category_id is 10+: no category"),
         (lambda c: c["categories"][1].update(id=9), r"\$\.categories\[1\]\.id is 9"),
