@@ -80,6 +80,18 @@ def _candidates(text: str) -> Iterator[Path]:
         yield Path(f"{shipped}.py")
 
 
+def read_text(path: Path) -> str:
+    """The text of a config file.
+
+    Raises:
+        ValueError: it is not UTF-8 text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"config {path} is not a text file: {error}") from error
+
+
 def run_file(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Run a python config and return its names. `chain` holds the files whose imports led here.
 
@@ -94,7 +106,7 @@ def run_file(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
     hooked = {**vars(builtins), "__import__": _importer(path, (*chain, path))}
     namespace = {"__file__": str(path), "__name__": name, "__package__": "imbdet_config_file", "__builtins__": hooked}
     try:
-        code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
+        code = compile(read_text(path), str(path), "exec")
     except SyntaxError as error:
         raise ValueError(f"config {path}, line {error.lineno}: {error.msg}") from error
     exec(code, namespace)

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from . import yaml12
-from .files import find_config, run_file
+from .files import find_config, read_text, run_file
 from .lazy import plain
 from .overrides import apply_overrides
 from .remedy import Applied, apply_remedies, known_changes
@@ -85,7 +85,7 @@ def _from_names(names: Mapping[str, Any], path: Path) -> DictConfig:
 
 
 def _from_yaml(path: Path) -> DictConfig:
-    content = yaml12.read(path.read_text(encoding="utf-8"), f"config {path}")
+    content = yaml12.read(read_text(path), f"config {path}")
     if not isinstance(content, dict) or not content:
         raise ValueError(f"config {path} must be a mapping of keys, got {type(content).__name__}")
     content.setdefault("remedies", [])

@@ -205,8 +205,8 @@ def known_changes(cfg: DictConfig, load: Callable[[str], DictConfig]) -> list[Ap
         try:
             remedy = find_remedy(name)
             base = load(remedy.baseline)
+            after = _applied_to(base, remedy, remedy.baseline)
         except (ValueError, FileNotFoundError):
             continue
-        after = _applied_to(base, remedy, remedy.baseline)
         applied.append(Applied(remedy, tuple(changed_paths(base, after))))
     return applied

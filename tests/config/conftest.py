@@ -6,7 +6,7 @@ import pytest
 
 FILES = {
     "common/train.py": """
-        train = dict(max_iter=100, seed=3, amp=dict(enabled=False), output_dir="output/run", sizes=(1, 2))
+        train = dict(max_iter=100, seed=3, seed_of_data=4, amp=dict(enabled=False), output_dir="out", sizes=(1, 2))
     """,
     "common/one_stage.py": """
         from imbdet.config import LazyCall as L

@@ -95,6 +95,12 @@ def test_files_that_are_no_config(add_config, name, text, message):
         load_config(f"baselines/{name}")
 
 
+def test_a_file_that_is_no_text(toy_configs):
+    (toy_configs / "weights.yaml").write_bytes(b"\x80\x02}q\xff")
+    with pytest.raises(ValueError, match="weights.yaml is not a text file"):
+        load_config("weights.yaml")
+
+
 def test_a_single_string_is_not_a_list(toy_configs):
     with pytest.raises(ValueError, match="remedies must be a list"):
         load_config("baselines/one_stage", "focal")

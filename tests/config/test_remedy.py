@@ -61,9 +61,10 @@ def test_a_key_inside_a_node_that_another_remedy_set_collides(add_config):
 
 
 def test_a_name_that_only_begins_alike_does_not_collide(add_config):
-    add_config("remedies/scale/one.py", "def apply(cfg):\n    cfg.model.criterion.scale = 2.0\n")
-    add_config("remedies/scale/two.py", "def apply(cfg):\n    cfg.data.root = 'x'\n")
-    assert len(load_config("baselines/one_stage", ["one", "two"]).remedies) == 2
+    add_config("remedies/scale/one.py", "def apply(cfg):\n    cfg.train.seed = 2\n")
+    add_config("remedies/scale/two.py", "def apply(cfg):\n    cfg.train.seed_of_data = 2\n")
+    for names in (["one", "two"], ["two", "one"]):
+        assert load_config("baselines/one_stage", names).remedies == names
 
 
 def test_a_declared_wrap_is_allowed_in_its_order_only(toy_configs):
