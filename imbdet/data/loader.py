@@ -104,11 +104,7 @@ class TrainLoader:
             ValueError: the batch cannot be shared by the processes; a picture cannot be read (the message names it).
         """
         plan = BatchPlan(self.sampler, self.batch_size, start, self._groups, self.seed, rank, world_size)
-        return self._batches(plan)
-
-    def _batches(self, plan: BatchPlan) -> Iterator[tuple[list[Tensor], list[dict]]]:
-        for batch in _data_loader(self._items, plan, self.num_workers, self.pin_memory):
-            yield _unpack(batch)
+        return _batches(_data_loader(self._items, plan, self.num_workers, self.pin_memory))
 
     def describe(self) -> str:
         """One line for the log: how many images, with how many objects, and how long an epoch is."""
@@ -174,7 +170,7 @@ class EvalLoader:
             batches = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
             loader = _data_loader(self._items, batches, self.num_workers, self.pin_memory)
             self._loaders[rank, world_size] = loader
-        return map(_unpack, self._loaders[rank, world_size])
+        return _batches(self._loaders[rank, world_size])
 
 
 class _TrainItems:
@@ -246,6 +242,16 @@ def _data_loader(items, batches, num_workers: int, pin_memory: bool | None) -> D
         generator=torch.Generator(),
         **options,
     )
+
+
+def _batches(loader: DataLoader) -> Iterator[tuple[list[Tensor], list[dict]]]:
+    try:
+        for batch in loader:
+            yield _unpack(batch)
+    except Exception as error:
+        # The traceback of an error that comes from a worker holds torch's iterator in a cycle of references, which is
+        # then taken apart in an order that leaves the workers waiting for 5 s.
+        raise error.with_traceback(None)  # noqa: B904 (it is the same error, with its own cause)
 
 
 def _start_worker(_: int) -> None:
