@@ -79,13 +79,21 @@ def plain(cfg: Any) -> dict:
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    """{"train.seed": 0, ...}; lists are values."""
+    """{"train.seed": 0, ...}; lists are values, and tuples are lists, as they are in YAML."""
     if not isinstance(node, dict):
-        return {prefix: node}
+        return {prefix: _listed(node)}
     flat: dict[str, Any] = {}
     for key, value in node.items():
         flat.update(flatten(value, f"{prefix}.{key}" if prefix else str(key)))
     return flat
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_listed(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    return value
 
 
 def compare(saved: dict, current: dict) -> tuple[list[str], list[str]]:

@@ -72,7 +72,9 @@ def check_best_metric(run: Run) -> None:
 
 def describe_run(run: Run, say: Any) -> None:
     """Model, batch, length in iterations and epochs."""
-    settings, loader = run.settings, run.train_loader
+    settings = run.settings
+    if hasattr(run.train_loader, "describe"):
+        say(f"batches from {run.train_loader.describe()}")
     trained = sum(p.numel() for p in run.parameters)
     total = sum(p.numel() for p in run.model.parameters())
     say(f"model: {type(run.model).__name__}, {total / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them train")
@@ -84,7 +86,9 @@ def describe_run(run: Run, say: Any) -> None:
     processes = f", {run.world.size} processes" if run.world.size > 1 else ""
     step = f", {settings.accumulate} batches a step" if settings.accumulate > 1 else ""
     say(f"length: {length}{step}; on {run.device}{threads}{processes}, seed {settings.seed}")
-    if hasattr(loader, "epoch_length") and settings.eval_period:
+    if not run.has_val:
+        say("the config has no dataloader.val: nothing is evaluated, and there will be no best.pth")
+    elif settings.eval_period:
         say(f"evaluation every {settings.eval_period} iterations; best.pth by {settings.best_metric}")
 
 

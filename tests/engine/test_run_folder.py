@@ -44,4 +44,8 @@ def test_differences_are_sorted_into_harmless_and_not():
     forbidden, free = run_folder.compare(before, now)
     assert forbidden == ["train.seed: 0 -> 1", "optimizer.betas: [1, 2] -> [1, 3]", "optimizer.x: (absent) -> 2"]
     assert free == ["train.log_period: 20 -> 10", "train.checkpointer.period: 5 -> 6"]
+    assert run_folder.compare({"betas": (0.9, [1, (2,)])}, {"betas": [0.9, [1, [2]]]}) == (
+        [],
+        [],
+    )  # saved and read again
     assert run_folder.compare(before, before) == ([], [])
