@@ -1,10 +1,10 @@
 """Picture files, decoded to uint8 RGB.
 
-Notable: torchvision decodes (faster than PIL, equal pixels) as long as it can, and PIL takes over what torchvision refuses:
-BMP, TIFF, AVIF, turned WebP, and truncated files, of which the readable part is used, with a warning. The EXIF
-orientation is applied explicitly, always: cameras store a portrait photo lying down and say so there, and annotation
-tools show it upright. A picture whose decoded size is not the size in the annotations is refused (as detectron2 does):
-its boxes would lie somewhere else.
+Notable: torchvision decodes (faster than PIL, equal pixels), and PIL takes over what torchvision refuses: BMP, TIFF,
+AVIF, turned WebP, and truncated files, of which the readable part is used, with a warning. The EXIF orientation is
+applied explicitly, always: cameras store a portrait photo lying down and say so there, and annotation tools show it
+upright. A picture whose decoded size is not the size in the annotations is refused (as detectron2 does): its boxes
+would lie somewhere else.
 """
 
 from __future__ import annotations
@@ -155,10 +155,22 @@ def picture_sizes(source: str | bytes) -> tuple[tuple[int, int], tuple[int, int]
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             # Newer Pillows turn the size of a TIFF themselves, so that its own tags are asked.
             stored = (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size
-            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            turned = _orientation(image) in (5, 6, 7, 8)
             return (stored[::-1] if turned else stored), stored
     except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError):
         return None
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        if image.format == "PNG":  # its getexif() would decode the whole picture
+            exif = Image.Exif()
+            exif.load(image.info.get("exif", b""))
+        else:
+            exif = image.getexif()
+        return exif.get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError):
+        return 1
 
 
 def explain(error: Exception, data: bytes) -> str:

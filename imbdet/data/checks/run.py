@@ -96,11 +96,17 @@ def _open_file(path: str, images: str | None, findings: Findings) -> Split:
         return Split(path, None, None)
     names = list(pictures_of(coco, path, "").pictures)
     if images is not None:
-        candidates = [images, *image_folder_candidates(images, path)]
+        candidates = [images, *image_folder_candidates(images, path), *_subfolders(images)]
         return Split(path, coco, find_image_folder(names, candidates) or images)
     beside = os.path.dirname(os.path.abspath(path))
     candidates = [*image_folder_candidates(beside, path), *image_folder_candidates(os.path.dirname(beside), path)]
     return Split(path, coco, find_image_folder(names, candidates))
+
+
+def _subfolders(root: str) -> list[str]:
+    """Folders in `root` and in `root/images`: for a file whose name does not tell its split."""
+    parents = [folder for folder in (root, os.path.join(root, "images")) if os.path.isdir(folder)]
+    return [os.path.join(parent, name) for parent in parents for name in sorted(os.listdir(parent))]
 
 
 def _open_folder(root: str, images: str | None, findings: Findings) -> list[Split]:

@@ -110,7 +110,7 @@ def test_lvis_url_and_windows_names(coco, write):
         (lambda c: c["images"][1].update(id=5), r"\$\.images\[1\]\.id is 5, as is \$\.images\[0\]\.id"),
         (
             lambda c: c["annotations"][1].update(image_id=7),
-            r"annotations\[1\]\.image_id is 7: no image has this id \(1",
+            r"annotations\[1\]\.image_id is 7: no image has this id",
         ),
         (lambda c: c["annotations"][0].update(category_id=1), r"annotations\[0\]\.category_id is 1: no category"),
         (lambda c: c["annotations"][0].update(category_id=10**18), r"category_id is 10+: no category"),

@@ -1,0 +1,218 @@
+"""Every fault alone is found with its place and nothing else is, and the repair leaves no repairable fault behind."""
+
+import copy
+import json
+
+import pytest
+
+from imbdet.data.checks.annotations import check_annotations, parse_loosely
+from imbdet.data.checks.findings import Findings
+from imbdet.data.checks.fix import CannotFix, repair
+from imbdet.data.checks.kinds import KINDS
+
+from ..conftest import tiny_coco
+
+
+def check(coco):
+    findings = Findings()
+    check_annotations(copy.deepcopy(coco), "f.json", findings)
+    return findings
+
+
+def a(c, i=0):
+    return c["annotations"][i]
+
+
+# name: (change, {code: count}, image id of the first finding, annotation id, part of its text)
+FAULTS = {
+    "no annotations key": (lambda c: c.pop("annotations"), {"lacks_key": 1, "no_boxes": 1}, None, None, "annotations"),
+    "images no list": (
+        lambda c: c.update(images={}), {"wrong_type": 1, "no_images": 1, "unknown_image": 3}, None, None, "$.images: an"
+    ),
+    "no images": (lambda c: c.update(images=[]), {"no_images": 1, "unknown_image": 3}, None, None, None),
+    "no categories": (lambda c: c.update(categories=[]), {"no_categories": 1, "unknown_category": 3}, *3 * [None]),
+    "no bbox": (lambda c: a(c).pop("bbox"), {"lacks_key": 1, "class_without_boxes": 1}, 3, 1, "$.annotations[0].bbox"),
+    "bbox of three": (lambda c: a(c, 2).update(bbox=[1, 2, 3]), {"wrong_type": 1}, 3, 3, "[1, 2, 3]"),
+    "entry no object": (lambda c: c["annotations"].append(7), {"wrong_type": 1}, None, None, "$.annotations[3]"),
+    "id as text": (lambda c: a(c).update(image_id="3"), {"wrong_type": 1}, "3", 1, '"3"'),
+    "no width": (lambda c: c["images"][0].pop("width"), {"lacks_key": 1}, 5, None, "$.images[0].width"),
+    "width 0": (lambda c: c["images"][0].update(width=0), {"image_size": 1}, 5, None, "0x48"),
+    "no file name": (lambda c: c["images"][0].pop("file_name"), {"lacks_key": 1}, 5, None, "file_name"),
+    "image id twice": (
+        lambda c: c["images"][1].update(id=5), {"duplicate_image_id": 1, "unknown_image": 2}, 5, None, "[1] 'b.png'"
+    ),
+    "image entry twice": (
+        lambda c: c["images"].append(dict(c["images"][0])), {"duplicate_image_id": 1}, 5, None, "$.images[2] 'a.png'"
+    ),
+    "file name twice": (
+        lambda c: c["images"][1].update(file_name="a.png"), {"duplicate_file_name": 1}, 5, None, "images [5, 3]"
+    ),
+    "annotation id twice": (lambda c: a(c, 1).update(id=1), {"duplicate_annotation_id": 1}, None, 1, "2 annotations"),
+    "annotation id 0": (lambda c: a(c).update(id=0), {"annotation_id_0": 1}, 3, 0, "$.annotations[0].id"),
+    "no annotation id": (lambda c: a(c).pop("id"), {"lacks_key": 1}, 3, None, "$.annotations[0].id"),
+    "category id twice": (
+        lambda c: c["categories"][1].update(id=9), {"duplicate_category_id": 1, "unknown_category": 2}, *3 * [None]
+    ),
+    "category name twice": (
+        lambda c: c["categories"][1].update(name="dog"), {"duplicate_category_name": 1}, None, None, "[2, 9]"
+    ),
+    "unknown image": (lambda c: a(c, 2).update(image_id=4), {"unknown_image": 1}, 4, 3, "image_id 4"),
+    "unknown category": (lambda c: a(c, 2).update(category_id=4), {"unknown_category": 1}, 3, 3, "category_id 4"),
+    "NaN": (lambda c: a(c, 2).update(bbox=[1, 2, float("nan"), 4]), {"box_not_finite": 1}, 3, 3, "nan"),
+    "negative size": (lambda c: a(c, 2).update(bbox=[9, 9, -5, 4]), {"box_negative_size": 1}, 3, 3, "-5"),
+    "zero size": (lambda c: a(c, 2).update(bbox=[9, 9, 0, 4]), {"box_zero_size": 1}, 3, 3, "[9.0, 9.0, 0.0, 4.0]"),
+    "outside": (lambda c: a(c, 2).update(bbox=[40, 9, 5, 5]), {"box_outside": 1}, 3, 3, "image of 40x50"),
+    "partly outside": (lambda c: a(c, 2).update(bbox=[37, 9, 5, 5]), {"box_partly_outside": 1}, 3, 3, "of 40x50"),
+    "half a pixel outside": (lambda c: a(c, 2).update(bbox=[35.5, 9, 5, 5]), {}, None, None, None),
+    "same box twice": (
+        lambda c: c["annotations"].append({**a(c, 2), "id": 4}), {"duplicate_box": 1}, 3, 4, "[5.0, 5.0"
+    ),
+    "area of 1 pixel": (lambda c: a(c, 1).update(area=1), {"wrong_area": 1}, 5, 2, "area 1, but the box has 1220"),
+    "area 0": (lambda c: a(c, 1).update(area=0), {"wrong_area": 1}, 5, 2, "area 0"),
+    "area is the whole image": (lambda c: a(c, 1).update(area=3072), {"wrong_area": 1}, 5, 2, "3072"),
+    "area of no mask": (
+        lambda c: a(c, 1).update(segmentation=[[0, 0, 30.5, 0, 0, 40]], area=100), {"wrong_area": 1}, 5, 2, "mask 610.0"
+    ),
+    "area of the mask": (lambda c: a(c, 1).update(segmentation=[[0, 0, 30.5, 0, 0, 40]], area=610), {}, *3 * [None]),
+    "no area": (lambda c: a(c).pop("area"), {"missing_area": 1}, 3, 1, "$.annotations[0]"),
+    "no iscrowd": (lambda c: a(c).pop("iscrowd"), {"missing_iscrowd": 1}, 3, 1, "$.annotations[0]"),
+    "iscrowd as text": (lambda c: a(c, 2).update(iscrowd="0"), {"wrong_iscrowd": 1}, 3, 3, '"0"'),
+    "class without boxes": (
+        lambda c: c["categories"].append({"id": 1, "name": "cow"}), {"class_without_boxes": 1}, None, None, "'cow'"
+    ),
+    "image without objects": (
+        lambda c: c["images"].append({"id": 8, "file_name": "c.png", "width": 5, "height": 5}),
+        {"images_without_objects": 1}, None, None, "1 of 3 images",
+    ),
+}  # fmt: skip
+BESIDE = {"images_without_objects", "class_without_boxes", "no_boxes"}  # what follows from removing boxes
+
+
+def test_nothing_is_wrong_with_the_tiny_set():
+    assert list(check(tiny_coco())) == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_is_found_with_its_place(fault):
+    change, expected, image_id, annotation_id, text = FAULTS[fault]
+    coco = tiny_coco()
+    change(coco)
+    found = {}
+    for finding in check(coco):
+        found[finding.code] = found.get(finding.code, 0) + 1
+    assert {c: n for c, n in found.items() if c in expected or c not in BESIDE} == expected
+    if text is not None:
+        first = next(f for f in check(coco) if f.code == next(iter(expected)))
+        assert (first.image_id, first.annotation_id, first.file) == (image_id, annotation_id, "f.json")
+        assert text in str(first) and first.right
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_repair_leaves_no_repairable_fault(fault):
+    coco = tiny_coco()
+    FAULTS[fault][0](coco)
+    before = copy.deepcopy(coco)
+    try:
+        fixed, done = repair(coco)
+    except CannotFix as error:
+        assert "is not there, or no list" in str(error)
+        return
+    assert json.dumps(coco) == json.dumps(before)  # the original is left alone
+    fixable_before = [f for f in check(before) if f.fixable]
+    assert bool(done) == bool(fixable_before) or fault in ("width 0", "no width", "image id twice", "category id twice")
+    assert [str(f) for f in check(fixed) if f.fixable] == []
+
+
+def test_repair_changes_only_what_is_wrong():
+    coco = tiny_coco()
+    coco["info"] = {"year": 2020}
+    coco["annotations"][1].update(score=0.5, area=1)
+    coco["annotations"].append({"id": 2, "image_id": 5, "category_id": 9, "bbox": [60, 40, 10, 4]})
+    fixed, done = repair(coco)
+    assert fixed["annotations"][0] == coco["annotations"][0] and fixed["info"] == {"year": 2020}
+    assert fixed["annotations"][1] == {**coco["annotations"][1], "area": 1220}
+    new = {"id": 4, "image_id": 5, "category_id": 9, "bbox": [60, 40, 4, 4], "iscrowd": 0, "area": 16}
+    assert fixed["annotations"][3] == new
+    assert sorted(done) == [
+        "1 annotations given a new id (0, missing, or taken)",
+        "1 boxes clipped to their image",
+        "1 missing `area` computed from the mask or the box",
+        "1 missing `iscrowd` set to 0",
+        "1 wrong `area` computed from the mask or the box",
+    ]
+    assert repair(tiny_coco()) == (tiny_coco(), [])
+
+
+def test_repair_merges_before_it_drops():
+    coco = tiny_coco()
+    coco["images"][1]["file_name"] = "a.png"
+    coco["categories"][1]["name"] = "dog"
+    fixed, _ = repair(coco)
+    assert [i["id"] for i in fixed["images"]] == [5] and [c["id"] for c in fixed["categories"]] == [9]
+    assert [(x["image_id"], x["category_id"]) for x in fixed["annotations"]] == [(5, 9)] * 3
+
+
+@pytest.mark.parametrize(
+    ("convert", "words"),
+    [
+        (lambda b: [b[0], b[1], b[0] + b[2], b[1] + b[3]], "corners"),
+        (lambda b: [b[0] / 640, b[1] / 640, b[2] / 640, b[3] / 640], "fractions"),
+    ],
+)
+def test_other_conventions_are_recognised_and_not_repaired(convert, words):
+    coco = tiny_coco()
+    coco["images"] = [{"id": 5, "file_name": "a.png", "width": 640, "height": 640}]
+    boxes = [[300, 400, 200, 100], [10, 20, 30, 30], [320, 10, 310, 600], [400, 400, 100, 100], [1, 1, 2, 2]]
+    assert check({**coco, "annotations": []}).count("box_convention") == 0
+    coco["annotations"] = [
+        {"id": i, "image_id": 5, "category_id": 9, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        for i, box in enumerate(boxes, 1)
+    ]
+    assert check(coco).count("box_convention") == 0
+    for annotation in coco["annotations"]:
+        annotation["bbox"] = convert(annotation["bbox"])
+    finding = next(f for f in check(coco) if f.code == "box_convention")
+    assert words in finding.value
+    with pytest.raises(CannotFix, match=words):
+        repair(coco)
+
+
+@pytest.mark.parametrize(
+    ("content", "codes"),
+    [
+        ("", {"unreadable_file"}),
+        ('{"images": [', {"unreadable_file"}),
+        ("[]", {"wrong_type"}),
+        ('{"images": [], "x": NaN}', {"not_strict_json"}),
+        ("\ufeff{}", {"not_strict_json"}),
+    ],
+)
+def test_unreadable_text(write, content, codes):
+    findings = Findings()
+    parse_loosely(write(content), findings)
+    assert {f.code for f in findings} == codes
+
+
+def test_real_annotations_have_no_error(shared_data):
+    path = str(shared_data / "coco_val2014_100" / "instances_val2014_100.json")
+    findings = Findings()
+    check_annotations(parse_loosely(path, findings), path, findings)
+    assert {f.code for f in findings} == {"class_without_boxes"}
+
+
+def test_every_kind_of_the_file_is_covered():
+    """What the other test files check: pictures, splits, unreadable files."""
+    elsewhere = {code for code in KINDS if code.startswith(("picture", "size_", "same_", "class"))}
+    elsewhere |= {"unreadable_file", "not_strict_json", "box_convention", "category_ids_differ", "label_file"}
+    covered = {code for fault in FAULTS.values() for code in fault[1]}
+    assert set(KINDS) - elsewhere - covered == set()
+
+
+def test_many_findings_are_counted_and_not_all_kept(monkeypatch):
+    monkeypatch.setattr("imbdet.data.checks.findings.KEPT", 2)
+    findings = Findings()
+    for i in range(5):
+        findings.add("missing_iscrowd", "f.json", annotation_id=i)
+    assert findings.count("missing_iscrowd") == 5 and len(list(findings)) == 2
+    assert findings.to_dict()["counts"] == {"error": 0, "warning": 5, "info": 0} and not findings.has_errors
+    assert "... and 4 more" in findings.summary(examples=1)
