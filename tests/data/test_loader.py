@@ -299,3 +299,13 @@ def test_the_cache_keeps_its_limit_and_its_pictures(records):
 def test_the_cache_passes_on_a_picture_of_another_size(files):
     cache = CachedImages(files.images, files.heights + 1, files.widths, limit=2**24)
     assert torch.equal(cache[0], files.images[0]) and torch.equal(cache[0], files.images[0])
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_the_cache_gives_back_either_memory_layout(last):
+    """Planes, and channels last: the same values, and the same strides, as were put in."""
+    planes = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).view(2, 3, 4, 5)
+    source = [image.permute(1, 2, 0).contiguous().permute(2, 0, 1) if last else image for image in planes]
+    cache = CachedImages(source, np.full(2, 4), np.full(2, 5), limit=1000)
+    for index in (0, 1, 0, 1):
+        assert torch.equal(cache[index], planes[index]) and cache[index].stride() == source[index].stride()
