@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = train(cfg, resume=args.resume)
     except Interrupted as interrupted:
         if speaks:
-            print(f"continue with: {resume_command(argv, cfg)}", flush=True)
+            print(f"continue with: {resume_command(argv)}", flush=True)
         return int(interrupted.code)
     if speaks:
         print(where_things_are(result))
@@ -63,17 +63,18 @@ def default_output_dir(args: Any, cfg: Any) -> str:
     return str(Path("output") / "+".join(names))
 
 
-def resume_command(argv: Sequence[str] | None, cfg: Any) -> str:
+def resume_command(argv: Sequence[str] | None) -> str:
     """The command that was typed, with --resume."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if "imbdet" in Path(sys.argv[0]).name:
-        words = ["imbdet", *words] if words[:1] == ["train"] else ["imbdet", "train", *words]
-    else:
-        words = ["python", sys.argv[0], *words]
     if "--resume" not in words:
         words.append("--resume")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        words[:1] = ["python", "-m", "torch.distributed.run", "--nproc-per-node", os.environ["WORLD_SIZE"]]
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        words = ["python", "-m", "torch.distributed.run", "--nproc-per-node", str(processes), sys.argv[0], *words]
+    elif Path(sys.argv[0]).name == "imbdet":
+        words = ["imbdet", "train", *words]
+    else:
+        words = ["python", sys.argv[0], *words]
     return shlex.join(words)
 
 

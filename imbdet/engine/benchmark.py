@@ -55,8 +55,8 @@ def benchmark_meters(cfg: Any, rounds: int = 5, warm_up: int = 3) -> dict[str, f
 
     Returns:
         with, without: median seconds a step. overhead: median of the ratios of the pairs, minus 1; as noisy as the
-        machine. meters: median seconds spent in the meters and the log themselves in a block (all but the gradient's norm).
-        share: of the time of a block without, which is the steadier figure.
+        machine. meters: median seconds spent in the meters and the log themselves in a block (all but the norm of the
+        gradient). share: of the time of a block without, which is the steadier figure.
     """
     cfg = OmegaConf.create(plain(cfg))
     settings = read_settings(cfg)

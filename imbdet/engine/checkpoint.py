@@ -23,21 +23,32 @@ import torch
 LAST, PREVIOUS, BEST = "last.pth", "last_prev.pth", "best.pth"
 
 
+class WriteError(OSError):
+    """A file could not be written; the message tells it all, so the number stays out of it."""
+
+    def __str__(self) -> str:
+        return self.strerror
+
+
 @contextlib.contextmanager
 def writing(path: Path, consequence: str) -> Iterator[None]:
-    """Turn a failed write of `path` inside into an OSError that says which file, why, and what is still good."""
+    """Turn a failed write of `path` inside into a WriteError that says which file, why, and what is still good."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as a RuntimeError
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error) and "write" not in str(error):
+    except (OSError, RuntimeError) as error:
+        cause = error
+        while not isinstance(cause, OSError) and cause.__context__ is not None:
+            cause = cause.__context__  # torch's zip writer trips over the end of a file that the disk has refused
+        if not isinstance(cause, OSError) and "inline_container" not in str(error):
             raise
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
         try:
             free = f"{shutil.disk_usage(path.parent).free / 2**20:.0f} MiB free there"
         except OSError:
             free = "the folder cannot be read"
-        code = getattr(error, "errno", None) or 0
-        raise OSError(code, f"cannot write {path}: {reason} ({free}). {consequence}") from error
+        raise WriteError(
+            getattr(cause, "errno", None) or 0, f"cannot write {path}: {reason} ({free}). {consequence}"
+        ) from error
 
 
 def save_file(state: dict[str, Any], path: Path, former: Path | None = None) -> None:

@@ -26,9 +26,10 @@ def load_model_weights(model: nn.Module, path: str | Path, strict: bool = True) 
     path = Path(path)
     if path.suffix == ".pkl":
         return _from_detectron2(model, path)
-    weights = _weights(load_file(path), path)
+    state = load_file(path)
+    weights = _weights(state, path)
     own = model.state_dict()
-    if _looks_like_detectron2(weights, own):
+    if "config" not in state and _looks_like_detectron2(weights, own):  # a checkpoint of ours holds its config
         return _from_detectron2(model, path)
 
     missing = [name for name in own if name not in weights]
@@ -62,7 +63,7 @@ def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
 
 def _looks_like_detectron2(weights: dict[str, Tensor], own: dict[str, Tensor]) -> bool:
     """Names of detectron2's meta architectures which no model of ours has."""
-    marks = ("backbone.bottom_up.", "proposal_generator.", "roi_heads.box_predictor.", "head.cls_subnet.")
+    marks = ("backbone.bottom_up.", "backbone.fpn_", "proposal_generator.")
     return any(name.startswith(marks) and name not in own for name in weights)
 
 

@@ -1,3 +1,4 @@
+import errno
 import resource
 import signal
 from contextlib import contextmanager
@@ -71,9 +72,14 @@ def test_nothing_whole_is_an_error(saved):
         saved.load()
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(saved):
-    with no_file_larger_than(2000), pytest.raises(OSError, match=r"cannot write .*last\.pth: .*MiB free.*untouched"):
-        saved.save(state(30))
+@pytest.mark.parametrize("size", [100, 2000, 2**21])
+def test_a_full_disk_leaves_the_old_checkpoint(saved, size):
+    """At the first byte, in a small tensor, and in one that torch writes in several parts."""
+    message = r"cannot write .*last\.pth: File too large .*MiB free.*untouched"
+    large = {**state(30), "more": torch.zeros(2**20)}
+    with no_file_larger_than(size), pytest.raises(OSError, match=message) as error:
+        saved.save(large)
+    assert error.value.errno == errno.EFBIG
     assert saved.load()["iteration"] == 20
     assert sorted(p.name for p in saved.folder.iterdir()) == ["last.pth", "last_prev.pth"]
 
