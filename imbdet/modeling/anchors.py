@@ -45,7 +45,8 @@ class AnchorGrid(nn.Module):
         if key not in self._cache:
             if len(self._cache) > 64:  # multi-scale training meets many sizes; keep the memory bounded
                 self._cache.clear()
-            self._cache[key] = self._build(features)
+            with torch.inference_mode(False):  # a cache filled at test must serve training too
+                self._cache[key] = self._build(features)
         return self._cache[key]
 
     def _build(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from imbdet.config import instantiate, load_config
+from imbdet.modeling.count import OperatorCount
 from imbdet.structures import RegionStats
 
 CONFIGS = ["baselines/faster_rcnn_shapes", "baselines/retinanet_shapes"]
@@ -69,43 +69,13 @@ def test_training_needs_targets(model):
         model.train()(scene(1, 1)[0])
 
 
-class Count(TorchDispatchMode):
-    """Operators, and those that a host must wait for on a GPU."""
-
-    waits = {
-        "_local_scalar_dense",
-        "nonzero",
-        "masked_select",
-        "_unique2",
-        "is_nonzero",
-        "equal",
-        "nms",
-        "repeat_interleave",
-    }
-
-    def __init__(self):
-        super().__init__()
-        self.operators = self.synchronisations = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.__name__.split(".")[0]
-        self.operators += 1
-        masks = (
-            [i for i in args[1] or [] if i is not None and i.dtype == torch.bool]
-            if name.startswith("index") and name != "index_select" and isinstance(args[1], (list, tuple))
-            else []
-        )
-        self.synchronisations += name in self.waits or bool(masks)
-        return function(*args, **(kwargs or {}))
-
-
 def test_operators_and_waits_do_not_grow_with_the_images(model):
     model.train()
     counts = {}
     for n in (2, 8):
         images, targets = scene(*[3] * n)
         model(images, targets)
-        with Count() as count:
+        with OperatorCount() as count:
             model(images, targets)
         counts[n] = count
     assert counts[8].operators <= counts[2].operators + 60  # rounds of suppression may differ
@@ -145,3 +115,12 @@ def test_autocast_gives_finite_losses(model):
         losses, _ = model.train()(*scene(2, 1))
     sum(losses.values()).backward()
     assert all(v.dtype == torch.float32 and torch.isfinite(v) for v in losses.values())
+
+
+def test_training_after_inference_mode(model):
+    images, targets = scene(2, size=96)
+    with torch.inference_mode():
+        model.eval()(images)
+    losses, _ = model.train()(images, targets)
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(v) for v in losses.values())

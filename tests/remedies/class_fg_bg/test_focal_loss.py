@@ -25,7 +25,7 @@ def test_half_alpha_halves():
 
 @pytest.mark.parametrize("p, ratio", [(0.9, 0.01), (0.5, 0.25)])
 def test_by_hand(p, ratio):
-    """(1 - p)^2: at p = 0.9 a hundredth of cross entropy, at 0.5 a quarter. The other logits are sure and cost nothing."""
+    """(1 - p)^2: at p = 0.9 a hundredth of cross entropy, at 0.5 a quarter. Other logits are sure: no cost."""
     logits = torch.full((1, K), -50.0)
     logits[0, 1] = math.log(p / (1 - p))
     value = FocalLoss(gamma=2, alpha=None)(logits, some_regions([1]))[0]

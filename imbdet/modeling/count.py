@@ -1,0 +1,47 @@
+"""Operators and host synchronisations of a piece of code: a stand-in for its overhead on a GPU, counted anywhere.
+
+On a GPU every operator is a launch, and every one whose value or size the host needs stalls the queue.
+"""
+
+from collections import Counter
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+#: operators whose result has a value or a shape that the host must wait for
+WAITS = {
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "unique_dim",
+    "_unique",
+    "_unique2",
+    "is_nonzero",
+    "equal",
+    "nms",
+    "repeat_interleave",
+}
+
+
+class OperatorCount(TorchDispatchMode):
+    """Use as a context: `with OperatorCount() as count: step()`, then `count.operators`, `count.synchronisations`."""
+
+    def __init__(self):
+        super().__init__()
+        self.by_name: Counter[str] = Counter()
+        self.synchronisations = 0
+
+    @property
+    def operators(self) -> int:
+        return self.by_name.total()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.__name__.split(".")[0]
+        self.by_name[name] += 1
+        if name in ("index", "index_put", "index_put_"):
+            self.synchronisations += any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+        elif name == "repeat_interleave":
+            self.synchronisations += (kwargs or {}).get("output_size") is None
+        else:
+            self.synchronisations += name in WAITS
+        return function(*args, **(kwargs or {}))
