@@ -188,7 +188,7 @@ def _warn_of_slow_switches(settings: Settings, device: torch.device) -> None:
     if device.type != "cpu":
         return
     measured = {
-        "train.amp.enabled": (settings.amp.enabled, "20 times slower on a CPU without bfloat16 arithmetic"),
+        "train.amp.enabled": (settings.amp.enabled, "20 times slower where the processor has no bfloat16 arithmetic"),
         "train.compile": (settings.compile, "1.3 times slower"),
         "train.channels_last": (settings.channels_last, "1.3 times slower"),
     }

@@ -1,5 +1,6 @@
 """What a person sees of a run: a bar on a terminal, a line per report elsewhere; times, ETA, losses, memory."""
 
+import os
 import resource
 import sys
 import time
@@ -7,6 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+
+BAR = "{l_bar}{bar:10}{r_bar}"  #: a short bar, so that the losses fit beside it
 
 
 class Progress:
@@ -18,10 +21,10 @@ class Progress:
     def __init__(self, total: int, start: int, epoch_length: int | None = None, enabled: bool = True):
         self.total, self.epoch_length, self.enabled, self.bar = total, epoch_length, enabled, None
         self.began, self.start = time.perf_counter(), start
-        if enabled and sys.stderr.isatty():
+        if enabled and _shows_bars():
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True, smoothing=0.1)
+            self.bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True, smoothing=0.1, bar_format=BAR)
 
     def report(self, iteration: int, scalars: dict[str, float]) -> None:
         """scalars: as in metrics.jsonl."""
@@ -61,6 +64,14 @@ class Progress:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def _shows_bars() -> bool:
+    """A terminal, and one with a size: tqdm draws nothing on one of 0 rows, as some job runners have it."""
+    try:
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).lines > 0
+    except (OSError, ValueError):
+        return False
 
 
 class Clock:
