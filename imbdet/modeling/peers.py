@@ -45,6 +45,7 @@ def torchvision_peer(model: FasterRCNN | RetinaNet) -> nn.Module:
         "image_std": (model.preprocess.std.view(-1) / 255).tolist(),
     }
     peer = _retinanet(model, common) if isinstance(model, RetinaNet) else _faster_rcnn(model, common)
+    _copy_weights(model, peer)
     peer.transform.resize = lambda image, target=None: (image, target)  # pictures come in the right size
     return peer
 
@@ -96,6 +97,35 @@ def _faster_rcnn(model: FasterRCNN, common: dict) -> nn.Module:
         box_detections_per_img=model.max_detections,
         **common,
     )
+
+
+def _copy_weights(model, peer) -> None:
+    """The heads' weights, so that both find the same and have the same to suppress; torchvision's background is class 0."""
+    pairs: list[tuple[nn.Module, nn.Module]]
+    if isinstance(model, RetinaNet):
+        ours = (
+            _convs(model.head.cls_subnet)
+            + [model.head.cls_score]
+            + _convs(model.head.bbox_subnet)
+            + [model.head.bbox_pred]
+        )
+        pairs = list(zip(ours, _convs(peer.head), strict=True))
+    else:
+        head = model.rpn.head
+        pairs = list(zip((head.conv, head.objectness_logits, head.anchor_deltas), _convs(peer.rpn.head), strict=True))
+    for mine, other in pairs:
+        other.load_state_dict(mine.state_dict())
+    if isinstance(model, FasterRCNN):
+        mine, other = model.roi_heads.box_predictor, peer.roi_heads.box_predictor
+        with torch.no_grad():
+            for a, b in zip(mine.cls_score.parameters(), other.cls_score.parameters(), strict=True):
+                b.copy_(a.roll(1, dims=0))
+            for a, b in zip(mine.bbox_pred.parameters(), other.bbox_pred.parameters(), strict=True):
+                b[4:].copy_(a)
+
+
+def _convs(module: nn.Module) -> list[nn.Module]:
+    return [m for m in module.modules() if isinstance(m, nn.Conv2d)]
 
 
 def peer_batch(images: list[Tensor], targets: list[dict], two_stage: bool) -> tuple[list[Tensor], list[dict]]:

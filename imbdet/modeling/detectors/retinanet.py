@@ -47,7 +47,10 @@ class RetinaNet(Detector):
         for count, level in zip(cells, logits.float().split(cells, dim=1), strict=True):
             level = self.calibrate(self.criterion.classification.scores(level))  # (N, count, K)
             k = level.shape[-1]
-            top = level.flatten(1).topk(min(self.candidates_per_level, count * k), dim=1)
+            level = level.flatten(1)
+            # a long top-k is slow where few scores reach the threshold; at test, waiting for their number is allowed
+            most = int((level > self.score_threshold).sum(dim=1).amax())
+            top = level.topk(min(self.candidates_per_level, max(1, most)), dim=1)
             best.append(top.indices + start * k)
             scores.append(top.values)
             start += count
