@@ -66,6 +66,16 @@ def test_target_drops_nan(records):
     assert len(dataclasses.replace(records, xywh=xywh).target(0)["boxes"]) == 1
 
 
+@pytest.mark.parametrize(
+    "box", [[10, 10, 0, 5], [10, 10, 5, 0], [10, 10, -2, 5], [99.9999999, 0, 5, 5], [100, 0, 5, 5]]
+)
+def test_target_drops_what_has_no_size_on_the_image(records, box):
+    """The fourth is 1e-7 pixels wide on the image, which is nothing in float32."""
+    xywh = records.xywh.copy()
+    xywh[0] = box
+    assert dataclasses.replace(records, xywh=xywh).target(0)["labels"].tolist() == [1]
+
+
 def test_subset_with_repeats_equals_the_images_one_by_one(records):
     chosen = [3, 2, 2, 0, 1]
     subset = records.subset(chosen)

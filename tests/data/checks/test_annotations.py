@@ -143,6 +143,17 @@ def test_repair_changes_only_what_is_wrong():
     assert repair(tiny_coco()) == (tiny_coco(), [])
 
 
+@pytest.mark.parametrize(
+    ("box", "clipped"), [([-2, -3, 10, 10], [0, 0, 8, 7]), ([35, 45, 10, 10], [35, 45, 5, 5]), ([-5, 1, 5, 5], None)]
+)
+def test_boxes_are_clipped_on_every_side_and_dropped_where_nothing_is_left(box, clipped):
+    coco = tiny_coco()
+    coco["annotations"][2].update(bbox=box, area=box[2] * box[3])
+    assert check(coco).count("box_partly_outside" if clipped else "box_outside") == 1
+    boxes = [annotation["bbox"] for annotation in repair(coco)[0]["annotations"]]
+    assert boxes[2:] == ([clipped] if clipped else [])
+
+
 def test_repair_merges_before_it_drops():
     coco = tiny_coco()
     coco["images"][1]["file_name"] = "a.png"

@@ -48,9 +48,14 @@ def test_is_cached_until_the_file_changes(coco, write):
     path = write(coco)
     first = load_coco(path)
     assert load_coco(path) is first and load_coco(path, keep_empty=False) is not first
+    before = os.stat(path)
     coco["annotations"].pop()
     write(coco)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as fast as the clock ticks
     assert load_coco(path).num_objects == 2
+    write(coco)
+    os.utime(path, ns=(1, 1))
+    assert load_coco(path).num_objects == 2 and load_coco(path) is not first
 
 
 def test_round_trip_of_real_annotations(shared_data):
@@ -154,9 +159,9 @@ def test_missing_file_and_folder(coco, write, tmp_path):
 
 def test_align_classes_by_name(coco):
     records = records_from_coco(coco, "val.json", ".")
-    other = align_classes(records, ["dog", "bird", "cat"])
-    assert other.class_names == ("dog", "bird", "cat")
-    assert other.category_ids.tolist() == [9, 10, 2]  # the file's own, and an unused one for bird
+    other = align_classes(records, ["dog", "bird", "cat", "cow"])
+    assert other.class_names == ("dog", "bird", "cat", "cow")
+    assert other.category_ids.tolist() == [9, 10, 2, 11]  # the file's own, and unused ones for bird and cow
     named = [other.class_names[label] for label in other.labels]
     assert named == [records.class_names[label] for label in records.labels] == ["cat", "dog", "cat"]
     assert other.to_coco()["annotations"] == records.to_coco()["annotations"]
