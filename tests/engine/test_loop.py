@@ -27,6 +27,7 @@ def test_a_run_writes_its_folder(tmp_path):
         *("model_0000008.pth", "model_0000012.pth"),
     }
     assert result["iteration"] == 12 and json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    assert load_file(tmp_path / "run" / "last.pth")["ema"]["updates"] == 12
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [line["iteration"] for line in lines] == [2, 4, 6, 8, 10, 12]
     wanted = {"loss/total", "loss/box", "loss/size", "lr", "gradient_norm", "time/step", "time/images_per_second"}

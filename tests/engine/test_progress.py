@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from imbdet.engine.progress import Clock, Progress, peak_memory
@@ -46,5 +47,6 @@ def test_clock_counts_images_and_waits():
         clock.steps += 1
     scalars = clock.read(torch.device("cpu"), processes=2)
     assert 0 <= scalars["time/loader_wait_share"] <= 1
-    assert scalars["time/images_per_second"] * scalars["time/step"] == 2 * 4  # images of a step, over two processes
+    images_a_step = scalars["time/images_per_second"] * scalars["time/step"]
+    assert images_a_step == pytest.approx(2 * 4)  # over two processes
     assert scalars["memory/MiB"] == peak_memory(torch.device("cpu")) > 10
