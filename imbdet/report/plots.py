@@ -106,7 +106,7 @@ def loss_curve(run: Run) -> str:
         for tag, colour in zip(names, CYCLE, strict=False):
             axes.plot(*run.series("train", tag), color=colour, linewidth=1.1, label=tag.removeprefix("loss/"))
         axes.set_ylim(0, _upper(total[1] + val[1]))
-        axes.legend(ncols=2)
+        _legend_below(axes, 6)
     return figure.svg
 
 
@@ -127,7 +127,7 @@ def ap_curve(run: Run) -> str:
             axes.plot(x, y, color=colour, marker="o", markersize=3.5, label=name)
         axes.set_ylim(0, _upper([v for (_, y), _, _ in lines for v in y], margin=1.12))
         axes.set_xlim(0, max(run.iterations, 1) * 1.02)
-        axes.legend(ncols=2, loc="upper left")
+        _legend_below(axes, 5)
     return figure.svg
 
 
@@ -146,7 +146,8 @@ def ap_against_count(rows: Sequence[ClassRow]) -> str:
         if len(points) <= 15:
             for row in points:
                 place = (row.train, 100 * row.ap)
-                axes.annotate(row.name, place, (4, 3), textcoords="offset points", fontsize=7.5, color=QUIET)
+                look = {"fontsize": 7.5, "color": QUIET, "rotation": 35, "rotation_mode": "anchor"}
+                axes.annotate(row.name, place, (4, 3), textcoords="offset points", **look)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.margins(x=0.14)
@@ -223,14 +224,14 @@ def _of(name: str) -> str:
 
 
 def _legend_below(axes: Any, columns: int) -> None:
-    """Where bars or areas fill the plot, its legend stands under it."""
+    """The legend under the plot, where it hides nothing."""
     axes.legend(
         ncols=columns,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.2),
         handlelength=1.1,
         columnspacing=1.1,
-        handletextpad=0.5,
+        handletextpad=0.4,
     )
 
 
