@@ -19,8 +19,8 @@ from imbdet.data.datasets.shapes_layout import Scene
 from imbdet.data.datasets.shapes_outlines import OUTLINES, place
 
 _SUPERSAMPLE = 4
-_CONTRAST = (35.0, 110.0)  # distance of an object's colour from the ground's, in levels of one channel (of 255)
-_NOISE = 10.0  # half the width of the uniform noise of each pixel, in levels
+_CONTRAST = (60.0, 120.0)  # distance of an object's colour from the ground's, in levels of one channel (of 255)
+_NOISE = 6.0  # half the width of the uniform noise of each pixel, in levels
 
 
 class ShapesImages:
