@@ -7,8 +7,8 @@
       at test: logits --scores--> calibration --> detections
 
 Letters: N images, M objects, R regions (anchors or RoIs) of the batch in one flat row, K classes, C logits a region.
-A training slot gets the whole flat batch and returns `(value, stats)`; stats are detached tensors by name, read by the trainer
-only on the iterations that report. Nothing here may wait for the device (no `.item()`, no boolean indexing).
+A training slot gets the whole flat batch and returns `(value, stats)`; stats are detached tensors by name, read by the
+trainer only on the iterations that report. Nothing here may wait for the device (no `.item()`, no boolean indexing).
 """
 
 from collections.abc import Iterator
@@ -74,7 +74,8 @@ class Matcher(Protocol):
 class RegionSampler(Protocol):
     """Which regions take part: Matched -> mask (R,) bool, before the head is computed.
 
-    `per_image` is the most it keeps of one image (None: all), so that the kept regions have a shape known without waiting.
+    `per_image` is the most it keeps of one image (None: all), so that the kept regions have a shape known without
+    waiting.
     """
 
     per_image: int | None
@@ -110,13 +111,17 @@ class Classification(Protocol):
 
 
 class Regression(Protocol):
-    """deltas (R, 4), boxes and targets in `matched` -> (R,) values; only foreground counts (the criterion masks the rest)."""
+    """deltas (R, 4), boxes and targets in `matched` -> (R,) values; only foreground counts (the criterion masks the
+    rest).
+    """
 
     def __call__(self, deltas: Tensor, matched: Matched, box_coder: Any) -> tuple[Tensor, Stats]: ...
 
 
 class Weighting(Protocol):
-    """Values per region of both losses (R,), Matched -> their weights (R,), (R,), without gradient. OHEM gives 0 or 1."""
+    """Values per region of both losses (R,), Matched -> their weights (R,), (R,), without gradient. OHEM gives 0 or
+    1.
+    """
 
     def __call__(
         self, classification: Tensor, regression: Tensor, matched: Matched

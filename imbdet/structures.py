@@ -1,7 +1,7 @@
 """The few data types that cross module borders.
 
-Letters: N images, M objects of the fullest image (others are padded), R regions (anchors or RoIs) of the whole batch, flat,
-image after image. Everything is a tensor of fixed shape, so that nothing in a training step waits for the device.
+Letters: N images, M objects of the fullest image (others are padded), R regions (anchors or RoIs) of the whole batch,
+flat, image after image. Everything is a tensor of fixed shape, so that nothing in a training step waits for the device.
 """
 
 from dataclasses import dataclass, replace
@@ -29,10 +29,11 @@ class Objects:
 class Matched:
     """Regions with the object each was matched to; the flat batch every slot of training sees.
 
-    labels: (R,) int64, 0..K-1 class, K background, -1 ignored. objects: (R,) int64 index into the flattened (N*M) objects, or
-    -1 where the image has none. iou: (R,) with that object. images: (R,) int64. levels: (R,) int64 pyramid level, or -1 before
-    it is known. boxes: (R, 4) XYXY of the region. targets: (R, 4) XYXY of the object; of the region itself where it is not
-    foreground, so that a regression target is always finite. num_classes: K. num_images: N.
+    labels: (R,) int64, 0..K-1 class, K background, -1 ignored. objects: (R,) int64 index into the flattened (N*M)
+    objects, or -1 where the image has none. iou: (R,) with that object. images: (R,) int64. levels: (R,) int64 pyramid
+    level, or -1 before it is known. boxes: (R, 4) XYXY of the region. targets: (R, 4) XYXY of the object; of the
+    region itself where it is not foreground, so that a regression target is always finite. num_classes: K. num_images:
+    N.
     """
 
     labels: Tensor

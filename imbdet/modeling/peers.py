@@ -100,7 +100,7 @@ def _faster_rcnn(model: FasterRCNN, common: dict) -> nn.Module:
 
 
 def _copy_weights(model, peer) -> None:
-    """The heads' weights, so that both find the same and have the same to suppress; torchvision's background is class 0."""
+    """The heads' weights, so that both find and suppress the same; torchvision's background is class 0."""
     pairs: list[tuple[nn.Module, nn.Module]]
     if isinstance(model, RetinaNet):
         ours = (

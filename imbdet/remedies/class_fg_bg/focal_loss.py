@@ -19,10 +19,11 @@ class FocalLoss:
     Imbalance: class_fg_bg
     Source: Lin, Goyal, Girshick, He, Dollar, 2017, arXiv 1708.02002, equation 5
     Neutral: FocalLoss(gamma=0, alpha=None), which is sigmoid cross entropy
-    Differs: on RoI heads, where the paper has no result, the published constants are kept and the loss is divided by the
-        foreground regions, as in the paper, not by all sampled ones
+    Differs: on RoI heads, where the paper has no result, the published constants are kept and the loss is divided by
+        the foreground regions, as in the paper, not by all sampled ones
 
-    With p the probability that the logit gives to the truth (p = sigmoid(x) for the region's class, 1 - sigmoid(x) for others):
+    With p the probability that the logit gives to the truth (p = sigmoid(x) for the region's class, 1 - sigmoid(x) for
+    others):
 
         FL = alpha_t (1 - p)^gamma (-log p),    alpha_t = alpha for the region's class, 1 - alpha for others
 
