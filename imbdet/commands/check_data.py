@@ -16,9 +16,9 @@ from imbdet.data.checks.run import Split, check_splits_fully, open_splits
 _EPILOG = """\
 exit code: 0 no errors (there may be warnings), 1 errors, 2 wrong use
 examples:
-  check_data.py DIR                                a folder in COCO, Pascal VOC or YOLO format, all its splits
-  check_data.py train.json val.json --images DIR   two splits, also against each other; the training split first
-  check_data.py train.json --images DIR --fix fixed.json
+  imbdet check_data DIR                                a folder in COCO, Pascal VOC or YOLO format, all its splits
+  imbdet check_data train.json val.json --images DIR   two splits, also against each other; the training split first
+  imbdet check_data train.json --images DIR --fix fixed.json
 """
 
 
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="check_data.py", description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="imbdet check_data", description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("paths", nargs="+", metavar="FILE_OR_DIR", help="COCO JSON files, or folders; training first")
     parser.add_argument("--images", metavar="DIR", help="folder of the pictures; default: looked for around the file")
