@@ -57,7 +57,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="imbdet check_data", description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="imbdet check_data",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", metavar="FILE_OR_DIR", help="COCO JSON files, or folders; training first")
     parser.add_argument("--images", metavar="DIR", help="folder of the pictures; default: looked for around the file")

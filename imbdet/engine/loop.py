@@ -26,7 +26,7 @@ from .weights import cpu_copy
 
 
 def train(cfg: Any, resume: bool = False) -> dict[str, Any]:
-    """Train the detector of `cfg` and write `cfg.train.output_dir` (see DESIGN.md, "A run").
+    """Train the detector of `cfg` and write `cfg.train.output_dir`.
 
     Args:
         resume: continue from last.pth of that folder, with all state; from the beginning if it has none.
