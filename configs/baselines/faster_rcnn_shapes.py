@@ -10,13 +10,15 @@ from ..common.schedule import lr_multiplier_cosine as lr_multiplier
 from ..common.train import train
 
 model.preprocess.mean, model.preprocess.std, model.preprocess.channels = [127.0] * 3, [64.0] * 3, "RGB"
-model.backbone = L(TinyBackbone)(widths=[24, 32, 64, 96, 128])
+model.backbone = L(TinyBackbone)(widths=[32, 64, 96, 96, 128])
 model.neck.channels = 64
 model.rpn.anchors.sizes = [[12], [24], [48], [72], [96]]
 model.rpn.before_nms, model.rpn.after_nms = [128, 128], [128, 100]
 model.rpn.criterion.region_sampler.per_image = 64
 model.roi_heads.criterion.region_sampler.per_image = 64
-model.roi_heads.pooler.canonical_size = 56
+# every region of a small picture is pooled from the finest level: at coarser ones a shape is a few cells
+model.roi_heads.pooler.canonical_size = 224
+model.roi_heads.pooler.sampling_ratio = 1
 model.roi_heads.box_head.widths = [256, 256]
 optimizer.lr = 2e-3
 optimizer.weight_decay = 1e-2

@@ -15,7 +15,7 @@ from ..common.schedule import lr_multiplier_cosine as lr_multiplier
 from ..common.train import train
 
 model.preprocess.mean, model.preprocess.std, model.preprocess.channels = [127.0] * 3, [64.0] * 3, "RGB"
-model.backbone = L(TinyBackbone)(widths=[24, 32, 64, 96, 128])
+model.backbone = L(TinyBackbone)(widths=[32, 64, 96, 96, 128])
 model.neck.channels = 64
 model.neck.levels, model.neck.extra = ["c3", "c4", "c5"], ""
 model.anchors.sizes = [[x, x * 2 ** (1 / 3), x * 2 ** (2 / 3)] for x in (16, 32, 64)]

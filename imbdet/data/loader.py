@@ -8,9 +8,11 @@ descriptor and a system call or two on its way to the trainer.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import signal
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -232,7 +234,7 @@ def _data_loader(items, batches, num_workers: int, pin_memory: bool | None) -> D
             "persistent_workers": True,
             "multiprocessing_context": "fork" if fork else None,  # fork shares the records and the cache
         }
-    return DataLoader(
+    loader = DataLoader(
         items,
         batch_sampler=batches,
         num_workers=num_workers,
@@ -242,6 +244,23 @@ def _data_loader(items, batches, num_workers: int, pin_memory: bool | None) -> D
         generator=torch.Generator(),
         **options,
     )
+    _loaders.add(loader)
+    return loader
+
+
+#: loaders that may have workers, for `_end_workers`
+_loaders: weakref.WeakSet = weakref.WeakSet()
+
+
+@atexit.register  # later than multiprocessing's own, so it runs before that one waits for its children
+def _end_workers() -> None:
+    """Workers that started while signals were blocked do not hear SIGTERM, with which python would end them at exit: a
+    run that a signal or an error ends, with its loader still referred to, would wait for them for ever.
+    """
+    for loader in list(_loaders):
+        iterator = getattr(loader, "_iterator", None)
+        if hasattr(iterator, "_shutdown_workers"):
+            iterator._shutdown_workers()
 
 
 def _batches(loader: DataLoader) -> Iterator[tuple[list[Tensor], list[dict]]]:

@@ -77,6 +77,9 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def clip(boxes: Tensor, sizes: Tensor) -> Tensor:
-    """boxes (N, A, 4) into images of sizes (N, 2) height, width."""
+    """boxes (N, A, 4) into images of sizes (N, 2) height, width; NaN becomes 0.
+
+    A run that diverges must reach the check of its loss, and pooling at NaN reads outside of memory.
+    """
     limit = sizes.to(boxes.dtype).flip(-1).repeat(1, 2).unsqueeze(1)
-    return torch.minimum(boxes.clamp(min=0), limit)
+    return torch.minimum(boxes.nan_to_num(nan=0.0).clamp(min=0), limit)

@@ -60,3 +60,8 @@ def test_iou_by_hand():
 def test_clip_to_each_image():
     boxes = torch.tensor([[[-5.0, -5, 50, 50]], [[-5, -5, 50, 50]]])
     assert clip(boxes, torch.tensor([[20, 30], [40, 60]])).tolist() == [[[0, 0, 30, 20]], [[0, 0, 50, 40]]]
+
+
+def test_clip_of_what_is_not_finite():
+    boxes = torch.tensor([[[math.nan, -math.inf, math.inf, 3.0]]])
+    assert clip(boxes, torch.tensor([[20, 30]])).tolist() == [[[0, 0, 30, 3]]]

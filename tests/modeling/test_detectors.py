@@ -124,3 +124,13 @@ def test_training_after_inference_mode(model):
     losses, _ = model.train()(images, targets)
     sum(losses.values()).backward()
     assert all(torch.isfinite(v) for v in losses.values())
+
+
+def test_weights_that_are_not_finite_give_a_loss_that_is_not_finite(model):
+    import copy
+
+    broken = copy.deepcopy(model).train()
+    with torch.no_grad():
+        next(broken.neck.parameters()).fill_(float("nan"))
+    losses, _ = broken(*scene(2, 1))
+    assert not torch.isfinite(sum(losses.values()))
