@@ -9,9 +9,9 @@ from ..common.train import train
 
 model.preprocess, model.backbone = preprocess, backbone
 model.backbone.levels = ["c3", "c4", "c5"]
-model.neck.channels = 128
+model.neck.channels = 64
 optimizer.lr = 5e-4
 lr_multiplier.warmup_length = 100
-train.update(max_iter=1000, eval_period=250, log_period=20)
+train.update(max_iter=600, eval_period=150, log_period=20)
 train["clip_grad"] = dict(max_norm=10.0)
-train["checkpointer"] = dict(period=250, max_to_keep=2)
+train["checkpointer"] = dict(period=150, max_to_keep=2)

