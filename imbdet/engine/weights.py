@@ -25,12 +25,12 @@ def load_model_weights(model: nn.Module, path: str | Path, strict: bool = True) 
     """
     path = Path(path)
     if path.suffix == ".pkl":
-        return _from_detectron2(model, path)
+        return _from_detectron2(model, path, strict)
     state = load_file(path)
     weights = _weights(state, path)
     own = model.state_dict()
     if "config" not in state and _looks_like_detectron2(weights, own):  # a checkpoint of ours holds its config
-        return _from_detectron2(model, path)
+        return _from_detectron2(model, path, strict)
 
     missing = [name for name in own if name not in weights]
     unexpected = [name for name in weights if name not in own]
@@ -67,11 +67,15 @@ def _looks_like_detectron2(weights: dict[str, Tensor], own: dict[str, Tensor]) -
     return any(name.startswith(marks) and name not in own for name in weights)
 
 
-def _from_detectron2(model: nn.Module, path: Path) -> list[str]:
+def _from_detectron2(model: nn.Module, path: Path, strict: bool) -> list[str]:
     from ..modeling.detectron2_weights import load_detectron2_weights
 
-    load_detectron2_weights(model, path)
-    return []
+    report = load_detectron2_weights(model, path, strict)
+    return [
+        *_listed("missing in the file", report["missing"]),
+        *_listed("not in this model", report["unexpected"]),
+        *_listed("of another shape", report["other_shape"]),
+    ]
 
 
 def _listed(what: str, names: list[str]) -> list[str]:

@@ -49,7 +49,8 @@ def load_detectron2_weights(model: nn.Module, state_dict_or_path, strict: bool =
         strict: entries of either side that find no partner are an error; with False they are returned.
 
     Returns:
-        {"missing": entries of the model that the file lacks, "unexpected": entries of the file that the model lacks}.
+        {"missing": entries of the model that the file lacks, "unexpected": entries of the file that the model lacks,
+        "other_shape": entries that keep their initial value, such as a head for another number of classes}.
 
     Raises:
         ValueError: an entry that does not fit, with both shapes; missing or unexpected entries under `strict`.
@@ -69,17 +70,21 @@ def load_detectron2_weights(model: nn.Module, state_dict_or_path, strict: bool =
     constants = {k for k in own if _CONSTANTS.search(k) or k.endswith("criterion.normalizer.value")}
     missing = sorted(set(own) - set(renamed) - constants)
     unexpected = sorted(set(renamed) - set(own))
-    for k in set(own) & set(renamed):
-        if own[k].shape != renamed[k].shape:
-            raise ValueError(f"{source}: {k} is {tuple(renamed[k].shape)}, the model has {tuple(own[k].shape)}")
+    other = [k for k in own if k in renamed and own[k].shape != renamed[k].shape]
+    if other and strict:
+        k = other[0]
+        raise ValueError(
+            f"{source}: {k} is {tuple(renamed[k].shape)}, the model has {tuple(own[k].shape)} "
+            f"({len(other)} such entries)"
+        )
     if backbone_only:
         missing_backbone = [k for k in missing if k.startswith("backbone.")]
         if strict and (missing_backbone or unexpected):
             raise ValueError(_mismatch(source, missing_backbone, unexpected))
     elif strict and (missing or unexpected):
         raise ValueError(_mismatch(source, missing, unexpected))
-    model.load_state_dict({k: v for k, v in renamed.items() if k in own}, strict=False)
-    return {"missing": missing, "unexpected": unexpected}
+    model.load_state_dict({k: v for k, v in renamed.items() if k in own and k not in other}, strict=False)
+    return {"missing": missing, "unexpected": unexpected, "other_shape": other}
 
 
 def _mismatch(source: str, missing: list[str], unexpected: list[str]) -> str:

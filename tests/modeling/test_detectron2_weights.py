@@ -8,6 +8,7 @@ import torch
 
 import imbdet
 from imbdet.config import instantiate, load_config
+from imbdet.engine.weights import load_model_weights
 from imbdet.modeling.detectron2_weights import load_detectron2_weights, our_name
 
 
@@ -44,7 +45,7 @@ def random_state(model):
 def test_every_entry_finds_its_place(model):
     state = random_state(model)
     report = imbdet.load_detectron2_weights(model, state)
-    assert report == {"missing": [], "unexpected": []}
+    assert report == {"missing": [], "unexpected": [], "other_shape": []}
     own = model.state_dict()
     assert all(torch.equal(own[our_name(k)], v) for k, v in state.items())
 
@@ -115,5 +116,23 @@ def test_another_model(model):
     state["head.cls_score.weight"] = torch.zeros(5, 8, 3, 3)
     with pytest.raises(ValueError, match=r"head.cls_score.weight is \(5, 8, 3, 3\), the model has \(27, 8, 3, 3\)"):
         load_detectron2_weights(model, state)
+    assert load_detectron2_weights(model, state, strict=False)["other_shape"] == ["head.cls_score.weight"]
     with pytest.raises(FileNotFoundError):
         load_detectron2_weights(model, "nowhere.pkl")
+
+
+def test_through_the_engine(model, tmp_path):
+    """`train.init_checkpoint`: a zoo file for another number of classes, all but whose last layer fits."""
+    state = random_state(model)
+    state["head.cls_score.weight"] = torch.zeros(5, 8, 3, 3)
+    for name in ("zoo.pkl", "zoo.pth"):
+        if name.endswith("pkl"):
+            (tmp_path / name).write_bytes(pickle.dumps({"model": {k: v.numpy() for k, v in state.items()}}))
+        else:
+            torch.save({"model": state}, tmp_path / name)
+        with pytest.raises(ValueError, match="head.cls_score.weight"):
+            load_model_weights(model, tmp_path / name)
+        assert any(
+            "of another shape: head.cls_score.weight" in x for x in load_model_weights(model, tmp_path / name, False)
+        )
+        assert torch.equal(model.neck.fpn_lateral3.weight, state["backbone.fpn_lateral3.weight"])
