@@ -15,7 +15,7 @@ from imbdet.data.checks.run import Split, check_splits_fully, open_splits
 
 _EPILOG = """\
 exit code: 0 no errors (there may be warnings), 1 errors, 2 wrong use
-examples:
+example:
   imbdet check_data DIR                                a folder in COCO, Pascal VOC or YOLO format, all its splits
   imbdet check_data train.json val.json --images DIR   two splits, also against each other; the training split first
   imbdet check_data train.json --images DIR --fix fixed.json
