@@ -23,6 +23,6 @@ model.roi_heads.box_head.widths = [256, 256]
 optimizer.lr = 2e-3
 optimizer.weight_decay = 1e-2
 lr_multiplier.warmup_length = 50
-train.update(max_iter=600, eval_period=200, log_period=20, num_threads=2)
+train.update(max_iter=400, eval_period=100, log_period=20, num_threads=2)
 train["clip_grad"] = dict(max_norm=10.0)
-train["checkpointer"] = dict(period=200, max_to_keep=1)
+train["checkpointer"] = dict(period=100, max_to_keep=1)

@@ -79,7 +79,7 @@ def coverage(scene: Scene, thing: int, image_size: int) -> tuple[tuple[slice, ..
 
 def _background(rng: np.random.Generator, size: int, clutter: float) -> tuple[np.ndarray, np.ndarray]:
     """The ground float32 (3, S, S) and its mean colour (3,): broad stains of colour under a finer texture of grey."""
-    colour = rng.uniform(55, 200, 3)
+    colour = rng.uniform(30, 110, 3)
     stains = colour + clutter * rng.uniform(-55, 55, (rng.integers(3, 8), rng.integers(3, 8), 3))
     picture = Image.fromarray(np.clip(stains, 0, 255).astype(np.uint8)).resize((size, size), Image.BICUBIC)
     canvas = np.asarray(picture).transpose(2, 0, 1).astype(np.float32)
@@ -93,7 +93,9 @@ def _background(rng: np.random.Generator, size: int, clutter: float) -> tuple[np
 
 def _paints(rng: np.random.Generator, ground: np.ndarray, number: int, clutter: float) -> tuple[np.ndarray, list]:
     """For so many things: colours away from the ground's, float32 (number, 3), and what `_texture` takes for each."""
-    direction = rng.standard_normal((number, 3))
+    # Lighter than the ground, all of them: with either sign a network of this size spends its minute on telling figure from
+    # ground (AP 0.40 against 0.64 after 600 steps of one seed each).
+    direction = np.abs(rng.standard_normal((number, 3)))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     low, high = _CONTRAST
     step = np.sqrt(3.0) * low * (high / low) ** rng.random((number, 1)) * direction
