@@ -16,8 +16,8 @@ model.rpn.anchors.sizes = [[12], [24], [48], [72], [96]]
 model.rpn.before_nms, model.rpn.after_nms = [128, 128], [128, 100]
 model.rpn.criterion.region_sampler.per_image = 64
 model.roi_heads.criterion.region_sampler.per_image = 64
-# every region of a small picture is pooled from the finest level: at coarser ones a shape is a few cells
-model.roi_heads.pooler.canonical_size = 224
+# regions of a small picture are pooled from the finest level: at coarser ones a shape is a few cells
+model.roi_heads.pooler.levels = ["p2"]
 model.roi_heads.pooler.sampling_ratio = 1
 model.roi_heads.box_head.widths = [256, 256]
 optimizer.lr = 2e-3

@@ -68,24 +68,24 @@ class MultiLevelRoIAlign(nn.Module):
 
     def _align(self, feature: Tensor, regions: Tensor, scale: float) -> Tensor:
         regions = regions.to(feature.dtype)  # the map's own precision under autocast
-        if feature.device.type == "cpu" and torch.get_num_threads() > 1 and len(regions) >= 2 * torch.get_num_threads():
+        learns = torch.is_grad_enabled() and feature.requires_grad
+        if learns and feature.device.type == "cpu" and torch.get_num_threads() > 1:
             return _ThreadedRoIAlign.apply(feature, regions, self.size, scale, self.sampling_ratio)
         return roi_align(feature, regions, self.size, scale, self.sampling_ratio, aligned=True)
 
 
 class _ThreadedRoIAlign(torch.autograd.Function):
-    """torchvision's kernel on all cores of a CPU: it uses one, and its backward was a quarter of a training step.
+    """torchvision's kernel with its backward, a quarter of a training step on one core, on all cores of a CPU.
 
-    Forward is shared out by regions, backward by channels, so that no two threads write to one place: the result does
-    not depend on the number of threads.
+    It is shared out by channels, so that no two threads write to one place and the result does not depend on their
+    number. The forward is ten times cheaper and stays as it is.
     """
 
     @staticmethod
     def forward(ctx, feature, regions, size, scale, ratio):
         ctx.save_for_backward(regions)
         ctx.settings = (feature.shape, size, scale, ratio)
-        parts = regions.chunk(torch.get_num_threads())
-        return torch.cat(_on_threads(lambda r: roi_align(feature, r, size, scale, ratio, aligned=True), parts))
+        return roi_align(feature, regions, size, scale, ratio, aligned=True)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -93,8 +93,8 @@ def _background(rng: np.random.Generator, size: int, clutter: float) -> tuple[np
 
 def _paints(rng: np.random.Generator, ground: np.ndarray, number: int, clutter: float) -> tuple[np.ndarray, list]:
     """For so many things: colours away from the ground's, float32 (number, 3), and what `_texture` takes for each."""
-    # Lighter than the ground, all of them: with either sign a network of this size spends its minute on telling figure from
-    # ground (AP 0.40 against 0.64 after 600 steps of one seed each).
+    # Lighter than the ground, all of them: with either sign a network of this size spends its minute on telling
+    # figure from ground (AP 0.40 against 0.64 after 600 steps of one seed each).
     direction = np.abs(rng.standard_normal((number, 3)))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     low, high = _CONTRAST
