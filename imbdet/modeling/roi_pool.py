@@ -62,9 +62,10 @@ class MultiLevelRoIAlign(nn.Module):
             return self._align(maps[0], regions, self.scales[0])
         level, order = self.assign(boxes).sort(stable=True)
         counts = (level.unsqueeze(1) == torch.arange(len(maps), device=level.device)).sum(dim=0).tolist()
-        parts = regions[order].split(counts)
-        pooled = torch.cat([self._align(m, p, s) for m, p, s in zip(maps, parts, self.scales, strict=True)])
-        return pooled[order.argsort()]
+        pooled = maps[0].new_empty(len(boxes), maps[0].shape[1], self.size, self.size)
+        for feature, rows, scale in zip(maps, order.split(counts), self.scales, strict=True):
+            pooled.index_copy_(0, rows, self._align(feature, regions[rows], scale))
+        return pooled
 
     def _align(self, feature: Tensor, regions: Tensor, scale: float) -> Tensor:
         regions = regions.to(feature.dtype)  # the map's own precision under autocast

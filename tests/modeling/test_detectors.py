@@ -134,3 +134,19 @@ def test_weights_that_are_not_finite_give_a_loss_that_is_not_finite(model):
         next(broken.neck.parameters()).fill_(float("nan"))
     losses, _ = broken(*scene(2, 1))
     assert not torch.isfinite(sum(losses.values()))
+
+
+def test_few_candidates_are_suppressed_as_many_are(monkeypatch):
+    torch.manual_seed(0)
+    cfg = load_config(CONFIGS[0])
+    cfg.model.num_classes = 10
+    model = instantiate(cfg.model).eval()
+    torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.3)
+    images, _ = scene(3, 1)
+    with torch.no_grad():
+        pairs = model(images)
+        monkeypatch.setattr("imbdet.modeling.detectors.faster_rcnn.PAIRS", 0)
+        kernel = model(images)
+    for a, b in zip(pairs, kernel, strict=True):
+        assert len(a["scores"]) > 20
+        assert all(torch.equal(a[key], b[key]) for key in a)

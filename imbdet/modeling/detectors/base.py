@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...structures import Objects
 from ..boxes import clip
-from ..nms import batched_nms, limit_at_test
+from ..nms import best, limit_at_test, suppress
 from ..objective import FixedWeights
 from ..preprocess import pad_objects
 
@@ -79,9 +79,7 @@ class Detector(nn.Module):
 
     def detect(self, boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor, sizes: Tensor) -> list[dict]:
         """Candidates of all images -> the best of each after suppression within each class."""
-        index, kept = batched_nms(
-            boxes, scores, labels, valid, self.nms_threshold, self.max_detections, limit_at_test(boxes)
-        )
+        index, kept = best(scores, self.suppress(boxes, scores, labels, valid), self.max_detections)
         boxes = clip(boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), sizes)
         scores, labels = scores.gather(1, index), labels.gather(1, index)
         kept = kept & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
@@ -89,6 +87,10 @@ class Detector(nn.Module):
             {"boxes": b[k], "scores": s[k], "labels": c[k]}
             for b, s, c, k in zip(boxes, scores, labels, kept, strict=True)
         ]
+
+    def suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
+        """Candidates as of `candidates` -> those that stay, (N, D) bool."""
+        return suppress(boxes, scores, labels, valid, self.nms_threshold, limit_at_test(boxes))
 
     def calibrate(self, scores: Tensor) -> Tensor:
         return scores if self.calibration is None else self.calibration(scores)

@@ -6,6 +6,7 @@ Letters: N images, P proposals of one image, K classes.
 import torch
 
 from ..boxes import clip
+from ..nms import PAIRS, pairwise_nms
 from .base import Detector
 
 
@@ -37,3 +38,16 @@ class FasterRCNN(Detector):
         labels = torch.arange(k, device=scores.device).expand(n, p, k).reshape(n, p * k)
         valid = (scores > self.score_threshold) & valid.unsqueeze(-1)
         return refined, scores.reshape(n, p * k), labels, valid.reshape(n, p * k)
+
+    def suppress(self, boxes, scores, labels, valid):
+        """Every class has the same P boxes a picture, so few of them are compared as (N*K) groups, without a kernel."""
+        n, k = len(boxes), self.num_classes
+        p = boxes.shape[1] // k
+        if n * k * p * p > PAIRS:
+            return super().suppress(boxes, scores, labels, valid)
+        order = scores.view(n, p, k).argsort(dim=1, descending=True)
+        ranked = boxes.view(n, p, k, 4).gather(1, order.unsqueeze(-1).expand(-1, -1, -1, 4))
+        real = valid.view(n, p, k).gather(1, order)
+        groups = ranked.transpose(1, 2).reshape(n * k, p, 4), real.transpose(1, 2).reshape(n * k, p)
+        keep = pairwise_nms(*groups, self.nms_threshold).view(n, k, p).transpose(1, 2)
+        return torch.zeros_like(real).scatter(1, order, keep).view(n, p * k)
