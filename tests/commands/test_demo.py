@@ -1,5 +1,7 @@
 """The demo: trained once, reported again when it is there, trained anew when its config is another."""
 
+import re
+
 import pytest
 
 from imbdet.commands import demo, run
@@ -20,7 +22,7 @@ def test_demo_is_trained_once_then_reported_and_another_config_is_noticed(words,
     out = capsys.readouterr().out
     assert "Time: training" in out and f"Report: {folder / 'report.html'}" in out
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert page.count("<image ") == 6 and "train.max_iter: 600 -&gt; 2" in page
+    assert page.count("<image ") == 6 and re.search(r"train.max_iter: \d+ -&gt; 2", page)
 
     weights = (folder / "last.pth").read_bytes()
     (folder / "report.html").unlink()
