@@ -145,7 +145,8 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
-            return getattr(np._core.multiarray, name)
+            multiarray = getattr(np, "_core", None) or np.core  # the private name is numpy 2's
+            return getattr(multiarray.multiarray, name)
         if (module, name) == ("_codecs", "encode"):
             import codecs
 
