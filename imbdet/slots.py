@@ -11,7 +11,7 @@ A training slot gets the whole flat batch and returns `(value, stats)`; stats ar
 trainer only on the iterations that report. Nothing here may wait for the device (no `.item()`, no boolean indexing).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -35,6 +35,9 @@ SLOTS = {
     "weighting": ("model.criterion.weighting", "model.roi_heads.criterion.weighting"),
     "objective": ("model.objective",),
     "calibration": ("model.calibration",),
+    # whole parts, for remedies that change the structure; a slot inside of one is found first
+    "roi_heads": ("model.roi_heads",),
+    "dense_heads": ("model.criterion",),
 }
 
 
@@ -84,9 +87,14 @@ class RegionSampler(Protocol):
 
 
 class RegionFeatures(Protocol):
-    """(R, C, S, S) pooled features of the regions -> the same shape; training only."""
+    """(R, C, S, S) pooled features of the regions -> the same shape; training only.
 
-    def __call__(self, features: Tensor, matched: Matched) -> tuple[Tensor, Stats]: ...
+    `head` computes (logits, deltas) from features, for those that ask what the head makes of them. It may have two more
+    methods: `build(channels, size)` makes layers that fit, and `settle(losses, logits, matched) -> losses, stats` adds
+    losses of its own (or takes some away) once the head's are known.
+    """
+
+    def __call__(self, features: Tensor, matched: Matched, head: Callable) -> tuple[Tensor, Stats]: ...
 
 
 class Classification(Protocol):
@@ -111,9 +119,11 @@ class Classification(Protocol):
 
 
 class Regression(Protocol):
-    """deltas (R, 4), boxes and targets in `matched` -> (R,) values; only foreground counts (the criterion masks the
-    rest).
+    """deltas (R, 4 + V), boxes and targets in `matched` -> (R,) values; only foreground counts (the criterion masks the
+    rest). V is `extra_values`, what the head predicts for it beside the deltas; 0 for most.
     """
+
+    extra_values: int
 
     def __call__(self, deltas: Tensor, matched: Matched, box_coder: Any) -> tuple[Tensor, Stats]: ...
 

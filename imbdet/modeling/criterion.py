@@ -3,6 +3,8 @@
 Letters: N images, M objects of the fullest image, A regions of one image, R regions of the batch, C logits a region.
 """
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from ..structures import Matched, Objects, RegionStats
@@ -60,14 +62,16 @@ class Criterion(nn.Module):
         return matched.ignore_all_but(keep), stats
 
     def forward(self, logits: Tensor, deltas: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict]:
-        """logits (R, C), deltas (R, 4), matched and sampled regions -> {name: loss}, stats.
+        """logits (R, C), deltas (R, 4 + V), matched and sampled regions -> {name: loss}, stats.
 
+        V is what the regression asks for beside the deltas (`regression.extra_values`, 0 for most).
         Computed in float32 whatever the head's precision, as losses of millions of terms are summed here.
         """
         logits, deltas = logits.float(), deltas.float()
         considered, foreground = matched.considered, matched.foreground
         # outside of the foreground a delta is 0 and its target too: no gradient, and nothing that could overflow
         deltas = deltas.where(foreground.unsqueeze(1), 0.0)
+        matched = replace(matched, deltas=deltas.detach()[:, :4], box_coder=self.box_coder)
 
         classification, stats = self.classification(logits, matched)
         regression, more = self.regression(deltas, matched, self.box_coder)
@@ -86,6 +90,6 @@ class Criterion(nn.Module):
             name_reg: regression.sum() * (self.regression_weight / norm),
         }
         stats["regions"] = RegionStats(
-            matched, classification.detach(), regression.detach(), deltas.detach(), self.box_coder
+            matched, classification.detach(), regression.detach(), matched.deltas, self.box_coder
         )
         return losses, stats

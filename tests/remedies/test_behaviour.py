@@ -13,6 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imbdet.config import instantiate, load_config, select, shipped_configs, slots_of
+from imbdet.modeling.boxes import BoxCoder
 from imbdet.remedies import index
 from imbdet.structures import Matched
 
@@ -62,7 +63,10 @@ def regions(kind="mixed", seed=0):
     boxes = torch.cat([corner, corner + 8 + torch.rand(R, 2, generator=rng) * 40], 1)
     foreground = (labels >= 0) & (labels < K)
     shift = (torch.rand(R, 4, generator=rng) - 0.5) * 6
+    coder, deltas = BoxCoder(), torch.where(foreground[:, None], torch.randn(R, 4, generator=rng) * 0.1, 0.0)
     return Matched(
+        deltas=deltas,
+        box_coder=coder,
         labels=labels,
         objects=torch.where(foreground, torch.randint(0, 6, (R,), generator=rng), 0 if kind == "mixed" else -1),
         iou=torch.where(foreground, 0.5 + 0.5 * torch.rand(R, generator=rng), 0.4 * torch.rand(R, generator=rng)),
@@ -124,7 +128,8 @@ def test_regression(remedy, baseline, kind):
     made, cfg = build("regression", remedy, baseline)
     key = slots_of(cfg)["regression"][0].replace("regression", "box_coder")
     coder, matched = instantiate(select(cfg, key)), regions(kind)
-    deltas = torch.where(matched.foreground[:, None], 0.3 * torch.randn(R, 4), 0.0).requires_grad_()
+    values = 0.3 * torch.randn(R, 4 + made.extra_values)
+    deltas = torch.where(matched.foreground[:, None], values, 0.0).requires_grad_()
     with Waits() as waits:
         values, stats = made(deltas, matched, coder)
     assert not waits.found, f"waits for the device: {waits.found}"
@@ -173,7 +178,10 @@ def test_matcher(remedy, baseline):
 def test_region_features(remedy, baseline):
     made, _ = build("region_features", remedy, baseline)
     features = torch.randn(R, 64, 7, 7, requires_grad=True)
-    changed, _ = made(features, regions())
+    if hasattr(made, "build"):
+        made.build(64, 7)
+    head = torch.nn.Linear(64 * 49, K + 1)
+    changed, _ = made(features, regions(), lambda x: (head(x.flatten(1)), torch.zeros(len(x), K, 4)))
     assert changed.shape == features.shape and torch.isfinite(changed).all()
 
 
