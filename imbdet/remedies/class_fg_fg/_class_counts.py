@@ -77,11 +77,6 @@ class Change:
         if after > before * (1 + 1e-6):
             warnings.warn(
                 f"{remedy} makes the classes less equal, not more: most to least frequent {before:.3g} -> {after:.3g}."
-                " Repeated images bring their frequent classes along; co_occurrence_sampling reckons with that",
+                " An image brings all its classes along; co_occurrence_sampling reckons with that",
                 stacklevel=4,
             )
-
-
-def ratio_of_boxes(records: Records, draws: int) -> np.ndarray:
-    """float64 (K,): boxes of each class that `draws` images bring on average, drawn evenly."""
-    return records.class_counts() * (draws / len(records))

@@ -51,11 +51,13 @@ class ImageRepeats:
         self.change.warn_if_worse(type(self).__name__)
 
     def describe(self) -> str:
-        """Lines for the log: settings, length of an epoch, boxes of each class before and after."""
+        """Lines for the log: settings, length and variety of an epoch, boxes of each class before and after."""
         r, held = self.repeats, f"; max_repeats holds {self._held_back} back" if self._held_back else ""
+        variety = r.sum() ** 2 / (r**2).sum()  # Kish's effective sample size
         return (
-            f"{type(self).__name__}({self._settings}): {len(r)} images come {r.sum():.1f} times an epoch,"
-            f" each {r.min():.3g} to {r.max():.3g} times{held}\n{self.change.describe()}"
+            f"{type(self).__name__}({self._settings}): {len(r)} images come {r.sum():.1f} times an epoch, each"
+            f" {r.min():.3g} to {r.max():.3g} times{held}; as varied as {variety:.0f} images that come equally often\n"
+            f"{self.change.describe()}"
         )
 
 

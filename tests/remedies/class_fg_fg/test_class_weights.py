@@ -1,11 +1,14 @@
 """Class weights: neutral, numbers by hand, scikit-learn's and torch's own, wrong input, share of the gradient."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from imbdet.config import instantiate, load_config
+from imbdet.engine.summary import describe_run
 from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.remedies.class_fg_fg.class_weights import ByName, ClassWeights, InversePower
 from tests.modeling.test_criterion import K, criterion, some_regions
@@ -133,6 +136,17 @@ def test_config_takes_counts_and_names_from_the_data(base):
     told = [part.describe() for part in model.modules() if hasattr(part, "describe")]
     assert len(told) == 1 and "boxes^-0.5" in told[0] and "circle" in told[0]
     assert not any("table" in name for name in model.state_dict())
+
+
+def test_the_run_says_the_weights_before_it_starts():
+    cfg = load_config("baselines/retinanet_shapes", ["class_weights"], ["data.train.num_images=40"])
+    model = instantiate(cfg.model)
+    settings = SimpleNamespace(max_iter=1, accumulate=1, eval_period=0, best_metric="AP", seed=0)
+    world, parameters = SimpleNamespace(size=1), list(model.parameters())
+    common = {"world": world, "device": torch.device("cpu"), "has_val": False, "train_loader": None}
+    lines = []
+    describe_run(SimpleNamespace(settings=settings, model=model, parameters=parameters, **common), lines.append)
+    assert any(line.startswith("criterion.weighting: class weights by boxes^-0.5, mean over train") for line in lines)
 
 
 def test_by_name_in_a_config():
