@@ -214,6 +214,7 @@ def test_image_sampler(remedy, baseline):
 
 @filled("balance")
 def test_balance(remedy, baseline):
+    pytest.importorskip("imblearn", reason="the extra `sampling` is not installed")
     made, cfg = build("balance", remedy, baseline)
     records = instantiate(cfg.data.train)
     balanced = made(records)
