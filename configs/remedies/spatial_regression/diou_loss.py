@@ -1,6 +1,6 @@
 """DIoU loss: the overlap and the distance of the centres.
 
-Expect it to learn faster than IoU and GIoU where boxes are far off; mmdetection's zoo has no number of it.
+Expect it to move boxes where IoU and GIoU would grow them or rest; mmdetection's zoo has no number of it.
 """
 
 from imbdet.config import LazyCall as L

@@ -1,4 +1,4 @@
-"""Bounded IoU loss: each coordinate by the best IoU that it still allows.
+"""Bounded IoU loss: each coordinate by an IoU of its own, as if the others were right.
 
 Letters: R regions.
 """
@@ -14,12 +14,12 @@ EPS = 1e-3
 
 
 class BoundedIoULoss(BoxLoss):
-    """The IoU that could be reached if one coordinate kept its error and the others were right; summed over all four.
+    """1 - IoU of a box with one wrong coordinate, summed over the four coordinates; an offset counts twice.
 
     Slot: regression
     Imbalance: spatial_regression
     Source: Tychsen-Smith and Petersson, 2018, arXiv 1711.00164; beta and eps of mmdetection
-    Neutral: none that gives L1 on deltas; beta=0 is the plain sum of the four bounds
+    Neutral: none that gives L1 on deltas; beta=0 is the plain sum, and 1 - IoU for a wrong width alone
     Differs: nothing in the formula; weight 10 on RoI heads is mmdetection's, weight 2 on RetinaNet is that of
         mmdetection's dense detectors with GIoU, as none is published
 
