@@ -121,6 +121,9 @@ class Classification(Protocol):
 class Regression(Protocol):
     """deltas (R, 4 + V), boxes and targets in `matched` -> (R,) values; only foreground counts (the criterion masks the
     rest). V is `extra_values`, what the head predicts for it beside the deltas; 0 for most.
+
+    It may have one more method for test: `deviations(extra (..., V), regions (..., 4)) -> (..., 4)` says in pixels how
+    sure each side of the box is; the detector's `voting` gets it beside the boxes.
     """
 
     extra_values: int

@@ -134,7 +134,7 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
     while True:
         trial = copy.deepcopy(cfg)
         OmegaConf.set_struct(trial, True)
-        for path in opened:
+        for path in sorted(opened):  # a node before those below it, which it closes
             _open(OmegaConf.select(trial, path) if path else trial)
         try:
             result = remedy.apply(trial)
