@@ -28,11 +28,18 @@ class Stage:
         """Pooled (R, C, S, S) -> logits (R, C), deltas (R, K or 1, 4 + V)."""
         return self.box_predictor(self.box_head(pooled))
 
+    def __call__(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(pooled)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """logits (R, C) -> (R, K)."""
+        return self.criterion.classification.scores(logits.float())
+
     def losses(self, pooled: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict, tuple[Tensor, Tensor]]:
         """Pooled features of the matched regions -> losses, stats, the head's (logits, deltas)."""
         change, stats = self.region_features, {}
         if change is not None:
-            pooled, stats = change(pooled, matched, self.head)
+            pooled, stats = change(pooled, matched, self)
         outputs = logits, deltas = self.head(pooled)
         losses, more = self.criterion(logits, of_class(deltas, matched.labels), matched)
         stats = {**stats, **more}

@@ -11,6 +11,7 @@ from ..boxes import clip
 from ..nms import best, limit_at_test, suppress
 from ..objective import FixedWeights
 from ..preprocess import pad_objects
+from ..rest import training_step
 
 
 class Detector(nn.Module):
@@ -66,8 +67,9 @@ class Detector(nn.Module):
                 f"training needs one target for each of the {len(images)} images, got {targets and len(targets)}"
             )
         objects = pad_objects(targets, batch.device, self.num_classes)
-        losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
-        losses, more = self.objective(losses)
+        with training_step(self):
+            losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
+            losses, more = self.objective(losses)
         return losses, {**stats, **more}
 
     def losses(self, features: dict[str, Tensor], sizes: Tensor, objects: Objects) -> tuple[dict[str, Tensor], dict]:
