@@ -7,8 +7,9 @@
       at test: logits --scores--> calibration --> detections
 
 Letters: N images, M objects, R regions (anchors or RoIs) of the batch in one flat row, K classes, C logits a region.
-A training slot gets the whole flat batch and returns `(value, stats)`; stats are detached tensors by name (or a
-Picture, drawn when read), read by the trainer only on the iterations that report. Nothing here may wait for the device (no `.item()`, no boolean indexing).
+A training slot gets the whole flat batch and returns `(value, stats)`; stats are detached tensors by name, or a Picture
+that is drawn when read; the trainer reads them only on the iterations that report. Nothing here may wait for the device
+(no `.item()`, no boolean indexing).
 """
 
 from collections.abc import Iterator
@@ -91,6 +92,10 @@ class Head(Protocol):
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(R, C, S, S) -> logits (R, C), deltas (R, K or 1, 4 + V)."""
+        ...
+
+    def fixed(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The same with the head's weights as constants, so that a gradient reaches the features only."""
         ...
 
     def scores(self, logits: Tensor) -> Tensor:

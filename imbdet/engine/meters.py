@@ -96,7 +96,8 @@ class LossWindow:
 def read_stats(stats: dict[str, Any], groups: Tensor | None) -> tuple[dict[str, float], dict[str, dict]]:
     """The stats of one step -> scalars, histograms (see RunLog.write).
 
-    stats: name -> scalar tensor or RegionStats; pictures are left to `read_pictures`. groups: (K,) int64, 0 rare, 1 common, 2 frequent, or None.
+    stats: name -> scalar tensor or RegionStats; pictures are for `read_pictures`. groups: (K,) int64, 0 rare, 1 common,
+    2 frequent, or None.
     """
     scalars: dict[str, float] = {}
     histograms: dict[str, dict] = {}

@@ -7,7 +7,7 @@ that of any training step.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
@@ -20,29 +20,29 @@ def training_step(detector: nn.Module) -> Iterator[None]:
     counts = torch.is_grad_enabled()  # a validation loss is no step
     if not counts or all([adversary.begin_step() for adversary in adversaries]):  # a list: each is to be told
         yield
-    else:
-        with at_rest(detector, adversaries):
-            yield
+        return
+    theirs = {id(part) for adversary in adversaries for part in adversary.modules()}
+    with at_rest(module for module in detector.modules() if id(module) not in theirs):
+        yield
 
 
 @contextlib.contextmanager
-def at_rest(detector: nn.Module, learners: list[nn.Module]) -> Iterator[None]:
-    """Inside, what is computed depends on no parameter of `detector` but those of `learners`, and changes no buffer.
+def at_rest(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Inside, the parameters of `modules` (without those of their children) are constants, and no buffer changes.
 
-    Gradients still flow through the detector's layers to what a learner made.
+    Gradients still flow through the layers, to whatever else their inputs depend on.
     """
-    own = {id(part) for learner in learners for part in learner.modules()}
-    others = [module for module in detector.modules() if id(module) not in own]
-    fixed = [p for module in others for p in module.parameters(recurse=False) if p.requires_grad]
-    buffers = [(module, name, b) for module in others for name, b in module.named_buffers(recurse=False)]
+    modules = list(modules)
+    parameters = [p for module in modules for p in module.parameters(recurse=False) if p.requires_grad]
+    buffers = [(module, name, b) for module in modules for name, b in module.named_buffers(recurse=False)]
     try:
-        for parameter in fixed:
+        for parameter in parameters:
             parameter.requires_grad_(False)
         for module, name, buffer in buffers:  # the copy takes the changes, and stays as it is for the backward
             setattr(module, name, buffer.clone())
         yield
     finally:
-        for parameter in fixed:
+        for parameter in parameters:
             parameter.requires_grad_(True)
         for module, name, buffer in buffers:
             setattr(module, name, buffer)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..structures import Matched, Objects
 from .heads import BoxPredictor
 from .region_sampling import compress
+from .rest import at_rest
 
 
 @dataclass
@@ -30,6 +31,11 @@ class Stage:
 
     def __call__(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         return self.head(pooled)
+
+    def fixed(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """As `head`, with its weights as constants: the gradient reaches `pooled` only."""
+        with at_rest([*self.box_head.modules(), *self.box_predictor.modules()]):
+            return self.head(pooled)
 
     def scores(self, logits: Tensor) -> Tensor:
         """logits (R, C) -> (R, K)."""

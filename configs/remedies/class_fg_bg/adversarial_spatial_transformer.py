@@ -26,7 +26,7 @@ def apply(cfg):
         phases=phases,
         max_angle=10.0,
         blocks=4,
-        strength=1.0,
+        weight=1.0,
         per_image=foreground_per_image(cfg),
     )
     cfg.model.roi_heads.region_features = transformer if before is None else L(Chain)(parts=[before, transformer])

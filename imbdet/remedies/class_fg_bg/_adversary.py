@@ -3,6 +3,8 @@
 Letters: N images, R regions of the batch, F regions attacked (N times a number known to the host), K classes.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -60,6 +62,60 @@ class Phases(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         self.batches = int(state)
+
+
+class Adversary(nn.Module):
+    """A filler of the region_features slot that attacks foreground regions; a remedy implements `attack`.
+
+    Args:
+        network: what learns; None draws its choices at random, without a second phase and without a loss: the control.
+        phases: when what learns; None begins with the third phase.
+        per_image: the most foreground regions of an image that are attacked; further ones stay as they are.
+        neutral: it changes nothing, ever.
+    """
+
+    name = ""  #: of its loss and its stats
+
+    def __init__(self, network: nn.Module | None, phases: Phases | None, per_image: int, neutral: bool):
+        super().__init__()
+        if per_image < 1:
+            raise ValueError(f"per_image must be at least 1, got {per_image}")
+        self.network = network
+        self.phases = phases or Phases()
+        self.per_image = per_image
+        self.neutral = neutral
+        self.pending: Callable | None = None  # from `forward` to `settle`
+
+    @property
+    def alone(self) -> bool:
+        """The second phase: the network learns and the detector rests."""
+        return self.phases.alone and self.network is not None and not self.neutral
+
+    def begin_step(self) -> bool:
+        """Whether the detector learns in the training step that begins."""
+        self.phases.begin_batch()
+        return not self.alone
+
+    def forward(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
+        """(R, C, S, S) -> (R, C, S, S), stats."""
+        self.pending = None
+        if self.neutral or not self.phases.begun:
+            return features, {}
+        return self.attack(features, matched, head)
+
+    def attack(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
+        """As `forward`; leaves in `self.pending` a call logits (R, C), matched -> loss or None, stats."""
+        raise NotImplementedError
+
+    def settle(self, losses: dict[str, Tensor], logits: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict]:
+        """The head's losses and its logits (R, C) -> the losses with the network's own, stats."""
+        pending, self.pending = self.pending, None
+        loss, stats = pending(logits.detach(), matched) if pending else (None, {})
+        if self.network is None:
+            return losses, stats
+        if loss is None:  # the first phase: losses keep their names over a training
+            loss = logits.new_zeros((), dtype=torch.float32)
+        return {**losses, own_name(losses, self.name): loss}, stats
 
 
 def length(part: float, total: int) -> int:

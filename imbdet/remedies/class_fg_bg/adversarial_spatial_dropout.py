@@ -3,6 +3,7 @@
 Letters: N images, R regions of the batch, F regions attacked, C channels, S side of the pooled square, W windows.
 """
 
+import math
 from functools import partial
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...structures import Matched, Picture
-from ._adversary import Phases, choose_foreground, mean_over, own_name, probability, sureness
+from ._adversary import Adversary, Phases, choose_foreground, mean_over, probability, sureness
 from ._mask_picture import draw_masks
 
 
@@ -25,7 +26,8 @@ class MaskNetwork(nn.Module):
         super().__init__()
         self.width, self.depth = width, depth
 
-    def build(self, channels: int) -> None:
+    def build(self, channels: int, prior: float) -> None:
+        """channels: C. prior: share of cells that will be labelled 1, which the last bias starts from."""
         layers: list[nn.Module] = []
         for _ in range(self.depth):
             layers += [nn.Conv2d(channels, self.width, 3, padding=1), nn.ReLU(inplace=True)]
@@ -34,13 +36,15 @@ class MaskNetwork(nn.Module):
         for layer in self.layers[::2]:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
+        # from 0, the first steps only push the logits down, most where features are strong: away from the object
+        nn.init.constant_(self.layers[-1].bias, math.log(prior / (1 - prior)))
 
     def forward(self, features: Tensor) -> Tensor:
         """(F, C, S, S) -> logits (F, S * S), in float32."""
         return self.layers(features).flatten(1).float()
 
 
-class AdversarialSpatialDropout(nn.Module):
+class AdversarialSpatialDropout(Adversary):
     """Zeroes the cells of foreground regions that a learned adversary expects to hurt most (ASDN of A-Fast-RCNN).
 
     Slot: region_features
@@ -53,7 +57,8 @@ class AdversarialSpatialDropout(nn.Module):
         not a network of its own as in the paper; Faster R-CNN in place of Fast R-CNN; the second phase sees the
         detector's own regions, not 64 with 0.75 of foreground, and weighs all cells alike, as their code does in effect
         (it means to drop gradients of unhidden cells, but throws the result away); images take turns at staying
-        unmasked over the batch; biases have the optimizer's rate and decay
+        unmasked over the batch; biases have the optimizer's rate and decay, and the last one starts from the share of
+        hidden cells, not from 0
 
     With a(x) the network's logits on pooled features x, p(x) the detector's probability of the true class:
 
@@ -82,6 +87,8 @@ class AdversarialSpatialDropout(nn.Module):
         [[0, 47], [0, 48]]
     """
 
+    name = "dropout"
+
     def __init__(
         self,
         network: MaskNetwork | None = None,
@@ -96,53 +103,35 @@ class AdversarialSpatialDropout(nn.Module):
         per_image: int = 128,
         searched: int = 48,
     ):
-        super().__init__()
+        super().__init__(network, phases, per_image, neutral=dropped == 0)
         if not 0 <= dropped <= candidates:
             raise ValueError(f"need 0 <= dropped <= candidates, got dropped {dropped}, candidates {candidates}")
-        if min(window, stride, per_image, searched) < 1 or unmasked_every < 0:
-            raise ValueError(
-                "window, stride, per_image and searched must be at least 1 and unmasked_every at least 0, got"
-                f" {window}, {stride}, {per_image}, {searched} and {unmasked_every}"
-            )
-        self.network = network
-        self.phases = phases or Phases()
+        if min(window, stride, searched) < 1:
+            raise ValueError(f"window, stride and searched must be at least 1, got {window}, {stride} and {searched}")
+        if unmasked_every < 0 or unmasked_every == 1:
+            raise ValueError(f"unmasked_every is {unmasked_every}; 2 leaves every other image, 0 none")
         self.dropped, self.candidates = dropped, candidates
         self.unmasked_every = unmasked_every
         self.margin, self.weight = margin, weight
         self.window, self.stride = window, stride
-        self.per_image, self.searched = per_image, searched
-        self.pending = None  # from `forward` to `settle`: logits, matched -> the network's loss, stats
+        self.searched = min(searched, per_image)
 
     def build(self, channels: int, size: int) -> None:
         """Make the layers; channels C and side S of what will come."""
-        if not self.candidates <= size * size:
+        if self.candidates > size * size:
             raise ValueError(f"candidates is {self.candidates}, but a region has {size * size} cells")
-        if self.window > size:
-            raise ValueError(f"a window of {self.window} does not fit into {size} cells")
+        if self.window >= size:
+            raise ValueError(f"a window of {self.window} cells leaves nothing of a region of {size}")
         if self.network is not None:
-            self.network.build(channels)
-        self.register_buffer("windows", windows(size, self.window, self.stride), persistent=False)
+            self.network.build(channels, prior=self.window**2 / size**2)
+        self.register_buffer("windows", window_masks(size, self.window, self.stride), persistent=False)
 
-    def begin_step(self) -> bool:
-        """See RegionFeatures."""
-        self.phases.begin_batch()
-        return not self.searches
-
-    @property
-    def searches(self) -> bool:
-        """The second phase."""
-        return self.phases.alone and self.network is not None and self.dropped > 0
-
-    def forward(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
-        """(R, C, S, S) -> (R, C, S, S), stats."""
-        self.pending = None
-        if not self.phases.begun or not self.dropped:
-            return features, {}
-        return self.search(features, matched, head) if self.searches else self.hide(features, matched, head)
+    def attack(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
+        return self.search(features, matched, head) if self.alone else self.hide(features, matched, head)
 
     def search(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
         """The second phase: try all windows, and learn the worst. The features stay as they are."""
-        index, kept = choose_foreground(matched, min(self.searched, self.per_image))
+        index, kept = choose_foreground(matched, self.searched)
         x, labels = features[index].detach(), matched.labels[index]
         target, before, after = worst_window(x, labels, self.windows, head)
         cells = self.network(x)
@@ -175,7 +164,8 @@ class AdversarialSpatialDropout(nn.Module):
         else:
             before = sureness(x, matched.labels[index], head)
             self.pending = partial(self.imitate, head, index, masked, before, cells, target)
-        picture = Picture(lambda: draw_masks(x.detach(), 1 - visible, kept))
+        seen = x.detach()
+        picture = Picture(lambda: draw_masks(seen, 1 - visible, kept))
         return features.index_copy(0, index, changed), {"dropout/masks": picture}
 
     def takes_part(self, images: Tensor) -> Tensor:
@@ -184,13 +174,6 @@ class AdversarialSpatialDropout(nn.Module):
             return torch.ones_like(images, dtype=torch.bool)
         return (images + self.phases.batches) % self.unmasked_every != 0
 
-    def settle(self, losses: dict[str, Tensor], logits: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict]:
-        """The head's losses and logits (R, C) -> the losses with the network's own, stats."""
-        pending, self.pending = self.pending, None
-        # 0 in the first phase: losses keep their names over a training
-        own, stats = pending(logits, matched) if pending else (logits.new_zeros((), dtype=torch.float32), {})
-        return (losses if self.network is None else {**losses, own_name(losses, "dropout"): own}), stats
-
     def imitate(self, head, index, masked, before, cells, target, logits, matched) -> tuple[Tensor, dict]:
         """Learn the masks that hurt.
 
@@ -198,20 +181,20 @@ class AdversarialSpatialDropout(nn.Module):
             index: (F,) into the R regions. masked: (F,) bool. before: (F,) probability of the true class without the
                 mask. cells: (F, S * S) the network's logits. target: (F, S * S), 1 where hidden. logits: (R, C).
         """
-        after = probability(head.scores(logits.detach()[index]), matched.labels[index])
+        after = probability(head.scores(logits[index]), matched.labels[index])
         harmful = masked & (after + self.margin < before)
         loss = F.binary_cross_entropy_with_logits(cells, target, reduction="none").sum(dim=1)
         loss = (loss * harmful).sum() * (self.weight / target.shape[1]) / matched.considered.sum().clamp(min=1)
         stats = {"before": before, "after": after, "harmful": harmful.float()}
         return loss, {f"dropout/{name}": mean_over(value, masked) for name, value in stats.items()}
 
-    def look(self, head, index, masked, logits, matched) -> tuple[Tensor, dict]:
-        """Of the control: no loss."""
-        after = probability(head.scores(logits.detach()[index]), matched.labels[index])
-        return logits.new_zeros(()), {"dropout/after": mean_over(after, masked)}
+    def look(self, head, index, masked, logits, matched) -> tuple[None, dict]:
+        """As `imitate`, for the control, which learns nothing."""
+        after = probability(head.scores(logits[index]), matched.labels[index])
+        return None, {"dropout/after": mean_over(after, masked)}
 
 
-def windows(size: int, window: int, stride: int) -> Tensor:
+def window_masks(size: int, window: int, stride: int) -> Tensor:
     """(W, size * size), 1 inside of each window. The last of a row or column is moved back until it fits.
 
     7 cells, window 2, stride 2: starts 0, 2, 4, 5 on either axis, 16 windows.
