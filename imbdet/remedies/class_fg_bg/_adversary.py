@@ -115,7 +115,7 @@ class Adversary(nn.Module):
             return losses, stats
         if loss is None:  # the first phase: losses keep their names over a training
             loss = logits.new_zeros((), dtype=torch.float32)
-        return {**losses, own_name(losses, self.name): loss}, stats
+        return {**losses, f"loss_{self.name}": loss}, stats
 
 
 def length(part: float, total: int) -> int:
@@ -168,9 +168,3 @@ def sureness(features: Tensor, labels: Tensor, head) -> Tensor:
 def mean_over(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of `values` (F,) where `mask` (F,) holds; 0 where it never does. Detached."""
     return (values.detach() * mask).sum() / mask.sum().clamp(min=1)
-
-
-def own_name(losses: dict[str, Tensor], name: str) -> str:
-    """`name` with what the losses of this stage carry in theirs: "loss_cls_stage1" makes it "loss_dropout_stage1"."""
-    first = next(iter(losses), "")
-    return f"loss_{name}{first.removeprefix('loss_cls')}" if first.startswith("loss_cls") else f"loss_{name}"
