@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from imbdet.config import instantiate, load_config
+from imbdet.config import instantiate, load_config, remedy_names
 from imbdet.config.files import configs_dir, run_file
 from imbdet.modeling.count import OperatorCount
 from imbdet.modeling.region_features import Chain
@@ -290,6 +290,20 @@ def test_after_dropout_what_was_hidden_is_turned():
     losses, more = chain.settle({"loss_cls": torch.zeros(())}, head.head(changed)[0], matched)
     assert set(losses) == {"loss_cls", "loss_dropout", "loss_transformer"}
     assert {"dropout/harmful", "transformer/after"} <= set(more)
+
+
+@pytest.mark.skipif("spatial_iou/cascade_rcnn" not in remedy_names(), reason="there is no cascade")
+@pytest.mark.parametrize("phase", ["adversary", "joint"])
+def test_in_every_stage_of_a_cascade(phase):
+    model = tiny_detector(["cascade_rcnn", DROPOUT, TRANSFORMER], phase=phase)
+    losses, _ = model(*scene(2, 3))
+    assert {f"loss_{name}_stage{t}" for name in ("dropout", "transformer") for t in range(3)} <= set(losses)
+    sum(losses.values()).backward()
+    learns = {name.startswith("roi_heads.region_features.") for name, p in model.named_parameters() if p.grad is not None}
+    assert learns == ({True} if phase == "adversary" else {True, False})
+    stages = [chain.parts for chain in model.roi_heads.region_features]
+    assert [[part.phases.batches for part in parts] for parts in stages] == [[1, 1]] * 3
+    assert all(parts[1].network.layers[-1].bias.grad is not None for parts in stages)
 
 
 def test_the_other_order_is_refused():
