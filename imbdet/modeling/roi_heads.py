@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..structures import Matched, Objects
 from .heads import BoxPredictor
 from .region_sampling import compress
+from .rest import at_rest
 
 
 @dataclass
@@ -28,11 +29,23 @@ class Stage:
         """Pooled (R, C, S, S) -> logits (R, C), deltas (R, K or 1, 4 + V)."""
         return self.box_predictor(self.box_head(pooled))
 
+    def __call__(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(pooled)
+
+    def fixed(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """As `head`, with its weights as constants: the gradient reaches `pooled` only."""
+        with at_rest([*self.box_head.modules(), *self.box_predictor.modules()]):
+            return self.head(pooled)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """logits (R, C) -> (R, K)."""
+        return self.criterion.classification.scores(logits.float())
+
     def losses(self, pooled: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict, tuple[Tensor, Tensor]]:
         """Pooled features of the matched regions -> losses, stats, the head's (logits, deltas)."""
         change, stats = self.region_features, {}
         if change is not None:
-            pooled, stats = change(pooled, matched, self.head)
+            pooled, stats = change(pooled, matched, self)
         outputs = logits, deltas = self.head(pooled)
         losses, more = self.criterion(logits, of_class(deltas, matched.labels), matched)
         stats = {**stats, **more}

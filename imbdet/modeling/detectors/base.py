@@ -12,6 +12,7 @@ from ..folding import Folded
 from ..nms import best, limit_at_test, suppress
 from ..objective import FixedWeights
 from ..preprocess import pad_objects
+from ..rest import training_step
 
 
 class Detector(nn.Module):
@@ -72,8 +73,9 @@ class Detector(nn.Module):
                 f"training needs one target for each of the {len(images)} images, got {targets and len(targets)}"
             )
         objects = pad_objects(targets, batch.device, self.num_classes)
-        losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
-        losses, more = self.objective(losses)
+        with training_step(self):
+            losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
+            losses, more = self.objective(losses)
         return losses, {**stats, **more}
 
     def train(self, mode: bool = True) -> "Detector":
