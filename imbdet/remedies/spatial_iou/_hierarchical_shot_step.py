@@ -36,10 +36,9 @@ class BestBoxMatcher:
     def __call__(self, iou: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """iou (N, M, A), 0 for padded objects; valid (N, M) -> object (N, A), IoU (N, A), kind (N, A): 1 or 0."""
         best, index = iou.max(dim=1)
-        highest, region = iou.max(dim=2, keepdim=True)
-        claims = (torch.arange(iou.shape[2], device=iou.device) == region) & (highest > 0)
-        own, owner = torch.where(claims, iou, -1.0).max(dim=1)
-        claimed = own > 0
+        claims = torch.arange(iou.shape[2], device=iou.device) == iou.argmax(dim=2, keepdim=True)
+        own, owner = torch.where(claims, iou, 0.0).max(dim=1)
+        claimed = own > 0  # an object that no region touches, or padding, takes none
         best, index = torch.where(claimed, own, best), torch.where(claimed, owner, index)
         return index, best, (claimed | (best >= self.foreground)).to(torch.int8)
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
 from imbdet.remedies.spatial_iou._hierarchical_shot_layers import (
+    EnhancedPyramid,
     Look,
     PositionAttention,
     ShiftedConv,
@@ -70,7 +71,10 @@ def test_without_movement_it_equals_its_control():
     moved(model)
     shots = model.shots(features, sizes)
     assert not torch.allclose(shots[1].logits, control.shots(features, sizes)[1].logits, atol=1e-3)
-    assert not torch.equal(shots[0].offsets[0], shots[1].offsets[0])  # the second step adds to the first one's
+    assert not torch.equal(shots[0].offsets[0], shots[1].offsets[0])
+    for look in model.steps[1].look:
+        torch.nn.init.zeros_(look.taps.weight)
+    assert torch.equal(shots[0].offsets[0], model.shots(features, sizes)[1].offsets[0])  # the second adds to the first
 
 
 def test_classification_does_not_reach_the_regression():
@@ -97,6 +101,20 @@ def test_attention_against_the_formula():
     other = torch.where(inside.view(2, 1, 3, 4), x, 9.0)
     same = torch.where(inside.view(2, 1, 3, 4), layer(other, inside), 0.0)
     assert torch.allclose(same, torch.where(inside.view(2, 1, 3, 4), want, 0.0), atol=1e-5)
+
+
+def test_enhanced_levels_see_the_coarser_one_and_no_padding():
+    """A picture of 20x36 pixels in a batch of 32x64: at stride 8 it has 3 of 4 rows and 5 of 8 columns of cells."""
+    torch.manual_seed(0)
+    pyramid, maps = EnhancedPyramid(8, (8, 16)).eval(), [torch.randn(1, 8, 4, 8), torch.randn(1, 8, 2, 4)]
+    torch.nn.init.constant_(pyramid.levels[0].attention.gamma, 1.0)
+    seen = []
+    pyramid.levels[0].attention.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1]))
+    fine, coarse = pyramid(maps, torch.tensor([[20, 36]]))
+    assert seen[0].view(4, 8).tolist() == [[r < 3 and c < 5 for c in range(8)] for r in range(4)]
+    assert fine.shape == maps[0].shape and coarse.shape == maps[1].shape
+    other, _ = pyramid([maps[0], maps[1] + 1], torch.tensor([[20, 36]]))
+    assert not torch.allclose(other, fine)
 
 
 def test_batch_norm_of_a_single_value():

@@ -11,6 +11,7 @@ from torchvision.ops import box_iou
 from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.classification import SoftmaxCrossEntropy
 from imbdet.modeling.matching import match
+from imbdet.modeling.normalizers import Foreground
 from imbdet.modeling.preprocess import pad_objects
 from imbdet.modeling.regression import SmoothL1
 from imbdet.remedies.spatial_iou._hierarchical_shot_step import (
@@ -60,6 +61,8 @@ def test_the_best_box_of_an_object_is_its_own():
     index, best, kind = BestBoxMatcher(0.5)(iou, torch.ones(1, 2, dtype=torch.bool))
     assert index[0, :2].tolist() == [1, 0] and kind.tolist() == [[1, 1, 0]]
     assert best[0].tolist() == pytest.approx([0.4, 0.95, 0.2])
+    one = torch.ones(1, 1, dtype=torch.bool)
+    assert BestBoxMatcher(0.5)(torch.tensor([[[0.1, 0.3, 0.3]]]), one)[2].tolist() == [[0, 1, 0]]  # one of equals
 
 
 def mined(labels, loss, ratio=3.0, stand_in=15):
@@ -94,39 +97,33 @@ def test_mining_counts():
     assert (mined(torch.full((1, 20), 3), torch.rand(1, 20)) > 0).sum() == 19
 
 
-def step_of(classes=3, number=1):
+def test_losses_equal_torchvisions_ssd():
+    """Its SSD has the same loss if both losses learn from the same boxes and an image without objects is left alone."""
+    matcher = BestBoxMatcher(0.5)
     step = ShotStep(
-        BestBoxMatcher(0.5),
-        BestBoxMatcher(0.6),
+        matcher,
+        matcher,
         BoxCoder((10, 10, 5, 5)),
         SmoothL1(1.0),
         SoftmaxCrossEntropy(),
-        HardNegatives(),
-        ForegroundOr(),
+        HardNegatives(3, 0),
+        Foreground(),
     )
-    step.build(number, classes, channels=4, anchors=3, levels=1, shift=True)
-    return step
-
-
-def test_losses_equal_torchvisions_ssd():
-    """Its SSD has the same loss, if both losses learn from the same boxes; its background comes first."""
-    step, boxes = step_of(), random_boxes(80, seed=3)
-    targets, objects = objects_of(3, 5)
+    step.build(number=1, num_classes=3, channels=4, anchors=3, levels=1, shift=True)
+    boxes, levels = random_boxes(80, seed=3), torch.zeros(80, dtype=torch.long)
+    targets, objects = objects_of(3, 5, 0)
     rng = torch.Generator().manual_seed(0)
-    deltas, logits = torch.randn(2, 80, 4, generator=rng), torch.randn(2, 80, 4, generator=rng)
-    levels = torch.zeros(80, dtype=torch.long)
-    step.criteria["cls"].matcher = BestBoxMatcher(0.5)
+    deltas, logits = torch.randn(3, 80, 4, generator=rng), torch.randn(3, 80, 4, generator=rng)
     losses, _ = step.losses(Shot(deltas, logits, [None]), boxes, boxes, levels, objects, None)
 
-    matched = match(boxes, levels, objects, BestBoxMatcher(0.5), 3)
-    index = torch.where(matched.foreground, matched.objects, -1).view(2, 80)
-    index[1] = torch.where(index[1] >= 0, index[1] - 5, -1)
+    matched = match(boxes, levels, objects, matcher, 3)
+    index = torch.where(matched.foreground, matched.objects - 5 * matched.images, -1).view(3, 80)
     peer = SimpleNamespace(neg_to_pos_ratio=3, box_coder=_utils.BoxCoder((10.0, 10.0, 5.0, 5.0)))
     theirs = SSD.compute_loss(
         peer,
         [{"boxes": t["boxes"], "labels": t["labels"] + 1} for t in targets],
-        {"bbox_regression": deltas, "cls_logits": logits[..., [3, 0, 1, 2]]},
-        [boxes, boxes],
+        {"bbox_regression": deltas, "cls_logits": logits[..., [3, 0, 1, 2]]},  # its background comes first
+        [boxes] * 3,
         list(index),
     )
     assert losses["loss_reg1"].item() == pytest.approx(theirs["bbox_regression"].item(), rel=1e-5)
