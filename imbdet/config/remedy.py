@@ -145,6 +145,8 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
                 raise ValueError(_no_place(remedy, cfg, config, key)) from error
             opened.append(parent)
             continue
+        except ValueError as error:  # such as that of criterion_of
+            raise ValueError(f"remedy {remedy.name!r} does not fit config {config!r}: {error}") from error
         if result is not None:
             raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
         for path in opened:  # opening a node for one parameter must not let a mistyped second one through
