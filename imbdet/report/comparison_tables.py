@@ -168,7 +168,9 @@ def answer(comparison: Comparison) -> str:
     by = {kind: [row for row in remedies if row.kind == kind] for kind in ("better", "worse", "none", "one", "failed")}
     judged = [row for kind in ("better", "worse", "none") for row in by[kind]]
     parts = []
-    if judged:
+    if len(remedies) == 1 and judged:
+        parts.append(_alone(judged[0]))
+    elif judged:
         parts.append(_count(len(by["better"]), len(remedies)) + _named(by["better"]))
         if by["worse"]:
             parts.append(f"{len(by['worse'])} {_is(by['worse'])} worse" + _named(by["worse"]))
@@ -183,12 +185,16 @@ def answer(comparison: Comparison) -> str:
     return one_line("; ".join(parts) + "." + _indicative(judged))
 
 
+def _alone(row: Row) -> str:
+    if row.kind == "none":
+        return "There is no evidence that the remedy is better or worse than the baseline by AP" + _named([row])
+    return f"The remedy is {row.kind} than the baseline by AP" + _named([row])
+
+
 def _count(better: int, of: int) -> str:
-    than = "better than the baseline by AP"
-    if of == 1:
-        return f"The one remedy is {'' if better else 'not shown to be '}{than}"
     number = "None" if better == 0 else str(better)
-    return f"{number} of {of} remedies {'are' if better > 1 else 'is'} {'' if better else 'shown to be '}{than}"
+    shown = "" if better else "shown to be "
+    return f"{number} of {of} remedies {'are' if better > 1 else 'is'} {shown}better than the baseline by AP"
 
 
 def _named(found: Sequence[Row], numbers: bool = True) -> str:
