@@ -79,6 +79,7 @@ def describe(comparison: Comparison) -> dict[str, Any]:
         "curves": plots.curve_plots(comparison),
         "class_plots": plots.class_plots(comparison) + plots.class_difference_plots(comparison),
         "classes": class_table(every),
+        "listed": plots.LISTED_CLASSES,
         "looks": {name: look["color"] for name, look in plots.arm_looks(comparison).items()},
         "n": numbers,
         "lower": tables.LOWER_IS_BETTER,

@@ -8,6 +8,7 @@ they are drawn as they are, also where they hold a dollar or begin with an under
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ ARMS_A_PLOT = 5
 VERDICT_COLOURS = {"better": GREEN, "worse": RED, "none": QUIET, "one": GREY, "failed": GREY}
 FORESTS = (("AP", "AP"), ("AP75", "AP75"), ("APr", "AP of rare classes"), ("APf", "AP of frequent classes"))
 LISTED_CLASSES = 30  #: up to so many classes are named one by one
+SEEN_CLASSES = 150  #: up to so many are drawn as points
 
 
 def forests(comparison: Comparison) -> list[str]:
@@ -106,6 +108,7 @@ def _curves(comparison: Comparison, tag: str) -> list[str]:
                 line = {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 1.4}
                 axes.plot(curve["iterations"], mean, label=legend_name(result.arm.name), **line, **marker)
                 highs += [value for value in high if math.isfinite(value)]
+            axes.xaxis.get_major_locator().set_params(integer=True)
             if highs and "loss/" in tag:
                 axes.set_ylim(0, _upper(highs, 1.08))
             _legend(axes)
@@ -137,30 +140,37 @@ def class_plots(comparison: Comparison) -> list[str]:
                 _cloud(axes, x, y, look, legend_name(result.arm.name))
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
-            axes.set_ylim(0, _upper([v for result, _ in arms for v in _class_points(result, "AP")[1]], 1.12))
+            values = [v for result, _ in arms for v in _class_points(result, "AP")[1]]
+            axes.set_ylim(0, _upper(values, 1.12) if len(values) <= SEEN_CLASSES * len(arms) else None)
             _legend(axes)
         plots.append(figure.svg)
     return plots
 
 
 def _cloud(axes: Any, x: Sequence[float], y: Sequence[float], look: dict[str, Any], name: str) -> None:
-    """Points joined in the order of frequency; many of them pale, with the mean of each fifth of an octave as line."""
+    """Points joined in the order of frequency; where they are many, the means of `binned` with two standard errors."""
     few = len(x) <= LISTED_CLASSES
     style = {"color": look["color"], "marker": look["marker"], "markersize": 4.2 if few else 2.4, "mew": 0}
     if few:
         axes.plot(x, y, linewidth=0.9, linestyle=look["linestyle"], label=name, **style)
         return
-    axes.plot(x, y, linestyle="none", alpha=0.3, **style)
-    axes.plot(*binned(x, y), color=look["color"], linestyle=look["linestyle"], linewidth=1.6, label=name)
+    if len(x) <= SEEN_CLASSES:
+        axes.plot(x, y, linestyle="none", alpha=0.3, **style)
+    centres, means, errors = binned(x, y)
+    low, high = ([mean + side * error for mean, error in zip(means, errors, strict=True)] for side in (-2, 2))
+    axes.fill_between(centres, low, high, color=look["color"], alpha=0.13, linewidth=0)
+    axes.plot(centres, means, color=look["color"], linestyle=look["linestyle"], linewidth=1.6, label=name)
 
 
-def binned(x: Sequence[float], y: Sequence[float], bins: int = 10) -> tuple[list[float], list[float]]:
-    """Means of y, and geometric means of x, in bins of equal numbers of points, x ascending."""
+def binned(x: Sequence[float], y: Sequence[float], bins: int = 10) -> tuple[list[float], list[float], list[float]]:
+    """Geometric means of x, means of y and their standard errors, in bins of equal numbers of points, x ascending."""
     order = sorted(range(len(x)), key=lambda i: x[i])
     parts = [order[len(order) * k // bins : len(order) * (k + 1) // bins] for k in range(bins)]
     parts = [part for part in parts if part]
     centres = [math.exp(sum(math.log(x[i]) for i in part) / len(part)) for part in parts]
-    return centres, [sum(y[i] for i in part) / len(part) for part in parts]
+    values = [[y[i] for i in part] for part in parts]
+    errors = [statistics.stdev(part) / math.sqrt(len(part)) if len(part) > 1 else 0.0 for part in values]
+    return centres, [statistics.fmean(part) for part in values], errors
 
 
 def _class_points(result: ArmResult, key: str) -> tuple[list[float], list[float]]:
@@ -275,7 +285,7 @@ def legend_name(name: str) -> str:
     """On at most two lines, broken at a plus where there is one. A name that begins with an underscore would be left
     out of a legend."""
     line = short(name, 56)
-    at = line.find("+") + 1 or 28
+    at = line.find("+") + 1 or max(line.rfind(mark, 0, 28) + 1 for mark in " _") or 28
     lines = [plain(line)] if len(line) <= 28 else [plain(line[:at]), plain(line[at:])]
     text = "\n".join(part for part in lines if part) or " "
     return "\u200a" + text if text.startswith("_") else text

@@ -210,7 +210,7 @@ def test_latex_shows_the_same_escaped_and_bold_only_where_better(comparison, wri
 def test_latex_compiles_and_fits_an_article(written, tmp_path):
     source = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{%s}\\end{document}"
     (tmp_path / "main.tex").write_text(source % written["tex"])
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+    command = ["pdflatex", "-draftmode", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout, done.stdout

@@ -1,5 +1,6 @@
 """Words, numbers, plots and pictures of a comparison, one by one."""
 
+import html
 import json
 import re
 
@@ -162,14 +163,9 @@ def test_forest_pairs_the_seeds():
 
 def test_forest_shows_names_numbers_and_colours(comparison):
     svg = plots.forest(comparison)
-    for words in (
-        ">_focal_loss<",
-        ">+1.23  [+0.40, +2.07]<",
-        ">−2.12  [−3.01, −1.23]<",
-        "$y$",
-        ">↳ baseline (loss scale)<",
-    ):
-        assert words in svg, words
+    drawn = html.unescape(" ".join(re.findall(r">([^<>]+)</text>", svg)))
+    for words in ("_focal_loss", "+1.23  [+0.40, +2.07]", "−2.12  [−3.01, −1.23]", "$y$", "↳ baseline (loss scale)"):
+        assert words in drawn, words
     colours = {kind: svg.lower().count(colour) for kind, colour in plots.VERDICT_COLOURS.items()}
     assert all(colours[kind] for kind in ("better", "worse", "none", "one"))
     assert plots.forest(comparison, "AP50") == "" and plots.forests(compare()) == []
@@ -197,9 +193,11 @@ def test_arms_keep_their_look_and_stay_with_their_controls():
 
 
 def test_many_classes_become_clouds_with_a_line():
-    """Of ten bins of four points each the first holds 1, 2, 3, 4: geometric mean 24^(1/4), mean of y 0.5."""
-    x, y = plots.binned(range(40, 0, -1), [0.5 if i > 36 else 0.6 + (40 - i) for i in range(1, 41)])
-    assert len(x) == 10 and x[0] == pytest.approx(24**0.25) and x == sorted(x) and y[0] == pytest.approx(0.5)
+    """Of ten bins of four points each the first holds 1, 2, 3, 4: geometric mean 24^(1/4); of y 4, 3, 2, 1: mean 2.5,
+    standard error sqrt(5 / 3) / 2."""
+    x, y, errors = plots.binned(range(40, 0, -1), range(-35, 5))
+    assert len(x) == 10 and x[0] == pytest.approx(24**0.25) and x == sorted(x)
+    assert y[0] == pytest.approx(2.5) and errors[0] == pytest.approx((5 / 3) ** 0.5 / 2)
     classes = [{"name": f"c{i}", "train_boxes": i + 1, "AP": 0.2, "difference": 0.01} for i in range(200)]
     baseline, other = arm("baseline"), arm("a", "better")
     baseline.per_class, other.per_class = classes, classes
