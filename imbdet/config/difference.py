@@ -14,7 +14,8 @@ _LONG = 240  # characters of a line
 def changed_paths(before: DictConfig, after: DictConfig) -> list[str]:
     """The keys whose value differs, e.g. ["model.criterion.classification", "train.max_iter"].
 
-    A node whose `_target_` changed counts as one change at its own key, and so does a list.
+    A node whose `_target_` changed counts as one change at its own key, and so does a list; but a node that was put
+    around the calls of the old one (another kind of RoI heads with the same criterion) counts key by key.
     """
     return [path for path, _, _ in _changes(_container(before), _container(after), "")]
 
@@ -49,12 +50,24 @@ def _container(cfg: Any) -> Any:
 
 
 def _changes(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("_target_") == new.get("_target_"):
+    if isinstance(old, Mapping) and isinstance(new, Mapping) and _same_or_around(old, new):
         for key in [*old, *(key for key in new if key not in old)]:
             child = f"{path}.{key}" if path else str(key)
             yield from _changes(old.get(key, _ABSENT), new.get(key, _ABSENT), child)
     elif type(old) is not type(new) or old != new:  # the types too: 1, 1.0 and true are equal but not the same setting
         yield path, old, new
+
+
+def _same_or_around(old: Mapping, new: Mapping) -> bool:
+    """The same target, or another one that holds every call that the old one held, at its old key."""
+    if old.get("_target_") == new.get("_target_"):
+        return True
+    held = [key for key, value in old.items() if isinstance(value, Mapping) and "_target_" in value]
+    return bool(held) and all(_target(new.get(key)) == _target(old[key]) for key in held)
+
+
+def _target(value: Any) -> Any:
+    return value.get("_target_") if isinstance(value, Mapping) else None
 
 
 def _call(value: Any) -> str:
