@@ -4,28 +4,32 @@ what the engine asks of it, every remedy of an RoI slot inside of it, and propos
 Its losses, gradients and detections beside detectron2's stand in tests/modeling/test_parity.py.
 """
 
-import functools
-import warnings
-
 import pytest
 import torch
 from torch import nn
 
 from imbdet.config import instantiate, load_config
-from imbdet.config.lazy import plain
+from imbdet.engine.meters import read_stats
 from imbdet.modeling.boxes import BoxCoder, paired_iou
 from imbdet.modeling.classification import SigmoidCrossEntropy
-from imbdet.modeling.count import OperatorCount
 from imbdet.modeling.matching import ThresholdMatcher
 from imbdet.modeling.region_sampling import RandomSampling
 from imbdet.modeling.regression import SmoothL1
 from imbdet.modeling.roi_heads import RoIHeads
-from imbdet.remedies import index
 from imbdet.remedies.spatial_iou.cascade_rcnn import CascadeRoIHeads, ScaleGradient
-from imbdet.structures import RegionStats
+from imbdet.report import plots
+from imbdet.report.run import Run
 from tests.modeling.test_boxes import random_boxes
 from tests.modeling.test_detectors import scene
 from tests.remedies.engine_checks import check_resume, check_two_processes
+from tests.remedies.spatial_iou.inside import (
+    KINDS,
+    check_in_either_order,
+    check_trains_and_detects,
+    count_operators,
+    detector,
+    remedies_of_roi_slots,
+)
 from tests.remedies.spatial_iou.scenes import SIZE, K, built, criterion, without_objects, world
 
 ONE = {"ious": [0.5], "box_weights": [[10, 10, 5, 5]]}
@@ -72,18 +76,14 @@ def test_one_stage_equals_the_roi_head():
 
 def test_one_stage_equals_faster_rcnn():
     """Neutral, through the config: the whole detector in training and in eval."""
-    words = ["model.roi_heads.box_head.widths=[16]"]
-    settings = ["model.roi_heads.ious=[0.5]", "model.roi_heads.box_weights=[[10, 10, 5, 5]]"]
-    models, results = [], []
-    for remedies, more in ((["cascade_rcnn"], settings), ([], ["model.roi_heads.class_agnostic=true"])):
-        cfg = load_config("baselines/faster_rcnn_shapes", remedies, words + more)
-        cfg.model.num_classes = 10
-        torch.manual_seed(0)
-        models.append(instantiate(cfg.model))
+    one = ["model.roi_heads.ious=[0.5]", "model.roi_heads.box_weights=[[10, 10, 5, 5]]"]
+    models = detector("cascade_rcnn", words=one), detector(words=["model.roi_heads.class_agnostic=true"])
+    batch, results = scene(2, 0, size=64), []
+    for model in models:
         torch.manual_seed(1)
-        losses, _ = models[-1](*scene(2, 0, size=64))
+        losses, _ = model.train()(*batch)
         with torch.no_grad():
-            found = models[-1].eval()(scene(2, 0, size=64)[0])
+            found = model.eval()(batch[0])
         results.append(([v.item() for v in losses.values()], [v for d in found for v in d.values()]))
     assert results[0][0] == results[1][0]
     assert all(torch.equal(a, b) for a, b in zip(results[0][1], results[1][1], strict=True))
@@ -337,73 +337,37 @@ def test_mechanism_proposals_improve_from_stage_to_stage(trained):
 
 
 @pytest.fixture(scope="module")
-def detector():
-    torch.manual_seed(0)
-    cfg = load_config("baselines/faster_rcnn_shapes", ["cascade_rcnn"], ["model.roi_heads.box_head.widths=[32]"])
-    cfg.model.num_classes = 10
-    return instantiate(cfg.model)
+def model():
+    return detector("cascade_rcnn")
 
 
-def test_names_of_its_weights_are_detectron2s(detector):
-    names = {name for name in detector.state_dict() if name.startswith("roi_heads.")}
+def test_names_of_its_weights_are_detectron2s(model):
+    names = {name for name in model.state_dict() if name.startswith("roi_heads.")}
     parts = ["box_head.{}.fc1", "box_predictor.{}.cls_score", "box_predictor.{}.bbox_pred"]
     ends = ("weight", "bias")
     assert names == {f"roi_heads.{part.format(t)}.{end}" for part in parts for t in range(3) for end in ends}
 
 
-def batch_of(kind):
-    if kind != "2 pixels":
-        return scene(*kind, size=64)
-    images, _ = scene(0, size=64)
-    corner = torch.randint(0, 62, (12, 2), generator=torch.Generator().manual_seed(0)).float()
-    return images, [{"boxes": torch.cat((corner, corner + 2), dim=1), "labels": torch.arange(12) % 10}]
-
-
-KINDS = [((0, 0), False), ((1,), False), ((1, 0, 3), False), ((300,), False), ("2 pixels", False), ((1, 0), True)]
-
-
 @pytest.mark.parametrize(("kind", "half"), KINDS)
-def test_any_number_and_size_of_objects_trains(detector, kind, half):
-    batch = batch_of(kind)
-    detector.train().zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        losses, stats = detector(*batch)
-    sum(losses.values()).backward()
-    assert all(v.dtype == torch.float32 and torch.isfinite(v) for v in losses.values())
-    assert all(torch.isfinite(p.grad).all() for p in detector.parameters() if p.grad is not None)
-    assert all(isinstance(v, RegionStats) or not v.requires_grad for v in stats.values())
-    if not any(len(target["labels"]) for target in batch[1]):
-        assert all(v == 0 for name, v in losses.items() if "box_reg" in name)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-        found = detector.eval()(batch[0])
-    assert all(torch.isfinite(d["boxes"]).all() and d["boxes"].max() <= 64 for d in found if len(d["boxes"]))
+def test_any_number_and_size_of_objects_trains(model, kind, half):
+    check_trains_and_detects(model, kind, half)
 
 
-@pytest.mark.parametrize("case", ["shapes", "r50"])
-def test_operators_and_waits_do_not_grow_with_the_images(case, detector):
+def test_operators_and_waits_do_not_grow_with_the_images(model):
+    assert max(count.synchronisations for count in count_operators(model)) <= 40
+
+
+def test_operators_and_waits_on_a_whole_pyramid():
     """detectron2's forward waits 137 times at 2 images and 407 times at 8."""
-    if case == "r50":
-        words = ["model.backbone.name=resnet18", "model.backbone.stride_in_1x1=false", "model.neck.channels=8"]
-        words += ["model.roi_heads.box_head.widths=[16, 16]", "model.rpn.before_nms=[200, 100]"]
-        cfg = load_config("baselines/faster_rcnn_r50_coco", ["cascade_rcnn"], words)
-        cfg.model.num_classes = 10
-        detector = instantiate(cfg.model)
-    counts = {}
-    for n in (2, 8):
-        batch = scene(*[3] * n, size=64)
-        with OperatorCount() as count:
-            detector.train()(*batch)
-        counts[n] = count
-    assert counts[8].operators <= counts[2].operators + 60  # rounds of suppression may differ
-    assert max(count.synchronisations for count in counts.values()) <= 40
+    words = ["model.backbone.name=resnet18", "model.backbone.stride_in_1x1=false", "model.neck.channels=8"]
+    words += ["model.roi_heads.box_head.widths=[16, 16]", "model.rpn.before_nms=[200, 100]"]
+    cfg = load_config("baselines/faster_rcnn_r50_coco", ["cascade_rcnn"], words)
+    cfg.model.num_classes = 10
+    assert max(count.synchronisations for count in count_operators(instantiate(cfg.model))) <= 40
 
 
-def test_stages_in_the_report(detector):
-    from imbdet.engine.meters import read_stats
-    from imbdet.report import plots
-    from imbdet.report.run import Run
-
-    _, stats = detector.train()(*scene(2, 3, size=64))
+def test_stages_in_the_report(model):
+    _, stats = model.train()(*scene(2, 3, size=64))
     scalars, histograms = read_stats(stats, None)
     run = Run(folder=None)
     run.metrics += [{"iteration": i, "split": "train", **scalars, **histograms} for i in (10, 20)]
@@ -422,49 +386,15 @@ def test_two_processes(tmp_path):
     check_two_processes(tmp_path, "cascade_rcnn")
 
 
-# ---- every remedy of an RoI slot, found by discovery
-
-INSIDE = {"matcher", "region_sampler", "region_features", "classification", "regression", "weighting"}
-BASELINE = "baselines/faster_rcnn_shapes"
-
-#: remedy -> why it cannot be inside of a cascade
+#: remedy of an RoI slot -> why it cannot be inside of a cascade
 EXCEPTIONS: dict[str, str] = {}
-
-
-@functools.cache
-def remedies_of_roi_slots():
-    names = {entry.name for entry in index.entries() if entry.slots and set(entry.slots) <= INSIDE}
-    return sorted(names & set(entry.name for entry in index.choose(detector="faster_rcnn_shapes")))
-
-
-def combined(*remedies):
-    words = ["data.train.num_images=12", "model.roi_heads.box_head.widths=[16]", "model.neck.channels=16"]
-    return load_config(BASELINE, remedies, [*words, "model.backbone.widths=[8, 8, 16, 16, 16]"])
 
 
 @pytest.mark.parametrize("name", remedies_of_roi_slots())
 def test_every_remedy_of_an_roi_slot(name):
-    """In either order of --remedy it is the same detector; two steps of training change every stage."""
     if name in EXCEPTIONS:
         pytest.skip(EXCEPTIONS[name])
-    cfg, other = combined(name, "cascade_rcnn"), combined("cascade_rcnn", name)
-    assert plain(cfg.model) == plain(other.model)
-    torch.manual_seed(0)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="the cascade's ious are not used")
-        model = instantiate(cfg.model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    before = {k: v.clone() for k, v in model.roi_heads.named_parameters() if "cls_score" in k or "bbox_pred.bias" in k}
-    for step in range(2):
-        losses, _ = model.train()(*scene(3, 1, size=64, seed=step))
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
-        assert all(torch.isfinite(v) for v in losses.values())
-    after = dict(model.roi_heads.named_parameters())
-    assert all(not torch.equal(before[k], after[k]) for k in before if k.endswith("cls_score.bias"))
-    with torch.no_grad():
-        model.eval()(scene(1, size=64)[0])
+    check_in_either_order(name, "cascade_rcnn")
 
 
 def test_exceptions_are_about_remedies_that_exist():
