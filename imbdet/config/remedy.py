@@ -19,7 +19,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 from . import files
 from .difference import changed_paths
 from .keys import accepts, nearest_key
-from .lazy import plain
+from .lazy import LazyCall, plain
 from .slots import slot_at, slots_of
 
 
@@ -53,6 +53,17 @@ def criterion_of(cfg: DictConfig) -> DictConfig:
         if node is not None:
             return node
     raise ValueError("this model has no criterion: neither model.criterion nor model.roi_heads.criterion")
+
+
+def rebuilt(node: DictConfig, target: Callable, drop: Sequence[str] = (), **settings) -> DictConfig:
+    """The parts of a node under another class: what a structural remedy puts around the slots that a node holds.
+
+    Args:
+        drop: keys that `target` does not take. settings: keys that it takes besides.
+    """
+    parts = OmegaConf.to_container(node, resolve=False)
+    kept = {key: value for key, value in parts.items() if key not in ("_target_", *drop)}
+    return LazyCall(target)(**kept, **settings)
 
 
 def remedy_names() -> list[str]:

@@ -94,8 +94,13 @@ class RoIHeads(nn.Module):
     def stage(self) -> Stage:
         return Stage(self.box_head, self.box_predictor, self.criterion, self.region_features)
 
-    def forward(self, features: dict[str, Tensor], boxes: Tensor, valid: Tensor, objects: Objects) -> tuple[dict, dict]:
-        """Maps by level, proposals (N, P, 4) with valid (N, P), objects -> losses, stats."""
+    def forward(
+        self, features: dict[str, Tensor], boxes: Tensor, valid: Tensor, objects: Objects, sizes: Tensor | None = None
+    ) -> tuple[dict, dict]:
+        """Maps by level, proposals (N, P, 4) with valid (N, P), objects -> losses, stats.
+
+        sizes (N, 2) height and width of the images are for heads that make boxes of their own.
+        """
         with torch.no_grad():
             matched, stats = self.sample(boxes, valid, objects)
         losses, more, _ = self.stage.losses(self.pooler(features, matched.boxes, matched.images), matched)
@@ -108,12 +113,15 @@ class RoIHeads(nn.Module):
         if self.append_objects:
             boxes, valid = torch.cat((boxes, objects.boxes), dim=1), torch.cat((valid, objects.valid), dim=1)
         levels = self.pooler.assign(boxes.flatten(0, 1)).view(valid.shape)
-        matched, stats = self.criterion.sample(self.criterion.match(boxes, levels, objects, allowed=valid))
-        index = compress(matched.considered, matched.num_images, self.criterion.region_sampler.per_image)
+        criterion = self.stage.criterion
+        matched, stats = criterion.sample(criterion.match(boxes, levels, objects, allowed=valid))
+        index = compress(matched.considered, matched.num_images, criterion.region_sampler.per_image)
         return (matched if index is None else matched.take(index[0])), stats
 
-    def predict(self, features: dict[str, Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Proposals (N, P, 4) -> scores (N, P, K), boxes (N, P, K or 1, 4 and more, see `Criterion.decode`)."""
+    def predict(self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Proposals (N, P, 4), sizes (N, 2) as in `forward` -> scores (N, P, K), boxes (N, P, K or 1, 4 and more, see
+        `Criterion.decode`).
+        """
         n, p = boxes.shape[:2]
         flat = boxes.flatten(0, 1)
         logits, deltas = self.stage.head(self.pooler(features, flat, image_of(boxes)))

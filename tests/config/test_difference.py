@@ -31,6 +31,15 @@ def test_paths_and_lines():
     assert diff(before, before) == []
 
 
+def test_a_node_put_around_the_calls_of_another_counts_key_by_key():
+    """Toy targets: any call may stand for RoI heads that hold a criterion, or for a loss that holds a normalizer."""
+    before = OmegaConf.create({"h": {"_target_": "one", "c": L(Focal)(gamma=1.0), "x": 1}})
+    around = OmegaConf.create({"h": {"_target_": "many", "c": L(Focal)(gamma=1.0), "x": 1, "n": 3}})
+    other = OmegaConf.create({"h": {"_target_": "many", "c": L(CrossEntropy)(), "x": 1, "n": 3}})
+    assert changed_paths(before, around) == ["h._target_", "h.n"]
+    assert changed_paths(before, other) == ["h"]
+
+
 def test_equal_values_of_different_kinds_differ():
     assert diff(OmegaConf.create({"a": 1}), OmegaConf.create({"a": True})) == ["a: 1 -> true"]
     assert diff(OmegaConf.create({"a": None}), OmegaConf.create({})) == ["a: null removed"]

@@ -26,12 +26,12 @@ class FasterRCNN(Detector):
 
     def losses(self, features, sizes, objects):
         boxes, valid, first, stats = self.rpn(features, sizes, objects)
-        second, more = self.roi_heads(features, boxes, valid, objects)
+        second, more = self.roi_heads(features, boxes, valid, objects, sizes)
         return {**first, **second}, {**stats, **more}
 
     def candidates(self, features, sizes):
         boxes, valid, _, _ = self.rpn(features, sizes)
-        scores, refined = self.roi_heads.predict(features, boxes)
+        scores, refined = self.roi_heads.predict(features, boxes, sizes)
         scores = self.calibrate(scores)
         n, p, k = scores.shape
         refined = refined.expand(n, p, k, -1).reshape(n, p * k, -1)
