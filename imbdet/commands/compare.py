@@ -56,7 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--engine", choices=("local", "ray"), default="local", help="processes here, or tasks of a Ray cluster")
     add("--jobs", type=int, default=None, metavar="N", help="runs at once (local: 1; ray: as many as fit)")
     add("--cpus-per-run", type=int, default=None, metavar="N", help="threads of a run where the config leaves it open")
-    add("--gpus-per-run", type=float, default=None, metavar="G", help="0, 1, or with Ray a fraction such as 0.5")
+    add(
+        "--gpus-per-run",
+        type=float,
+        default=None,
+        metavar="G",
+        help="0, 1, or a fraction (Ray shares one; its default: 0)",
+    )
     add("--runs", nargs="+", default=[], metavar="DIR", help="report on these runs or comparisons, train nothing")
     add("overrides", nargs="*", metavar="key=value", help="set keys in all arms, e.g. train.max_iter=100")
     return parser
@@ -91,7 +97,7 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 def _request(args: argparse.Namespace) -> "Request":
     from imbdet.compare.grid import Request, parse_seeds
 
-    cores = os.cpu_count() or 1
+    share = 1 if args.engine == "ray" else max(1, (os.cpu_count() or 1) // (args.jobs or 1))
     return Request(
         config=args.config,
         remedies=tuple(args.remedy),
@@ -101,7 +107,7 @@ def _request(args: argparse.Namespace) -> "Request":
         overrides=tuple(args.overrides),
         budget=args.budget,
         split=args.split or "val",
-        threads=args.cpus_per_run or max(1, cores // (args.jobs or 1)),
+        threads=args.cpus_per_run or share,
         controls=not args.no_controls,
     )
 
@@ -117,7 +123,7 @@ def _grid(args: argparse.Namespace, root: Path, argv: Sequence[str] | None) -> i
 
     plan, notes = make_plan(_request(args), root)
     plan, cost = costs(plan, root)
-    jobs = args.jobs or 1
+    jobs = args.jobs or (0 if args.engine == "ray" else 1)
     print(describe_plan(plan, read_results(root), root, cost, jobs))
     print("".join(f"  {note}\n" for note in notes), end="", flush=True)
     if args.plan_only:

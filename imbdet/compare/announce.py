@@ -1,5 +1,6 @@
 """The plan as a person reads it before it runs: arms, seeds, runs, time, disk."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from datetime import timedelta
@@ -20,7 +21,8 @@ def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: di
     """All lines.
 
     Args:
-        records: of the cells that are done. cost: what `probe.measure` found of the baseline. jobs: runs at once.
+        records: of the cells that are done. cost: what `probe.measure` found of the baseline. jobs: runs at once; 0 if a
+            cluster decides.
     """
     done = {(record.arm, record.seed): record.status for record in records}
     failed = sum(status == "failed" for status in done.values())
@@ -35,7 +37,7 @@ def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: di
         *(f"    {line}" for line in _arm_lines(plan)),
         f"  seeds: {', '.join(map(str, plan.seeds))}" + _claim(len(plan.seeds)),
         f"  budget: {_budget(plan, base, cost)}",
-        f"  pinned: {cost['threads']} threads on {cost['device']}; {versions}",
+        f"  pinned: {cost['threads']} threads on {cost['device']}; {versions}" + _crowded(cost["threads"], jobs),
         "  data: " + ", ".join(f"{name} {value}" for name, value in cost["data"].items()),
         f"  runs: {len(every)}, of which {len(done)} are done"
         + (f" ({failed} failed: --retry-failed tries them again)" if failed else "")
@@ -64,6 +66,13 @@ def about(arm: Arm) -> str:
     return "; ".join(part for part in (own, compared) if part)
 
 
+def _crowded(threads: int, jobs: int) -> str:
+    cores = os.cpu_count() or 1
+    if jobs * threads <= cores or jobs < 2:
+        return ""
+    return f" ({jobs} runs of {threads} threads share {cores} cores: their step times will be longer)"
+
+
 def _claim(seeds: int) -> str:
     if seeds == 1:
         return " (one seed: no claim can be made)"
@@ -90,8 +99,8 @@ def _time(plan: Plan, base: DictConfig, left: Sequence[tuple], cost: dict[str, A
         return "nothing is left to run"
     count = iterations_of(base)
     steps = {arm.name: arm_iterations(arm, count) if plan.budget == "iterations" else count for arm in plan.arms}
-    seconds = sum(run_seconds(steps[arm], base, cost) for arm, _ in left) / min(jobs, len(left))
-    how = "one after another" if jobs == 1 else f"{jobs} at once"
+    seconds = sum(run_seconds(steps[arm], base, cost) for arm, _ in left) / max(1, min(jobs, len(left)))
+    how = {0: "in sum", 1: "one after another"}.get(jobs, f"{jobs} at once")
     return (
         f"about {timedelta(seconds=round(seconds))} for {len(left)} runs {how}, by {cost['step_seconds']:.3g} s a step "
         f"and {cost['evaluation_seconds']:.3g} s an evaluation of the untrained baseline; remedies may take longer"

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..config import configs_dir, find_config, load_config, remedy_names, save_config
 from ..config.remedy import find_remedy
 from .budget import MADE, check_equal, config_changes, config_pins, made_by_remedy
-from .configs import Configs, base_config, cell_config, iterations_of
+from .configs import Configs, base_config, cell_config, changes_of, iterations_of
 from .controls import extra_iterations, with_controls
 from .store import BASE, folder_name, read_plan, read_results
 from .structures import BASELINE, PLAN, Arm, Plan, RunRecord
@@ -102,7 +102,7 @@ def _without_arms(request: Request, former: Plan | None) -> Configs:
     configs = Configs(plan)
     if not configs.base.train.get("num_threads", 0):
         pinned = [word for word in (former.overrides if former else ()) if word.startswith(f"{THREADS}=")]
-        plan = replace(plan, overrides=(*plan.overrides, *(pinned or [f"{THREADS}={request.threads}"])))
+        plan = replace(plan, overrides=(*plan.overrides, *(pinned[-1:] or [f"{THREADS}={request.threads}"])))
         configs = Configs(plan)
     base = configs.base
     if base.train.get("early_stopping", {}).get("patience", 0):
@@ -149,6 +149,11 @@ def _arms(request: Request, configs: Configs) -> tuple[list[Arm], list[str]]:
             arms += with_controls(configs, arm, request.controls)
         except ValueError as error:
             notes.append(f"left out: {arm.name}, which does not fit: {error}")
+    for arm in arms:
+        if arm.remedies and not changes_of(configs.base, configs.of(arm)):
+            raise ValueError(
+                f"arm {arm.name!r} does not differ from the baseline: key=value words come after remedies and undo it"
+            )
     if len(arms) == 1:
         raise ValueError("there is nothing to compare with the baseline: give --remedy NAME, or --all")
     if configs.base.get("remedies"):

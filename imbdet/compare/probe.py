@@ -18,7 +18,8 @@ from .store import arm_of
 from .structures import BASELINE, Arm, Plan
 
 PROBE = "probe.json"
-WARM_UP, STEPS, BATCHES = 2, 6, 3  #: steps before the clock runs, steps timed, batches of the evaluation timed
+WARM_UP, BATCHES = 2, 3  #: steps before the clock runs, batches of the evaluation that are timed
+STEPS = {"iterations": 6, "time": 20}  #: steps timed; a time budget rests on them
 
 
 def costs(plan: Plan, root: Path) -> tuple[Plan, dict[str, Any]]:
@@ -69,10 +70,10 @@ def probe(plan: Plan, arm: str, folder: Path) -> dict[str, Any]:
 
 
 def measure_arm(plan: Plan, arm: str, output: str) -> dict[str, Any]:
-    return measure(arm_config(plan, arm_of(plan, arm)), output)
+    return measure(arm_config(plan, arm_of(plan, arm)), output, STEPS[plan.budget])
 
 
-def measure(cfg: DictConfig, output: str) -> dict[str, Any]:
+def measure(cfg: DictConfig, output: str, steps: int) -> dict[str, Any]:
     """A few steps and batches of `cfg`, in the folder `output`.
 
     Returns:
@@ -95,13 +96,13 @@ def measure(cfg: DictConfig, output: str) -> dict[str, Any]:
         run, _ = start_run(cfg, settings, world, StopRequest(), resume=False)
         with run:
             begin = time.perf_counter() - began
-            steps = _time_steps(run)
+            seconds = _time_steps(run, steps)
             evaluation = _time_evaluation(run)
             state = run.state(1)
     environment = json.loads((Path(output) / "environment.json").read_text(encoding="utf-8"))
     return {
         "begin_seconds": begin,
-        "step_seconds": statistics.median(steps),
+        "step_seconds": statistics.median(seconds),
         "evaluation_seconds": evaluation,
         "state_bytes": tensor_bytes(state),
         "weights_bytes": tensor_bytes(state["model"]),
@@ -114,7 +115,7 @@ def measure(cfg: DictConfig, output: str) -> dict[str, Any]:
     }
 
 
-def _time_steps(run: Any) -> list[float]:
+def _time_steps(run: Any, steps: int) -> list[float]:
     """Seconds of each step, the first of which warm up."""
     import torch
 
@@ -122,7 +123,7 @@ def _time_steps(run: Any) -> list[float]:
     from ..engine.progress import Clock
 
     batches, clock, seconds = run.batches(0), Clock(), []
-    for iteration in range(1, WARM_UP + STEPS + 1):
+    for iteration in range(1, WARM_UP + steps + 1):
         before = time.perf_counter()
         _step(run, batches, clock, iteration, reports=False)
         if run.device.type == "cuda":

@@ -58,15 +58,17 @@ class Process:
         """What the function returned, once the process has ended.
 
         Raises:
-            RuntimeError: it raised, or was killed; with the last line of what it said.
+            RuntimeError: it raised, with the first line of the error; or it ended without an answer.
         """
-        self._process.join()
-        if self._answers.poll():
+        try:
             kind, value = self._answers.recv()
-            if kind == "returned":
-                return value
+        except EOFError:
+            self._process.join()
+            raise RuntimeError(f"the process ended with code {self.exitcode} and no answer") from None
+        self._process.join()
+        if kind == "raised":
             raise RuntimeError(value)
-        raise RuntimeError(f"the process ended with code {self.exitcode} and no answer")
+        return value
 
     def wait(self, timeout: float | None = None) -> int | None:
         self._process.join(timeout)
