@@ -21,8 +21,8 @@ def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: di
     """All lines.
 
     Args:
-        records: of the cells that are done. cost: what `probe.measure` found of the baseline. jobs: runs at once; 0 if a
-            cluster decides.
+        records: of the cells that are done. cost: what `probe.measure` found of the baseline. jobs: runs at once, 0 if
+            a cluster decides.
     """
     done = {(record.arm, record.seed): record.status for record in records}
     failed = sum(status == "failed" for status in done.values())
