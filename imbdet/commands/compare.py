@@ -114,7 +114,8 @@ def _request(args: argparse.Namespace) -> "Request":
 
 def _grid(args: argparse.Namespace, root: Path, argv: Sequence[str] | None) -> int:
     """Plan, print, run, report."""
-    from imbdet.compare.announce import describe_plan
+    from imbdet.compare.announce import describe_plan, expected_seconds
+    from imbdet.compare.configs import base_config
     from imbdet.compare.grid import keep_base, make_plan
     from imbdet.compare.probe import PROBE, costs
     from imbdet.compare.runner import Stopped, collect, forget_failures, run_grid
@@ -135,10 +136,10 @@ def _grid(args: argparse.Namespace, root: Path, argv: Sequence[str] | None) -> i
         write_json(root / PROBE, cost)
         if args.retry_failed:
             print(f"{forget_failures(plan, root)} failed runs are tried again")
-        engine = _engine(args, plan)
+        engine, expected = _engine(args, plan), expected_seconds(plan, base_config(plan), cost)
         try:
             with stop_on_signals() as stop:
-                plan = run_grid(plan, root, engine, stop, say=lambda line: print(line, flush=True))
+                plan = run_grid(plan, root, engine, stop, lambda line: print(line, flush=True), expected)
         except Stopped as stopped:
             print(f"stopped; go on with: {_command(argv)}", flush=True)
             return int(stopped.code)

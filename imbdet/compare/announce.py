@@ -94,12 +94,18 @@ def run_seconds(steps: int, base: DictConfig, cost: dict[str, Any]) -> float:
     return cost["begin_seconds"] + steps * cost["step_seconds"] + evaluations * cost["evaluation_seconds"]
 
 
+def expected_seconds(plan: Plan, base: DictConfig, cost: dict[str, Any]) -> dict[str, float]:
+    """{arm: seconds of a run}; under a time budget all take as long as the baseline."""
+    count = iterations_of(base)
+    steps = {arm.name: arm_iterations(arm, count) if plan.budget == "iterations" else count for arm in plan.arms}
+    return {arm: run_seconds(number, base, cost) for arm, number in steps.items()}
+
+
 def _time(plan: Plan, base: DictConfig, left: Sequence[tuple], cost: dict[str, Any], jobs: int) -> str:
     if not left:
         return "nothing is left to run"
-    count = iterations_of(base)
-    steps = {arm.name: arm_iterations(arm, count) if plan.budget == "iterations" else count for arm in plan.arms}
-    seconds = sum(run_seconds(steps[arm], base, cost) for arm, _ in left) / max(1, min(jobs, len(left)))
+    expected = expected_seconds(plan, base, cost)
+    seconds = sum(expected[arm] for arm, _ in left) / max(1, min(jobs, len(left)))
     how = {0: "in sum", 1: "one after another"}.get(jobs, f"{jobs} at once")
     return (
         f"about {timedelta(seconds=round(seconds))} for {len(left)} runs {how}, by {cost['step_seconds']:.3g} s a step "

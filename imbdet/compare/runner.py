@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -126,16 +126,24 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(folder / "tb", ignore_errors=True)
 
 
-def run_grid(plan: Plan, root: Path, engine: Any, stop: Any, say: Callable[[str], None] = print) -> Plan:
+def run_grid(
+    plan: Plan,
+    root: Path,
+    engine: Any,
+    stop: Any,
+    say: Callable[[str], None] = print,
+    expected: Mapping[str, float] | None = None,
+) -> Plan:
     """Run what is not done. Returns the plan with the weights of its controls set.
 
     Args:
-        stop: has `signum`, None until a signal has come (see `engine.stop`).
+        stop: has `signum`, None until a signal has come (see `engine.stop`). expected: {arm: seconds of a run}, for the
+            times that are foretold; without it they wait for the first run to end.
 
     Raises:
         Stopped: a signal came; the same call goes on.
     """
-    grid = _Grid(plan, root, engine, say)
+    grid = _Grid(plan, root, engine, say, expected)
     try:
         while grid.left():
             if stop.signum is not None:
@@ -152,7 +160,14 @@ def run_grid(plan: Plan, root: Path, engine: Any, stop: Any, say: Callable[[str]
 class _Grid:
     """Which cells are done, running and waiting; a line for each that ends."""
 
-    def __init__(self, plan: Plan, root: Path, engine: Any, say: Callable[[str], None]):
+    def __init__(
+        self,
+        plan: Plan,
+        root: Path,
+        engine: Any,
+        say: Callable[[str], None],
+        expected: Mapping[str, float] | None = None,
+    ):
         self.plan, self.root, self.engine, self.say = plan, root, engine, say
         self.records = collect(plan, root)
         done = {(record.arm, record.seed) for record in self.records}
@@ -161,7 +176,7 @@ class _Grid:
         self.running: dict[Cell, float] = {}
         count = iterations_of(base_config(plan))
         self.length = {arm.name: arm_iterations(arm, count) for arm in plan.arms}
-        self.pace = Pace()
+        self.pace = Pace(self.length, expected)
         self.spoke = time.monotonic()
 
     def left(self) -> bool:
@@ -196,7 +211,7 @@ class _Grid:
         for cell, code in ended:
             seconds = time.monotonic() - self.running.pop(cell)
             record = read_record(self.root / run_folder(*cell)) or self._failed(cell, end_of(code))
-            self.pace.end(cell, _iteration(self.root / run_folder(*cell)), seconds)
+            self.pace.end(cell, seconds)
             self._note(record, f" in {_clock(seconds)}")
         if self.running and time.monotonic() - self.spoke > HEARTBEAT:
             parts = [f"{_name(cell)} at {self._at(cell)}/{self.length[cell[0]]}" for cell in self.running]
@@ -221,11 +236,10 @@ class _Grid:
         return _iteration(self.root / run_folder(*cell))
 
     def _eta(self) -> str:
-        """ "; eta 0:12:30", once a cell of this session has ended."""
-        ahead = sum(self.length[arm] for arm, _ in self.waiting)
-        ahead += sum(max(0, self.length[cell[0]] - self._at(cell)) for cell in self.running)
+        """ "; eta 0:12:30", if it can be told."""
+        ahead = [(arm, 0) for arm, _ in self.waiting] + [(cell[0], self._at(cell)) for cell in self.running]
         seconds = self.pace.seconds(ahead)
-        if seconds is None or not self.left():
+        if seconds is None or not ahead:
             return ""
         return f"; eta {_clock(seconds / max(1, min(self.engine.capacity, len(self.waiting) + len(self.running))))}"
 
@@ -235,20 +249,31 @@ class _Grid:
 
 
 class Pace:
-    """Seconds an iteration, all told, over the cells that have ended in this session."""
+    """How long runs take: what was expected of each, times how far those that ran whole in this session were from it.
 
-    def __init__(self) -> None:
-        self.iterations, self.spent, self.began = 0, 0.0, {}
+    length: {arm: iterations}. expected: {arm: seconds}; None takes lengths, and nothing is told before one has ended.
+    """
+
+    def __init__(self, length: Mapping[str, int], expected: Mapping[str, float] | None = None):
+        self.length, self.expected = length, expected or length
+        self.ratio = 1.0 if expected else None
+        self.spent, self.foretold, self.whole = 0.0, 0.0, set()
 
     def begin(self, cell: Cell, iteration: int) -> None:
-        self.began[cell] = iteration
+        if iteration == 0:
+            self.whole.add(cell)
 
-    def end(self, cell: Cell, iteration: int, seconds: float) -> None:
-        self.iterations += max(0, iteration - self.began.pop(cell))
-        self.spent += seconds
+    def end(self, cell: Cell, seconds: float) -> None:
+        if cell in self.whole:
+            self.spent += seconds
+            self.foretold += self.expected[cell[0]]
+            self.ratio = self.spent / self.foretold
 
-    def seconds(self, iterations: int) -> float | None:
-        return self.spent / self.iterations * iterations if self.iterations else None
+    def seconds(self, ahead: Iterable[tuple[str, int]]) -> float | None:
+        """ahead: (arm, iteration it is at) of every run that has not ended."""
+        if self.ratio is None:
+            return None
+        return self.ratio * sum(self.expected[arm] * max(0.0, 1 - at / self.length[arm]) for arm, at in ahead)
 
 
 def end_of(code: int) -> str:

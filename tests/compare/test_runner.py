@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from imbdet.compare.cell import enter
-from imbdet.compare.runner import LocalEngine, Stopped, collect, end_of, forget_failures, run_grid
+from imbdet.compare.runner import LocalEngine, Pace, Stopped, collect, end_of, forget_failures, run_grid
 from imbdet.compare.store import RECORD, append_result, read_plan, read_results, run_folder, write_json
 from imbdet.compare.structures import RunRecord
 from imbdet.engine.stop import StopRequest
@@ -169,6 +169,22 @@ def test_a_signal_stops_it_and_the_next_call_goes_on(root):
     assert len(collect(read_plan(root), root)) == 2
     engine, _, _ = go(read_plan(root), root, leave_record)
     assert engine.started == [("baseline", 1), ("focal_loss", 1)]
+
+
+def test_foretold_times_by_hand():
+    """Runs of 10 s each were expected; one took 15: a run that waits and one that is half done take 15 + 7.5 s."""
+    pace = Pace({"a": 100, "b": 100}, {"a": 10.0, "b": 10.0})
+    assert pace.seconds([("a", 0), ("b", 50)]) == 15.0
+    pace.begin(("a", 0), 0)
+    pace.begin(("b", 0), 90)  # half done before this session: it says nothing of a whole run
+    pace.end(("b", 0), 9.0)
+    pace.end(("a", 0), 15.0)
+    assert pace.seconds([("a", 0), ("b", 50)]) == 22.5
+    unknown = Pace({"a": 100})
+    assert unknown.seconds([("a", 0)]) is None
+    unknown.begin(("a", 0), 0)
+    unknown.end(("a", 0), 7.0)
+    assert unknown.seconds([("a", 0)]) == pytest.approx(7.0)
 
 
 @pytest.mark.parametrize(
