@@ -2,7 +2,8 @@
 
 A remedy config is `configs/remedies/<imbalance>/<name>.py` with a docstring, `baseline = "baselines/..."` and
 `def apply(cfg)`, which changes `cfg` in place. It may declare `wraps = ("other", ...)`: remedies that it is built to
-act on top of, and that must come before it.
+act on top of, and that must come before it; and `extra_iterations`, a number or a function of the config, for a phase
+that it needs besides (`imbdet compare` gives the baseline a control arm of the same length).
 
 What is notable here: collisions are found from what `apply` really changes, not from what a remedy says about itself.
 """

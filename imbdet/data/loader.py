@@ -254,12 +254,12 @@ def _data_loader(items, batches, num_workers: int, pin_memory: bool | None) -> D
     return loader
 
 
-#: loaders that may have workers, for `_end_workers`
+#: loaders that may have workers, for `end_workers`
 _loaders: weakref.WeakSet = weakref.WeakSet()
 
 
 @atexit.register  # later than multiprocessing's own, so it runs before that one waits for its children
-def _end_workers() -> None:
+def end_workers() -> None:
     """Workers that started while signals were blocked do not hear SIGTERM, with which python would end them at exit: a
     run that a signal or an error ends, with its loader still referred to, would wait for them for ever.
     """
