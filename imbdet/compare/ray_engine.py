@@ -79,8 +79,14 @@ class RayEngine:
 
 def _begin(ray: Any) -> None:
     quiet = dict(log_to_driver=False, logging_level="ERROR")
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        try:
+            ray.init(**quiet)
+        except ConnectionError as error:
+            raise ConnectionError(
+                f"no cluster answers at RAY_ADDRESS={address}; one that wants a token needs RAY_AUTH_MODE=token here"
+            ) from error
     else:
         ray.init(address="local", num_cpus=os.cpu_count(), include_dashboard=False, **quiet)
 
@@ -106,7 +112,9 @@ def run_cell_here(absolute: str, root: str, arm: str, seed: int, folder: str) ->
     words = [root if os.path.abspath(root) == absolute else absolute, arm, str(seed)]
     process = Process(enter, (words,), Path(absolute) / run_folder(arm, seed) / LOG)
     try:
-        return process.wait()
+        while process.wait(0.5) is None:  # in pieces: a cancelled task hears of it between two calls
+            pass
+        return process.exitcode
     except BaseException:  # cancelled: KeyboardInterrupt
         process.stop()
         process.wait()
