@@ -225,7 +225,7 @@ class _OneClass:
 
 
 def points_reached(found: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Whole numbers (P, B) found and (B,) to be found -> (P, B) how many of COCO's recall points are at most their ratio.
+    """Found, (P, B), and to be found, (B,) -> (P, B) how many of COCO's recall points are at most their ratio.
 
     In float64 as COCO has it: its point 0.35 is a bit above 35 / 100, so 35 of 100 objects do not reach it. In float32
     they do.
