@@ -24,7 +24,7 @@ def nearest_repeats(held: ImageClasses, target: np.ndarray, low: float, high: fl
 
     Args:
         held: what is in the images.
-        target: float (K,), wanted boxes of each class, positive; classes without any box are left out of account.
+        target: float (K,), wanted boxes of each class, positive; of classes without any box it does not matter.
         low, high: bounds of the repeats, 0 <= low <= 1 <= high.
         ridge: > 0; the smaller, the nearer the target and the farther from 1.
 
@@ -46,7 +46,6 @@ class _Problem:
         self.n, self.k, self.low, self.high = held.num_images, held.num_classes, low, high
         self.images, self.labels = held.images, held.labels
         self.values = held.boxes / target[held.labels]  # of B where it is not 0
-        self.wanted = (np.bincount(self.labels, minlength=self.k) > 0).astype(float)
         left, right = _pairs(held)
         self.cells, self.owners = self.labels[left] * self.k + self.labels[right], self.images[left]
         self.squares = self.values[left] * self.values[right]
@@ -61,13 +60,13 @@ class _Problem:
     def gradient(self, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """(K,): y - 1 + B r; z: `raised` of y."""
         r = np.clip(1 + z, self.low, self.high)
-        return y - self.wanted + np.bincount(self.labels, weights=self.values * r[self.images], minlength=self.k)
+        return y - 1 + np.bincount(self.labels, weights=self.values * r[self.images], minlength=self.k)
 
     def value(self, ridge: float, y: np.ndarray, z: np.ndarray) -> float:
         """What `gradient` is the gradient of: |y|^2 / 2 - sum y + (ridge / N) sum of the integrals of r over z."""
         inside = np.clip(z, self.low - 1, self.high - 1)
         integrals = inside + inside**2 / 2 + (1 + inside) * (z - inside)
-        return y @ y / 2 - y @ self.wanted + ridge / self.n * integrals.sum()
+        return y @ y / 2 - y.sum() + ridge / self.n * integrals.sum()
 
     def solve(self, ridge: float, y: np.ndarray) -> np.ndarray:
         """The y of gradient 0, from a first guess."""

@@ -31,7 +31,10 @@ def test_every_round_has_each_class_once_and_lists_are_used_up_before_they_repea
         assert sorted(images[i][0] for i in stream[begin : begin + 3]) == [0, 1, 2]
     for c in (0, 1):
         own = [i for i in stream if images[i] == [c]]
-        assert all(len(set(own[k : k + 7])) == 7 for k in range(0, 70, 7))
+        lists = [tuple(own[k : k + 7]) for k in range(0, 70, 7)]
+        assert all(len(set(one)) == 7 for one in lists) and len(set(lists)) > 5  # shuffled anew each time
+    orders = {tuple(images[i][0] for i in stream[k : k + 3]) for k in range(0, len(stream), 3)}
+    assert len(orders) == 6
 
 
 def test_by_hand(made):

@@ -23,10 +23,12 @@ def labels_of(images, chosen):
 
 
 def test_the_label_is_the_class_in_fewest_images(made):
-    """circle in 5 images, star in 3, ring in 3 with more boxes than star: star is rarer. Crowd and empty images."""
-    images = [[0, 1], [0, 1, 2], [0, 2, 2], [0, 2], [0], [1, 2], []]
+    """circle in 5 images, star in 3 with 4 boxes, ring in 3 with 3: ring is rarer. Crowd and empty images."""
+    images = [[0, 2], [0, 1, 2], [0, 1, 1], [0, 1], [0], [2, 1], []]
     records = made.records(images, crowd=[(5, 1)])
-    assert rarest_class(records).tolist() == [1, 1, 2, 2, 0, 1, -1]
+    assert rarest_class(records).tolist() == [2, 2, 1, 1, 0, 2, -1]
+    # images count, not boxes: ring with 8 boxes in 1 image is rarer than star with 3 in 3
+    assert rarest_class(made.records([[1], [1], [0, 1, 2, 2, 2, 2, 2, 2, 2, 2], [0]])).tolist() == [1, 1, 2, 0]
 
 
 def test_neutral_keeps_every_image_once_in_order(made):
