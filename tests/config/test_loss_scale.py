@@ -84,7 +84,13 @@ def test_another_value():
 def test_the_factor_is_logged_in_training(tmp_path):
     """L2 of RoIs at the start is not as large as L1; matched, the first step's loss is the baseline's."""
     small = ["data.train.num_images=8", "dataloader.train.batch_size=2", "dataloader.train.num_workers=0"]
-    small += ["train.max_iter=2", "train.log_period=1", "train.device=cpu", "train.eval_period=0", "train.num_threads=1"]
+    small += [
+        "train.max_iter=2",
+        "train.log_period=1",
+        "train.device=cpu",
+        "train.eval_period=0",
+        "train.num_threads=1",
+    ]
     small += ["train.tensorboard=false", "train.val_pictures=0", "train.val_loss_batches=1", "data.val.num_images=2"]
     small += ["dataloader.val.num_workers=0"]
     logs = {}

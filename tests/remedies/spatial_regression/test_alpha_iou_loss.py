@@ -32,7 +32,7 @@ class TestAlphaIoULoss(BoxChecks):
 
 
 class TestAreaForms(BoxChecks):
-    """The forms that know nothing but areas, whose value a stretch of one axis leaves alone. GIoU: disjoint 1 + 1/27."""
+    """The forms that know nothing but areas, so that a stretch of one axis changes nothing. GIoU: disjoint 1 + 1/27."""
 
     make, remedy, stretches = AlphaIoULoss, "alpha_iou_loss", True
     settings = ({"form": "giou"}, {"form": "iou"})

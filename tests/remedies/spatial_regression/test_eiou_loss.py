@@ -39,7 +39,7 @@ def test_neutral_equal_sides_are_diou():
 
 
 def test_trap_it_is_efficient_not_extended_iou():
-    """Extended IoU of boxes that touch at IoU 0 has no term of the sides; this one is 0.25 larger for half the width."""
+    """Extended IoU has no term of the sides where boxes only touch; this one has (5 / 15)^2 for half the width."""
     target = torch.tensor([[0.0, 0, 10, 10]])
     full, half = torch.tensor([[10.0, 0, 20, 10]]), torch.tensor([[10.0, 0, 15, 10]])
     of_sides = [(EIoULoss().between(p, target) - DIoULoss().between(p, target)).item() for p in (full, half)]

@@ -19,8 +19,9 @@ from tests.remedies.spatial_regression._checks import (
 
 
 class TestGHMR(DeltaChecks):
-    """Each is a batch of one box. Nested: errors 0, 0, ln 2, ln 2 fill two bins with two each, so all weigh 4 / (2 2) = 1:
-    2 (sqrt(ln(2)^2 + 0.02^2) - 0.02). Touching: the one error weighs 4 / (2 1) = 2: 2 (1.0002 - 0.02). Disjoint: dx = 2.
+    """Each is a batch of one box. Nested: errors 0, 0, ln 2, ln 2 fill two bins with two each, so all weigh
+    4 / (2 2) = 1: 2 (sqrt(ln(2)^2 + 0.02^2) - 0.02). Touching: the one error weighs 4 / (2 1) = 2: 2 (1.0002 - 0.02).
+    Disjoint: dx = 2.
     """
 
     make, remedy, weights = GHMR, "ghm_r", (1.0, 2.5)
@@ -68,8 +69,8 @@ def step(loss, errors, labels=None):
 
 
 def test_running_counts_by_hand():
-    """bins 2, mu 1: errors 0 and 5 are in bin 0 and 1. First batch 3 and 1 -> whole; second 0 and 4: bin 0 keeps 3, bin 1
-    is 0.7 + 0.3 * 4 = 1.9, and with one filled bin of 4 an error of 5 weighs 4 / 1.9.
+    """bins 2, mu 1: errors 0 and 5 are in bin 0 and 1. First batch 3 and 1 -> whole; second 0 and 4: bin 0 keeps 3,
+    bin 1 is 0.7 + 0.3 * 4 = 1.9, and with one filled bin of 4 an error of 5 weighs 4 / 1.9.
     """
     loss = GHMR(mu=1.0, bins=2, momentum=0.7)
     step(loss, torch.tensor([[5.0, 0, 0, 0]]))
@@ -106,8 +107,8 @@ def test_the_counts_are_part_of_a_detectors_state():
 
 
 def test_mechanism_the_density_of_the_gradient_is_flattened():
-    """900 small errors, 80 of middling size, 20 large: plain, each group's part of the gradient goes with its number and
-    size; with GHM-R each filled bin's summed weight is the same.
+    """900 small errors, 80 of middling size, 20 large: plain, each group's part of the gradient goes with its number
+    and size; with GHM-R each filled bin's summed weight is the same.
     """
     errors = torch.cat((torch.full((900,), 0.002), torch.full((80,), 0.02), torch.full((20,), 1.0))).view(-1, 4)
     part = {}

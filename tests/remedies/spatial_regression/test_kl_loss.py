@@ -96,8 +96,8 @@ def test_variance_is_bounded_and_never_stuck():
 
 
 def test_mechanism_noisy_sides_get_variance_and_less_gradient():
-    """One head output for many targets: exact ones and noisy ones (deviation 3 tenths). Learned by gradient descent, the
-    noisy group's variance grows to its noise's, and an error there pulls less than the same error of the exact group.
+    """One head output for many targets: exact ones and noisy ones (deviation 3 tenths). Learned by gradient descent,
+    the noisy group's variance grows to its noise's, and an error there pulls less than the same of the exact group.
     """
     g = torch.Generator().manual_seed(0)
     noise = torch.cat((0.1 * torch.randn(200, generator=g), 3 * torch.randn(200, generator=g)))

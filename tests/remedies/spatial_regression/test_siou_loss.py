@@ -10,7 +10,7 @@ from tests.remedies.spatial_regression._checks import BoxChecks, hull_of, iou_of
 
 
 class TestSIoULoss(BoxChecks):
-    """Nested: 1 - 1/4 + (2 (1 - e^-0.5)^4) / 2. Touching: 1 + (1 - e^(-2 / 4)) / 2. Disjoint: 1 + (1 - e^(-8 / 9)) / 2."""
+    """Nested: 1 - 1/4 + (2 (1 - e^-0.5)^4) / 2. Touching: rho = 1/4, 1 + (1 - e^-0.5) / 2. Disjoint: rho = 4/9."""
 
     make, remedy = SIoULoss, "siou_loss"
     settings = ({}, {"theta": 2.0})
