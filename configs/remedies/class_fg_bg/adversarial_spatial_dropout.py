@@ -16,7 +16,7 @@ baseline = "baselines/faster_rcnn_shapes"
 
 def apply(cfg):
     cfg.model.roi_heads.region_features = L(AdversarialSpatialDropout)(
-        network=L(MaskNetwork)(width=256),
+        network=L(MaskNetwork)(width=min(256, cfg.model.neck.channels)),
         phases=with_phases(cfg),
         dropped=15,
         candidates=20,

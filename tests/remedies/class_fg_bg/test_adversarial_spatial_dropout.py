@@ -436,7 +436,7 @@ def test_config_lengthens_the_training():
     phases = instantiate(cfg.model.roi_heads.region_features.phases)
     assert (phases.detector, phases.adversary) == (114, 57)
     assert cfg.model.roi_heads.region_features.per_image == 16  # a quarter of 64
-    assert instantiate(cfg.model.roi_heads.region_features).network.width == 256
+    assert instantiate(cfg.model.roi_heads.region_features).network.width == 64
 
 
 def test_config_of_a_length_in_epochs(tmp_path):
