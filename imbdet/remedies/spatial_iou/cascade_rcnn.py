@@ -154,7 +154,7 @@ class CascadeRoIHeads(RoIHeads):
         return criterion.match(boxes, levels, objects, allowed=allowed.view(boxes.shape[:2])), allowed
 
     def predict(self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4 and more, see `Criterion.decode`)."""
+        """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4 and more: `Criterion.decode`)."""
         n, p = boxes.shape[:2]
         images, scores = image_of(boxes), []
         for t, stage in enumerate(self.stages):
