@@ -31,10 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(parser, args)
     root = Path(args.out)
     if args.runs:
-        from imbdet.compare.existing import collect_runs
+        from imbdet.compare.existing import collect_runs, keep
 
         root.mkdir(parents=True, exist_ok=True)
         plan, records = collect_runs(args.runs, root, args.split)
+        keep(plan, records, args.runs, root)
         return conclude(plan, records, root)
     return _grid(args, root, argv)
 
@@ -188,12 +189,11 @@ def conclude(plan: "Plan", records: "list[RunRecord]", root: Path) -> int:
     for note in check_equal(records, plan.arms):
         print(f"note: {note}")
     comparison = compare_runs(plan, records, root)
-    write_comparison(comparison, root, root)
+    files = write_comparison(comparison, root, root)
     board = write_board(root, records)
     print(f"\n{table(comparison)}\n")
-    for name in ("report.html", "report.md", "report.csv", "report.tex"):
-        if (root / name).is_file():
-            print(f"  {root / name}")
+    for path in (files or {}).values():
+        print(f"  {path}")
     print(f"watch: tensorboard --logdir {shlex.quote(str(board))}")
     return 0
 

@@ -16,7 +16,7 @@ from .budget import MADE, config_changes, made_by_remedy
 from .cell import finish
 from .configs import iterations_of
 from .controls import extra_iterations
-from .store import BASE, RECORD, read_plan, read_record, read_results, write_json
+from .store import BASE, RECORD, read_plan, read_record, read_results, write_json, write_plan, write_results
 from .structures import BASELINE, DETECTIONS, PLAN, Arm, Plan, RunRecord
 
 
@@ -59,12 +59,32 @@ def collect_runs(folders: Sequence[str], root: Path, split: str | None = None) -
     return Plan(config, tuple(arms), seeds, overrides, budget, split), records
 
 
+def keep(plan: Plan, records: Sequence[RunRecord], folders: Sequence[str], root: Path) -> None:
+    """Write plan.json and results.jsonl of a comparison of existing runs, for its report and for later.
+
+    A grid's own folder keeps its own, and takes its report only.
+
+    Raises:
+        ValueError: `root` is the folder of another grid.
+    """
+    if (root / BASE).is_file():
+        if {Path(folder).resolve() for folder in folders} != {root.resolve()}:
+            raise ValueError(
+                f"{root} holds a grid of its own, which this comparison would replace; choose another --out"
+            )
+        return
+    write_plan(plan, root)
+    write_results(root, records)
+
+
 def _base_of(first: _Found, plans: dict[str, Plan]) -> tuple[str, tuple[str, ...]]:
     """Config and overrides of the baseline: as the comparison's plan names them, if that still means the same."""
     plan = plans.get(first.given)
     if plan is None:
         return str(Path(first.given).resolve()), ()
     kept = Path(first.given).resolve() / BASE
+    if not kept.is_file():  # a comparison of existing runs, whose plan names one of them
+        return plan.config, plan.overrides
     try:
         now = load_config(plan.config, (), plan.overrides)
     except (ValueError, OSError):

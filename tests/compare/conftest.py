@@ -110,6 +110,7 @@ def reports(monkeypatch):
 
     def write_comparison(comparison, out_dir, root):
         (out_dir / "report.md").write_text(comparison.title)
+        return {"md": out_dir / "report.md"}
 
     modules = {"imbdet.compare.analysis": compare_runs, "imbdet.report.comparison": write_comparison}
     for name, function in modules.items():

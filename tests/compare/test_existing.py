@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 import imbdet
+from imbdet.commands import run
 from imbdet.compare.budget import check_equal
 from imbdet.compare.existing import collect_runs
 from imbdet.compare.store import read_plan, read_results, write_plan
@@ -120,6 +121,25 @@ def test_cells_of_a_grid_are_runs_too(finished_grid, tmp_path):
     plan, records = collect_runs(folders, tmp_path)
     assert [arm.name for arm in plan.arms] == ["baseline", "focal_loss"]
     assert [r.metrics for r in records] == [r.metrics for r in read_results(finished_grid)]
+
+
+def test_the_verb_reports_on_runs_and_keeps_what_it_was_made_of(runs, finished_grid, tmp_path, reports, capsys):
+    out = tmp_path / "out"
+    assert run("compare", ["--runs", *runs, "--out", str(out)]) == 0
+    assert reports[0][1] == read_results(out) and reports[0][0] == read_plan(out)
+    assert f"{out}/report.md" in capsys.readouterr().out
+    assert run("compare", ["--runs", str(out), "--out", str(tmp_path / "again")]) == 0  # it is a comparison itself
+    assert [r.metrics for r in reports[1][1]] == [r.metrics for r in reports[0][1]]
+
+
+def test_a_grid_keeps_its_own_plan_and_results(runs, finished_grid, tmp_path, reports, capsys):
+    grid = shutil.copytree(finished_grid, tmp_path / "grid", symlinks=True)
+    before = (grid / "plan.json").read_text(), (grid / "results.jsonl").read_text()
+    assert run("compare", ["--runs", str(grid), "--out", str(grid)]) == 0
+    assert (grid / "report.md").is_file()
+    assert run("compare", ["--runs", *runs, "--out", str(grid)]) == 2
+    assert "holds a grid of its own" in capsys.readouterr().err
+    assert ((grid / "plan.json").read_text(), (grid / "results.jsonl").read_text()) == before
 
 
 def test_what_cannot_be_compared(runs, finished_grid, tmp_path):
