@@ -9,7 +9,6 @@ apart.
 
 Ways out: show rare classes more often (slots `balance`, `image_sampler`), paste them in (`augment`), choose and weigh
 regions by class (`region_sampler`, `weighting`), shift their logits (`classification`), or correct the scores after
-training (`calibration`). Ratio of boxes and ratio of
-images differ: an image brings all its objects along, so more of a rare class can bring even more of a frequent one.
-`imbdet list_remedies --imbalance class_fg_fg` lists what is here.
+training (`calibration`). Ratio of boxes and ratio of images differ: an image brings all its objects along, so more of a
+rare class can bring even more of a frequent one. `imbdet list_remedies --imbalance class_fg_fg` lists what is here.
 """
