@@ -100,12 +100,12 @@ class RoIHeads(nn.Module):
         return (matched if index is None else matched.take(index[0])), stats
 
     def predict(self, features: dict[str, Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Proposals (N, P, 4) -> scores (N, P, K), boxes (N, P, K or 1, 4 and more, see `Criterion.decode`)."""
+        """Proposals (N, P, 4) -> scores (N, P, K), boxes (N, P, K or 1, 4)."""
         n, p = boxes.shape[:2]
         flat = boxes.flatten(0, 1)
         logits, deltas = self.stage.head(self.pooler(features, flat, image_of(boxes)))
         scores = self.criterion.classification.scores(logits.float())
-        refined = self.criterion.decode(deltas.float(), flat.unsqueeze(1))
+        refined = self.criterion.decode(deltas.float(), flat.unsqueeze(1))  # boxes, and what stands beside them
         return scores.view(n, p, -1), refined.view(n, p, *refined.shape[1:])
 
 
