@@ -126,7 +126,7 @@ class RoIHeads(nn.Module):
         flat = boxes.flatten(0, 1)
         logits, deltas = self.stage.head(self.pooler(features, flat, image_of(boxes)))
         scores = self.criterion.classification.scores(logits.float())
-        refined = self.criterion.decode(deltas.float(), flat.unsqueeze(1))
+        refined = self.criterion.decode(deltas.float(), flat.unsqueeze(1))  # boxes, and what stands beside them
         return scores.view(n, p, -1), refined.view(n, p, *refined.shape[1:])
 
 
