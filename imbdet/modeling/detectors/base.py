@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...structures import Objects
 from ..boxes import clip
+from ..folding import Folded
 from ..nms import best, limit_at_test, suppress
 from ..objective import FixedWeights
 from ..preprocess import pad_objects
@@ -47,6 +48,7 @@ class Detector(nn.Module):
         self.max_detections = max_detections
         self.objective = objective or FixedWeights()
         self.calibration = calibration
+        self.folded = Folded(backbone)
 
     def forward(self, images: list[Tensor], targets: list[dict] | None = None):
         """images: uint8 RGB (3, H, W) of any sizes; targets: [{"boxes": (m, 4) XYXY, "labels": (m,)}], needed in
@@ -59,7 +61,8 @@ class Detector(nn.Module):
         batch, sizes = self.preprocess(images)
         limits = torch.tensor(sizes).to(batch.device, non_blocking=True)
         if not self.training:
-            features = self.neck(self.backbone(batch))
+            backbone = self.backbone if torch.is_grad_enabled() else self.folded
+            features = self.neck(backbone(batch))
             return self.detect(*self.candidates(features, limits), limits)
         if targets is None or len(targets) != len(images):
             raise ValueError(
@@ -69,6 +72,11 @@ class Detector(nn.Module):
         losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
         losses, more = self.objective(losses)
         return losses, {**stats, **more}
+
+    def train(self, mode: bool = True) -> "Detector":
+        if mode:
+            self.folded.forget()
+        return super().train(mode)
 
     def losses(self, features: dict[str, Tensor], sizes: Tensor, objects: Objects) -> tuple[dict[str, Tensor], dict]:
         raise NotImplementedError
