@@ -15,8 +15,7 @@ def changed_paths(before: DictConfig, after: DictConfig) -> list[str]:
     """The keys whose value differs, e.g. ["model.criterion.classification", "train.max_iter"].
 
     A node whose `_target_` changed counts as one change at its own key, and so does a list. A whole that keeps some of
-    its parts, such as a detector with its backbone or RoI heads of another kind with the same criterion, counts key by
-    key: who changes only what it keeps does not collide.
+    its parts, such as a detector with its backbone, counts key by key: who changes only what it keeps does not collide.
     """
     return [path for path, _, _ in _changes(_container(before), _container(after), "")]
 
@@ -52,7 +51,7 @@ def _container(cfg: Any) -> Any:
 
 def _changes(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
     calls = isinstance(old, Mapping) and isinstance(new, Mapping)
-    if calls and (old.get("_target_") == new.get("_target_") or _share_a_part(old, new) or _around(old, new)):
+    if calls and (old.get("_target_") == new.get("_target_") or _share_a_part(old, new)):
         for key in [*old, *(key for key in new if key not in old)]:
             child = f"{path}.{key}" if path else str(key)
             yield from _changes(old.get(key, _ABSENT), new.get(key, _ABSENT), child)
@@ -63,16 +62,6 @@ def _changes(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
 def _share_a_part(old: Mapping, new: Mapping) -> bool:
     """Whether the same call is an argument of both."""
     return any(isinstance(part, Mapping) and "_target_" in part and new.get(key) == part for key, part in old.items())
-
-
-def _around(old: Mapping, new: Mapping) -> bool:
-    """Whether `new` holds every call that `old` holds, at its key."""
-    held = [key for key, value in old.items() if isinstance(value, Mapping) and "_target_" in value]
-    return bool(held) and all(_target(new.get(key)) == _target(old[key]) for key in held)
-
-
-def _target(value: Any) -> Any:
-    return value.get("_target_") if isinstance(value, Mapping) else None
 
 
 def describe(value: Any) -> str:

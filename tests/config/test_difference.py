@@ -31,8 +31,8 @@ def test_paths_and_lines():
     assert diff(before, before) == []
 
 
-def test_a_node_put_around_the_calls_of_another_counts_key_by_key():
-    """Toy targets: any call may stand for RoI heads that hold a criterion, or for a loss that holds a normalizer."""
+def test_roi_heads_of_another_kind_count_key_by_key():
+    """Toy targets: RoI heads with a loss, other RoI heads with the same loss, and others with another."""
     before = OmegaConf.create({"h": {"_target_": "one", "c": L(Focal)(gamma=1.0), "x": 1}})
     around = OmegaConf.create({"h": {"_target_": "many", "c": L(Focal)(gamma=1.0), "x": 1, "n": 3}})
     other = OmegaConf.create({"h": {"_target_": "many", "c": L(CrossEntropy)(), "x": 1, "n": 3}})

@@ -143,7 +143,6 @@ class IoUUniformRoIHeads(RoIHeads):
         losses, more, _ = self.stage.losses(pooled, matched)
         stats = {f"roi/{name}": value for name, value in {**stats, **more}.items()}
         if self.generator is not None:
-            losses.pop(self.criterion.names[1], None)  # of the RPN's regions, which the branch does not learn from
             with torch.no_grad():
                 matched = self.generate(objects, sizes)
             own, more, _ = self.branch.losses(self.pooler(features, matched.boxes, matched.images), matched)
@@ -155,7 +154,7 @@ class IoUUniformRoIHeads(RoIHeads):
             return losses, stats
         if not self.iou_branch:
             del own["loss_iou"]
-        return {**losses, **own}, stats
+        return {**losses, **own}, stats  # the regression of generated boxes takes the place of the RPN's regions'
 
     def generate(self, objects: Objects, sizes: Tensor) -> Matched:
         """Generated boxes with the objects that they were made for; one that overlaps another object more is

@@ -178,6 +178,7 @@ def test_scores_are_the_mean_of_the_stages(trained, score_last):
     features, boxes, _, _, sizes = world(n=1, p=5, seed=502)
     heads = built(CascadeRoIHeads, widths=[64], score_last=score_last)
     heads.load_state_dict(trained.state_dict())
+    nn.init.constant_(heads.box_predictor[0].bbox_pred.bias, 6.0)  # out of the image at its right and lower border
     images, own, pooled = torch.zeros(5, dtype=torch.long), [], []
     current = boxes[0]
     for stage, weights in zip(heads.stages, WEIGHTS, strict=True):

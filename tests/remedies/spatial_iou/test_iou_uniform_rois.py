@@ -282,6 +282,13 @@ def test_each_loss_teaches_its_own_branch(loss):
     assert features["p2"].grad.any()
 
 
+@pytest.mark.parametrize("generator", [None, UniformBoxes()])
+def test_deltas_of_the_rpns_regions_teach_nothing_where_boxes_are_generated(generator):
+    """Whatever a remedy in a slot of the classification makes of them."""
+    logits, deltas = heads(generator=generator).stage.head(torch.randn(2, K, 7, 7))
+    assert logits.requires_grad and deltas.requires_grad == (generator is None)
+
+
 def test_generated_boxes_belong_to_the_object_that_they_overlap_most():
     """Two objects that share most of their area: boxes of one that overlap the other more are left out."""
     torch.manual_seed(0)
@@ -306,6 +313,7 @@ def test_score_is_class_score_times_iou_at_the_regressed_box():
     model = heads(score_threshold=0.3)
     for layer in (model.branch_predictor.bbox_pred, model.branch_predictor.iou_pred, model.box_predictor.cls_score):
         nn.init.normal_(layer.weight, std=0.5)
+    nn.init.constant_(model.branch_predictor.bbox_pred.bias, 8.0)  # many boxes leave the image
     features, boxes, _, _, sizes = world(n=1, p=30)
     plain, refined = RoIHeads.predict(model, features, boxes)
     scores, new = model.predict(features, boxes, sizes)
