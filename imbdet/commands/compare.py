@@ -149,7 +149,7 @@ def _grid(args: argparse.Namespace, root: Path, argv: Sequence[str] | None) -> i
 
 def _engine(args: argparse.Namespace, plan: "Plan") -> Any:
     from imbdet.compare.configs import base_config
-    from imbdet.compare.runner import LocalEngine
+    from imbdet.compare.local_engine import LocalEngine
 
     if args.engine == "ray":
         from imbdet.compare.ray_engine import RayEngine

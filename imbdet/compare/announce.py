@@ -43,7 +43,7 @@ def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: di
         + (f" ({failed} failed: --retry-failed tries them again)" if failed else "")
         + (f" and {len(begun)} are half done" if begun else ""),
         f"  time: {_time(plan, base, left, cost, jobs)}",
-        f"  disk: {_disk(plan, every, left, root, cost)}",
+        f"  disk: {_disk(plan, every, left, root, cost, jobs)}",
     ]
     return "\n".join(lines)
 
@@ -113,11 +113,13 @@ def _time(plan: Plan, base: DictConfig, left: Sequence[tuple], cost: dict[str, A
     )
 
 
-def _disk(plan: Plan, every: Sequence[tuple], left: Sequence[tuple], root: Path, cost: dict[str, Any]) -> str:
-    """last.pth, last_prev.pth and best.pth of each run, and the common start of each seed."""
-    run = 2 * cost["state_bytes"] + cost["weights_bytes"]
-    total = len(every) * run + len(plan.seeds) * cost["weights_bytes"]
-    needed = len(left) * run
+def _disk(
+    plan: Plan, every: Sequence[tuple], left: Sequence[tuple], root: Path, cost: dict[str, Any], jobs: int
+) -> str:
+    """last.pth and best.pth of each run, one last_prev.pth of each that is running, and the common start of a seed."""
+    run, at_once = cost["state_bytes"] + cost["weights_bytes"], max(1, jobs) * cost["state_bytes"]
+    total = len(every) * run + len(plan.seeds) * cost["weights_bytes"] + at_once
+    needed = len(left) * run + at_once
     place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
     free = shutil.disk_usage(place).free
     text = f"about {_size(total)} ({_size(run)} a run); {_size(free)} free"

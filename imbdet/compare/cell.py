@@ -75,6 +75,7 @@ def run_cell(root: Path, name: str, seed: int) -> RunRecord:
 def _work(plan: Plan, arm: Arm, seed: int, root: Path, record: RunRecord) -> None:
     """Train, evaluate, and fill in the record."""
     from ..engine import train
+    from ..engine.checkpoint import PREVIOUS
     from .budget import MADE, made_by_remedy
     from .controls import extra_iterations
     from .starts import shared_start
@@ -83,6 +84,7 @@ def _work(plan: Plan, arm: Arm, seed: int, root: Path, record: RunRecord) -> Non
     cfg.train.init_shared = shared_start(base, cfg, arm.name, seed, root)
     train(cfg, resume=True)
     finish(cfg, folder, plan.split, record)
+    (folder / PREVIOUS).unlink(missing_ok=True)  # it was for a kill; now it is half of the disk
     record.pins["budget"] = plan.budget
     record.pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base))
     record.status = "finished"

@@ -4,8 +4,9 @@ What is notable here: this process alone writes plan.json and results.jsonl, wha
 cells and tells which have ended; what came of them is read from the record in each run folder. So a grid that was
 killed at any moment, leader and all, goes on from what its folder holds.
 
-An engine has `capacity` (cells at once), `start(root, arm, seed)`, `ended(timeout)` -> [((arm, seed), exit code)], and
-`stop()`, which asks all running cells to stop and waits for them, or kills them when it is interrupted itself.
+An engine (`local_engine`, `ray_engine`) has `capacity`, how many cells it takes at once, and `width`, how many of them
+run; `start(root, arm, seed)`; `ended(timeout)` -> [((arm, seed), exit code, seconds it ran)]; and `stop()`, which asks
+all running cells to stop and waits for them, or kills them when it is interrupted itself.
 """
 
 import json
@@ -15,15 +16,12 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from .board import link_run
-from .cell import enter
 from .configs import arm_iterations, base_config, iterations_of
 from .controls import is_pending, settle
-from .process import Process
 from .store import (
     LOG,
     RECORD,
@@ -40,44 +38,7 @@ from .store import (
 from .structures import Plan, RunRecord
 
 Cell = tuple[str, int]
-HEARTBEAT = 60.0  #: seconds between two lines about what is running
-
-
-class LocalEngine:
-    """Cells in processes of this machine, `jobs` at once. gpus: ids that they share in turns; () leaves them alone."""
-
-    def __init__(self, jobs: int = 1, gpus: tuple[str, ...] = ()):
-        self.capacity, self.gpus = jobs, gpus
-        self.running: dict[Cell, Process] = {}
-        self.places: dict[Cell, int] = {}
-
-    def start(self, root: Path, arm: str, seed: int) -> None:
-        place = next(i for i in range(self.capacity) if i not in self.places.values())
-        visible = {"CUDA_VISIBLE_DEVICES": self.gpus[place % len(self.gpus)]} if self.gpus else {}
-        words = [str(root), arm, str(seed)]
-        log = root / run_folder(arm, seed) / LOG
-        self.running[arm, seed] = Process(enter, (words,), log, visible)
-        self.places[arm, seed] = place
-
-    def ended(self, timeout: float) -> list[tuple[Cell, int]]:
-        wait([process.sentinel for process in self.running.values()], timeout)
-        found = [(cell, process.exitcode) for cell, process in self.running.items() if process.exitcode is not None]
-        for cell, _ in found:
-            del self.running[cell], self.places[cell]
-        return found
-
-    def stop(self) -> None:
-        for process in self.running.values():
-            process.stop()
-        try:
-            for process in self.running.values():
-                process.wait()
-        except KeyboardInterrupt:
-            for process in self.running.values():
-                process.kill()
-            raise
-        finally:
-            self.running.clear()
+HEARTBEAT, SHOWN = 60.0, 8  #: seconds between two lines about what is running; how many runs such a line names
 
 
 class Stopped(SystemExit):
@@ -173,7 +134,7 @@ class _Grid:
         done = {(record.arm, record.seed) for record in self.records}
         self.total = len(cells(plan))
         self.waiting = [cell for cell in cells(plan) if cell not in done]
-        self.running: dict[Cell, float] = {}
+        self.running: list[Cell] = []
         count = iterations_of(base_config(plan))
         self.length = {arm.name: arm_iterations(arm, count) for arm in plan.arms}
         self.pace = Pace(self.length, expected)
@@ -204,18 +165,19 @@ class _Grid:
             (self.root / run_folder(*cell)).mkdir(parents=True, exist_ok=True)
             link_run(self.root, folder_name(cell[0]), cell[1])
             self.engine.start(self.root, *cell)
-            self.running[cell] = time.monotonic()
+            self.running.append(cell)
             self.pace.begin(cell, _iteration(self.root / run_folder(*cell)))
 
-    def finish(self, ended: list[tuple[Cell, int]]) -> None:
-        for cell, code in ended:
-            seconds = time.monotonic() - self.running.pop(cell)
+    def finish(self, ended: list[tuple[Cell, int, float]]) -> None:
+        for cell, code, seconds in ended:
+            self.running.remove(cell)
             record = read_record(self.root / run_folder(*cell)) or self._failed(cell, end_of(code))
             self.pace.end(cell, seconds)
             self._note(record, f" in {_clock(seconds)}")
         if self.running and time.monotonic() - self.spoke > HEARTBEAT:
-            parts = [f"{_name(cell)} at {self._at(cell)}/{self.length[cell[0]]}" for cell in self.running]
-            self._say(f"running: {', '.join(parts)}{self._eta()}")
+            parts = [f"{_name(cell)} at {self._at(cell)}/{self.length[cell[0]]}" for cell in self.running[:SHOWN]]
+            more = f" and {len(self.running) - SHOWN} more" if len(self.running) > SHOWN else ""
+            self._say(f"running: {', '.join(parts)}{more}{self._eta()}")
 
     def _note(self, record: RunRecord, more: str = "") -> None:
         append_result(self.root, record)
@@ -241,7 +203,7 @@ class _Grid:
         seconds = self.pace.seconds(ahead)
         if seconds is None or not ahead:
             return ""
-        return f"; eta {_clock(seconds / max(1, min(self.engine.capacity, len(self.waiting) + len(self.running))))}"
+        return f"; eta {_clock(seconds / max(1, min(self.engine.width, len(ahead))))}"
 
     def _say(self, line: str) -> None:
         self.spoke = time.monotonic()

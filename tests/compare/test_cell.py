@@ -56,7 +56,7 @@ def test_a_finished_run_is_not_run_again(finished_grid, monkeypatch):
 
 def test_only_the_last_weights_are_kept(finished_grid):
     folder = finished_grid / "runs" / "baseline" / "seed_0"
-    assert {path.name for path in folder.glob("*.pth")} == {"last.pth", "last_prev.pth", "best.pth"}
+    assert {path.name for path in folder.glob("*.pth")} == {"last.pth", "best.pth"}
 
 
 @pytest.mark.parametrize(

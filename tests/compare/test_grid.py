@@ -220,7 +220,7 @@ def test_a_time_budget_by_hand():
 
 def test_the_plan_in_words(tmp_path):
     """1 s to begin, 20 steps of 0.05 s and 2 evaluations of 0.1 s are 2.2 s a run: 3 runs at 2 at once take 3.3 s. A
-    run writes 2 x 200 kB and 100 kB."""
+    run keeps 200 kB and 100 kB; 4 of them, 2 common starts of 100 kB and 2 former checkpoints of 200 kB are 1.8 MB."""
     plan = tiny_plan(FOCAL, seeds=(0, 1))
     root = begin(plan, tmp_path / "out")
     done = [RunRecord("baseline", 0, "", "finished"), RunRecord("focal_loss", 0, "", "failed")]
@@ -233,7 +233,7 @@ def test_the_plan_in_words(tmp_path):
     assert "budget: 20 iterations of 2 images for each arm; 32 train and 8 val images" in text
     assert "runs: 4, of which 1 are done and 1 are half done" in text
     assert "time: about 0:00:03 for 3 runs 2 at once, by 0.05 s a step" in text
-    assert "disk: about 2.1 MiB (0.5 MiB a run);" in text
+    assert "disk: about 1.7 MiB (0.3 MiB a run);" in text
     assert "of which 2 are done (1 failed: --retry-failed tries them again)" in describe_plan(plan, done, root, COST, 1)
     huge = {**COST, "state_bytes": 10**15}
     assert "THIS DOES NOT FIT" in describe_plan(plan, [], root, huge, 1)

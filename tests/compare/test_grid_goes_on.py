@@ -1,6 +1,7 @@
 """A grid that is killed half-way goes on, with processes here and with Ray; this is the slow part of these tests."""
 
 import json
+import os
 import time
 
 import pytest
@@ -38,7 +39,7 @@ def kill_half_way(root, *more):
     """Lead the grid in another process; kill -9 it when the second cell has a checkpoint, and let that cell end."""
     root.mkdir()
     (root / "probe.json").write_text(json.dumps(COST))  # probing is tested elsewhere
-    leader = Process(lead, (words(root, *more),), root / "leader.txt")
+    leader = Process(lead, (words(root, *more),), root / "leader.txt", {"HOME": os.environ["HOME"]})
     half = root / "runs" / "focal_loss" / "seed_0"
     deadline = time.monotonic() + 240
     while iteration(half) < 5:
@@ -92,9 +93,11 @@ def test_killed_here(tmp_path, reports, capsys):
 
 
 @pytest.mark.slow
-def test_killed_under_ray(tmp_path, reports, capsys):
+def test_killed_under_ray(tmp_path, reports, capsys, monkeypatch):
     """On a cluster of this machine; Ray's own processes end with the leader that began them."""
     pytest.importorskip("ray")
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray keeps the token of a cluster
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     root = tmp_path / "grid"
     half = kill_half_way(root, "--engine", "ray", "--jobs", "1")
     check_that_it_goes_on(root, half, reports, "--engine", "ray", "--jobs", "2")

@@ -6,7 +6,8 @@ from dataclasses import asdict
 import pytest
 
 from imbdet.compare.cell import enter
-from imbdet.compare.runner import LocalEngine, Pace, Stopped, collect, end_of, forget_failures, run_grid
+from imbdet.compare.local_engine import LocalEngine
+from imbdet.compare.runner import Pace, Stopped, collect, end_of, forget_failures, run_grid
 from imbdet.compare.store import RECORD, append_result, read_plan, read_results, run_folder, write_json
 from imbdet.compare.structures import RunRecord
 from imbdet.engine.stop import StopRequest
@@ -19,7 +20,8 @@ class Engine:
     """Runs each cell at its start, by `work(root, arm, seed)` -> exit code; ends them one at a time, the last first."""
 
     def __init__(self, work, capacity=1):
-        self.work, self.capacity, self.started, self.running, self.stopped = work, capacity, [], {}, 0
+        self.capacity = self.width = capacity
+        self.work, self.started, self.running, self.stopped = work, [], {}, 0
 
     def start(self, root, arm, seed):
         assert len(self.running) < self.capacity
@@ -27,7 +29,7 @@ class Engine:
         self.running[arm, seed] = self.work(root, arm, seed)
 
     def ended(self, timeout):
-        return [self.running.popitem()] if self.running else []
+        return [(*self.running.popitem(), 3.0)] if self.running else []
 
     def stop(self):
         self.stopped += 1
@@ -59,7 +61,7 @@ def root(tmp_path):
 def test_seed_after_seed_all_arms(root):
     engine, said, _ = go(read_plan(root), root, leave_record)
     assert engine.started == [("baseline", 0), ("focal_loss", 0), ("baseline", 1), ("focal_loss", 1)]
-    assert said[0].startswith("[1/4] baseline seed 0 finished, AP 25.00 in 0:00:0") and said[-1].startswith("[4/4]")
+    assert said[0].startswith("[1/4] baseline seed 0 finished, AP 25.00 in 0:00:03") and said[-1].startswith("[4/4]")
     assert set(states(root).values()) == {"finished"} and engine.stopped == 1
     assert (root / "tb" / "baseline" / "seed_1").is_symlink()
 
@@ -206,13 +208,13 @@ def test_real_processes_share_the_gpus_in_turns(root, monkeypatch):
             assert function is enter and log == root / run_folder(*_cell(arguments)) / "log.txt"
             seen.append(environment["CUDA_VISIBLE_DEVICES"])
 
-    monkeypatch.setattr("imbdet.compare.runner.Process", Fake)
-    monkeypatch.setattr("imbdet.compare.runner.wait", lambda sentinels, timeout: None)
+    monkeypatch.setattr("imbdet.compare.local_engine.Process", Fake)
+    monkeypatch.setattr("imbdet.compare.local_engine.wait", lambda sentinels, timeout: None)
     engine = LocalEngine(3, ("0", "5"))
     for seed in range(3):
         engine.start(root, "baseline", seed)
     engine.running["baseline", 1].exitcode = 0
-    assert engine.ended(0) == [(("baseline", 1), 0)]
+    assert [end[:2] for end in engine.ended(0)] == [(("baseline", 1), 0)]
     engine.start(root, "baseline", 3)
     assert seen == ["0", "5", "0", "5"]
 
@@ -228,7 +230,7 @@ def test_a_broken_cell_of_the_local_engine(tmp_path):
     ended = []
     while not ended:
         ended = engine.ended(1.0)
-    assert ended == [(("baseline", 0), 1)]
+    assert ended[0][:2] == (("baseline", 0), 1)
     assert (
         "is not a comparison: it holds no plan.json" in (tmp_path / run_folder("baseline", 0) / "log.txt").read_text()
     )

@@ -3,6 +3,9 @@
 Letters: R regions, K classes, C channels, S side of the pooled square.
 """
 
+import copy
+import functools
+
 import torch
 
 from imbdet.config import LazyCall as L
@@ -24,11 +27,17 @@ DROPOUT, TRANSFORMER = "adversarial_spatial_dropout", "adversarial_spatial_trans
 PHASES = {"detector": (99, 0), "adversary": (0, 99), "joint": (0, 0)}  #: iterations that a training begins in
 
 
-def tiny_config(remedies=(), overrides=(), phase="joint"):
-    """faster_rcnn_shapes with few channels, with the adversaries in one phase for good."""
-    cfg = load_config("baselines/faster_rcnn_shapes", remedies, overrides)
+@functools.cache
+def _small(remedies):
+    cfg = load_config("baselines/faster_rcnn_shapes", remedies)
     shrink(cfg)
     cfg.model.num_classes = K
+    return cfg
+
+
+def tiny_config(remedies=(), phase="joint"):
+    """faster_rcnn_shapes with few channels, with the adversaries in one phase for good."""
+    cfg = copy.deepcopy(_small(tuple(remedies)))
     for part in parts_of(cfg):
         part.phases.detector, part.phases.adversary = PHASES[phase]
     return cfg
@@ -50,9 +59,9 @@ def parts_of(cfg):
     return [] if node is None else list(node.parts) if "parts" in node else [node]
 
 
-def tiny_detector(remedies=(), overrides=(), phase="joint", seed=0):
+def tiny_detector(remedies=(), phase="joint", seed=0):
     torch.manual_seed(seed)
-    return instantiate(tiny_config(remedies, overrides, phase).model).train()
+    return instantiate(tiny_config(remedies, phase).model).train()
 
 
 def scene(*counts, side=30.0, size=64, seed=0):

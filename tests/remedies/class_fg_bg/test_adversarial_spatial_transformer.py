@@ -83,6 +83,13 @@ def test_against_a_naive_loop():
             assert turned[row, column].item() == pytest.approx(want, abs=1e-5)
 
 
+def test_mixed_precision_turns_as_exactly():
+    x, angles = torch.rand(2, C, S, S).bfloat16(), torch.full((2, 4), 0.15)
+    with torch.autocast("cpu", torch.bfloat16):
+        turned = turn(x, angles)
+    assert turned.dtype == torch.bfloat16 and torch.equal(turned, turn(x.float(), angles).bfloat16())
+
+
 def test_it_starts_with_nothing_turned():
     _, features, changed, _, stats = one_pass(transformer())
     assert torch.allclose(features, changed, atol=1e-6) and stats["transformer/angle"] == 0
