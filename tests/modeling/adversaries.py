@@ -49,8 +49,8 @@ def shrink(cfg):
     cfg.model.neck.channels = C
     cfg.model.roi_heads.box_head.widths = [16, 16]
     for part in parts_of(cfg):
-        if part.network is not None and "width" in part.network:
-            part.network.width = 8
+        small = {"width": 8, "widths": [16, 16]}
+        part.network.update({key: small[key] for key in part.network if key in small})
 
 
 def parts_of(cfg):

@@ -39,6 +39,5 @@ def extra_iterations(cfg):
 def foreground_per_image(cfg):
     """The most foreground regions of an image that the sampler keeps, 128 where it does not say."""
     sampler = OmegaConf.select(cfg, "model.roi_heads.criterion.region_sampler") or {}
-    if not {"per_image", "fraction"} <= set(sampler):
-        return 128
-    return max(1, int(sampler["per_image"] * sampler["fraction"]))
+    per_image, fraction = sampler.get("per_image"), sampler.get("fraction")
+    return max(1, int(per_image * fraction)) if per_image and fraction else 128

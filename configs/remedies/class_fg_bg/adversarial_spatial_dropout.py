@@ -16,7 +16,7 @@ baseline = "baselines/faster_rcnn_shapes"
 
 def apply(cfg):
     cfg.model.roi_heads.region_features = L(AdversarialSpatialDropout)(
-        network=L(MaskNetwork)(width=min(256, cfg.model.neck.channels)),
+        network=L(MaskNetwork)(width=None),
         phases=with_phases(cfg),
         dropped=15,
         candidates=20,

@@ -6,6 +6,8 @@ turns what is left. Expect little where objects come in all directions already. 
 model.roi_heads.region_features.network=null
 """
 
+from omegaconf import OmegaConf
+
 from imbdet.config import LazyCall as L
 from imbdet.modeling.region_features import Chain
 from imbdet.remedies.class_fg_bg.adversarial_spatial_transformer import (
@@ -21,8 +23,9 @@ wraps = ("adversarial_spatial_dropout",)
 
 def apply(cfg):
     phases, before = with_phases(cfg), cfg.model.roi_heads.region_features
+    head = OmegaConf.select(cfg, "model.roi_heads.box_head.widths")  # the paper's network is as wide as the head
     transformer = L(AdversarialSpatialTransformer)(
-        network=L(LocalisationNetwork)(widths="${model.roi_heads.box_head.widths}"),  # as in the paper
+        network=L(LocalisationNetwork)(widths=[1024, 1024] if head is None else head),
         phases=phases,
         max_angle=10.0,
         blocks=4,

@@ -19,19 +19,20 @@ class MaskNetwork(nn.Module):
     """Convolutions on pooled features: how much hiding each cell would hurt.
 
     Args:
-        width: channels of the hidden convolutions, 256 in the paper's code. depth: how many there are.
+        width: channels of the hidden convolutions, 256 in the paper's code on features of 512; None takes those of the
+            features, at most 256. depth: how many there are.
     """
 
-    def __init__(self, width: int = 256, depth: int = 4):
+    def __init__(self, width: int | None = 256, depth: int = 4):
         super().__init__()
         self.width, self.depth = width, depth
 
     def build(self, channels: int, prior: float) -> None:
         """channels: C. prior: share of cells that will be labelled 1, which the last bias starts from."""
-        layers: list[nn.Module] = []
+        width, layers = self.width or min(256, channels), []
         for _ in range(self.depth):
-            layers += [nn.Conv2d(channels, self.width, 3, padding=1), nn.ReLU(inplace=True)]
-            channels = self.width
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1))
         for layer in self.layers[::2]:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

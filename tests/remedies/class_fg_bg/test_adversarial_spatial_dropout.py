@@ -386,6 +386,16 @@ def test_the_picture():
     assert red.sum() == 5 * 15 * 64  # five regions of 15 cells of 8 x 8 pixels
 
 
+def test_the_published_network():
+    """Four convolutions of 256 channels on whatever comes, one of a single channel, all 3 x 3; a chance of 4 of 49."""
+    network = MaskNetwork()
+    network.build(512, prior=4 / 49)
+    layers = list(network.layers[::2])
+    assert [(layer.in_channels, layer.out_channels) for layer in layers] == [(512, 256)] + [(256, 256)] * 3 + [(256, 1)]
+    assert all(layer.kernel_size == (3, 3) for layer in layers) and len(network.layers) == 9
+    assert layers[-1].bias.sigmoid().item() == pytest.approx(4 / 49)
+
+
 @pytest.mark.parametrize(
     "bad, word",
     [
@@ -436,7 +446,9 @@ def test_config_lengthens_the_training():
     phases = instantiate(cfg.model.roi_heads.region_features.phases)
     assert (phases.detector, phases.adversary) == (114, 57)
     assert cfg.model.roi_heads.region_features.per_image == 16  # a quarter of 64
-    assert instantiate(cfg.model.roi_heads.region_features).network.width == 64
+    network = instantiate(cfg.model.roi_heads.region_features).network
+    network.build(64, prior=0.1)
+    assert [layer.out_channels for layer in network.layers[::2]] == [64, 64, 64, 64, 1]
 
 
 def test_config_of_a_length_in_epochs(tmp_path):
