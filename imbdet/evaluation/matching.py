@@ -60,9 +60,7 @@ class AreaMatches:
     inside: np.ndarray
 
 
-def match_detections(
-    truth: GroundTruth, found: Detections, iou_threshold: float = 0.5, max_dets: int = 100
-) -> Matches:
+def match_detections(truth: GroundTruth, found: Detections, iou_threshold: float = 0.5, max_dets: int = 100) -> Matches:
     """Best score first, each detection takes the object of its image and class that it overlaps most that is free."""
     matched = match_areas(truth, found, (iou_threshold,), ALL_AREAS, max_dets)
     taken, ignored = matched.object[:, 0, 0].astype(np.int64), matched.ignored[:, 0, 0]

@@ -1,8 +1,12 @@
 """A grid that is small enough to be run: 32 pictures of 64 pixels, a RetinaNet of a few thousand parameters."""
 
+import atexit
 import platform
+import shutil
 import sys
+import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -13,13 +17,14 @@ from imbdet.compare.cell import run_cell
 from imbdet.compare.grid import keep_base
 from imbdet.compare.store import append_result, cells, write_plan
 from imbdet.compare.structures import BASELINE, Arm, ArmResult, Comparison, Difference, Plan
+from imbdet.config import load_config, save_config
 
 ROOT = str(Path(__file__).resolve().parents[2])
 if ROOT not in sys.path:  # configs name objects of these tests
     sys.path.insert(0, ROOT)
 
 BASE = "baselines/retinanet_shapes"
-TINY = (
+WORDS = (
     "train.max_iter=20",
     "train.eval_period=0",
     "train.num_threads=1",
@@ -61,9 +66,18 @@ COST = {
 FOCAL = Arm("focal_loss", ("focal_loss",))
 
 
+@cache
+def tiny() -> str:
+    """The path of the tiny config: one file, which loads sooner than the parts that it is made of."""
+    folder = tempfile.mkdtemp(prefix="imbdet-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    save_config(load_config(BASE, (), WORDS), Path(folder) / "tiny.yaml")
+    return str(Path(folder).resolve() / "tiny.yaml")
+
+
 def tiny_plan(*arms, seeds=(0,), **changes):
     """The baseline and `arms` on the tiny config."""
-    return replace(Plan(BASE, (Arm(BASELINE), *arms), tuple(seeds), TINY), **changes)
+    return replace(Plan(tiny(), (Arm(BASELINE), *arms), tuple(seeds)), **changes)
 
 
 def begin(plan, root):
@@ -86,8 +100,7 @@ def remedy_file(folder, name, body, top=""):
 def finished_grid(tmp_path_factory):
     """A comparison's folder with one seed of the baseline and of focal loss, run here, with TensorBoard's events; it is
     to be read, not changed."""
-    overrides = tuple(word.replace("tensorboard=false", "tensorboard=true") for word in TINY)
-    plan = tiny_plan(FOCAL, overrides=overrides)
+    plan = tiny_plan(FOCAL, overrides=("train.tensorboard=true",))
     root = begin(plan, tmp_path_factory.mktemp("comparison") / "grid")
     for arm, seed in cells(plan):
         append_result(root, run_cell(root, arm, seed))

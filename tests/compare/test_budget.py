@@ -10,7 +10,7 @@ from imbdet.compare.store import read_results
 from imbdet.compare.structures import Arm, RunRecord
 from imbdet.config import load_config
 
-from .conftest import BASE, FOCAL, tiny_plan
+from .conftest import FOCAL, tiny, tiny_plan
 
 PINS = {
     "train.max_iter": 400,
@@ -89,20 +89,20 @@ def test_a_time_budget_lets_iterations_differ_and_notes_where_time_does():
 
 
 def test_pins_of_a_config_leave_out_what_no_number_depends_on():
-    cfg = load_config(BASE, (), ["dataloader.train.num_workers=0"])
-    same = load_config(BASE, (), ["dataloader.train.num_workers=3", "train.seed=4", "train.output_dir=x"])
+    cfg = load_config(tiny(), (), ["dataloader.train.num_workers=0"])
+    same = load_config(tiny(), (), ["dataloader.train.num_workers=3", "train.seed=4", "train.output_dir=x"])
     assert config_pins(cfg, "val") == config_pins(same, "val") and config_changes(cfg, same) == []
     for word in ("dataloader.val.batch_size=3", "lr_multiplier.warmup_length=3", "train.ema.enabled=true"):
-        other = load_config(BASE, (), [word])
+        other = load_config(tiny(), (), [word])
         assert config_pins(cfg, "val") != config_pins(other, "val"), word
         assert config_changes(cfg, other)[0].startswith(word.partition("=")[0]), word
 
 
 def test_only_slots_and_the_loader_are_a_remedys_to_change():
-    base = load_config(BASE)
+    base = load_config(tiny())
     words = ["dataloader.train.image_sampler=null", "dataloader.train.keep_empty=false", "optimizer.lr=1.0"]
-    words += ["dataloader.train.batch_size=4", "train.max_iter=500"]
-    cfg = load_config(BASE, (), words)
+    words += ["dataloader.train.batch_size=4", "train.max_iter=120"]
+    cfg = load_config(tiny(), (), words)
     made = made_by_remedy(base, cfg, "val")
     assert all(key.startswith("dataloader.train.") for key in made)
     assert {key.split(".")[2] for key in made} == {"image_sampler", "keep_empty"}

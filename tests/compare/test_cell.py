@@ -34,7 +34,7 @@ def test_a_finished_run_leaves_its_record_and_its_detections(finished_grid):
         assert None in record.metrics.values() and "APr" in record.metrics
         assert record.cost["iterations"] == 20 and record.cost["step_seconds"] > 0
         assert record.cost["parameters"] > 1000 and record.cost["peak_memory_mib"] > 10
-    assert records[1].remedies == ["focal_loss"] and "train.max_iter=20" in records[1].overrides
+    assert records[1].remedies == ["focal_loss"] and records[1].overrides == ["train.tensorboard=true"]
 
 
 def test_both_arms_began_with_the_same_weights(finished_grid):

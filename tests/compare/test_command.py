@@ -9,9 +9,9 @@ from imbdet.commands.compare import table
 from imbdet.compare.store import append_result, read_plan
 from imbdet.compare.structures import Arm, ArmResult, Comparison, Difference, RunRecord
 
-from .conftest import BASE, COST, TINY
+from .conftest import COST, tiny
 
-WORDS = ["--config", BASE, "--remedy", "focal_loss"]
+WORDS = ["--config", tiny(), "--remedy", "focal_loss"]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_words_that_do_not_go_together(words, message, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--config", BASE, "--remedy", "focal_los"], "unknown remedy 'focal_los'; did you mean 'focal_loss'?"),
+        (["--config", tiny(), "--remedy", "focal_los"], "unknown remedy 'focal_los'; did you mean 'focal_loss'?"),
         (["--config", "baselines/retina", "--all"], "config 'baselines/retina' exists neither"),
         ([*WORDS, "--seeds", "none"], "--seeds is 'none'; give how many (5), or which"),
         (["--runs", "nowhere"], "no run at nowhere"),
@@ -49,7 +49,7 @@ def test_a_mistake_is_one_line(words, line, tmp_path, capsys):
 
 def test_the_plan_is_printed_and_nothing_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("imbdet.compare.probe.probe", lambda plan, arm, folder: dict(COST))
-    words = [*WORDS, "--seeds", "3", "--out", str(tmp_path / "out"), "--print", *TINY]
+    words = [*WORDS, "--seeds", "3", "--out", str(tmp_path / "out"), "--print"]
     assert run("compare", words) == 0
     out = capsys.readouterr().out
     assert "runs: 9, of which 0 are done" in out and "baseline (loss scale of focal_loss)  control of" in out
@@ -63,7 +63,7 @@ def folder_with(tmp_path, *records):
     (root / "probe.json").write_text(json.dumps(COST))
     for record in records:
         append_result(root, record)
-    return root, [*WORDS, "--seeds", "1", "--no-controls", "--out", str(root), *TINY]
+    return root, [*WORDS, "--seeds", "1", "--no-controls", "--out", str(root)]
 
 
 def test_a_grid_that_is_done_is_reported(tmp_path, reports, capsys):

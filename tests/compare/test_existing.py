@@ -13,11 +13,11 @@ from imbdet.compare.structures import DETECTIONS
 from imbdet.config import load_config, save_config
 from imbdet.engine.checkpoint import load_file
 
-from .conftest import BASE, TINY
+from .conftest import remedy_file, tiny
 
 
 def train_run(folder, remedies=(), *overrides):
-    cfg = load_config(BASE, remedies, [*TINY, "train.max_iter=2", f"train.output_dir={folder}", *overrides])
+    cfg = load_config(tiny(), remedies, ["train.max_iter=2", f"train.output_dir={folder}", *overrides])
     imbdet.train(cfg)
     return str(folder)
 
@@ -87,8 +87,6 @@ def test_the_same_remedies_with_another_config_are_an_arm_of_their_own(runs, tmp
 
 def test_an_image_sampler_is_known_to_be_the_remedys(runs, tmp_path):
     """A remedy file that is there tells which differences are its own; one that is gone does not."""
-    from .conftest import remedy_file
-
     path = remedy_file(tmp_path, "flips", "cfg.dataloader.train.augment.transforms[0].vertical = 0.0")
     run = train_run(tmp_path / "flipped", [str(path)])
     plan, records = collect_runs([runs[1], run], tmp_path)

@@ -11,9 +11,9 @@ from imbdet.compare.store import append_result, run_folder, write_plan
 from imbdet.compare.structures import RunRecord
 from imbdet.config import save_config
 
-from .conftest import BASE, COST, FOCAL, TINY, begin, remedy_file, tiny_plan
+from .conftest import BASE, COST, FOCAL, begin, remedy_file, tiny, tiny_plan
 
-ASKED = Request(BASE, ("focal_loss",), seeds=(0, 1), overrides=TINY, controls=False)
+ASKED = Request(tiny(), ("focal_loss",), seeds=(0, 1), controls=False)
 
 
 def names(plan):
@@ -40,7 +40,7 @@ def test_arms_seeds_and_a_loss_scale_control(tmp_path):
     assert names(plan) == ["baseline", "focal_loss", "baseline (loss scale of focal_loss)"]
     control = plan.arms[2]
     assert control.control_of == "focal_loss" and not control.remedies and not control.overrides
-    assert plan.seeds == (0, 1) and plan.config == BASE and not (tmp_path / "out").exists()
+    assert plan.seeds == (0, 1) and plan.config == tiny() and not (tmp_path / "out").exists()
     assert names(plan_of(tmp_path)) == ["baseline", "focal_loss"]
 
 
@@ -104,12 +104,12 @@ def test_two_arms_of_one_name(tmp_path):
 )
 def test_overrides_that_cannot_be(tmp_path, word, message):
     with pytest.raises(ValueError, match=message):
-        plan_of(tmp_path, overrides=(*TINY, word))
+        plan_of(tmp_path, overrides=(word,))
 
 
 def test_threads_are_pinned_and_stay_so(tmp_path):
     """Where the config leaves them to torch, a later command with other jobs keeps what the grid began with."""
-    free = tuple("train.num_threads=0" if "num_threads" in word else word for word in TINY)
+    free = ("train.num_threads=0",)
     plan = plan_of(tmp_path, overrides=free, threads=3)
     assert base_config(plan).train.num_threads == 3
     begin(plan, tmp_path / "out")
@@ -134,11 +134,11 @@ def begin_grid(tmp_path):
 def test_the_same_folder_refuses_another_base(tmp_path):
     begin_grid(tmp_path)
     with pytest.raises(ValueError) as error:
-        plan_of(tmp_path, overrides=(*TINY, "optimizer.lr=0.5"), budget="time")
+        plan_of(tmp_path, overrides=("optimizer.lr=0.5",), budget="time")
     text = str(error.value)
     assert "holds a comparison with another base" in text
     assert "optimizer.lr: 0.002 -> 0.5" in text and "--budget: iterations -> time" in text
-    plan_of(tmp_path, overrides=(*TINY, "train.log_period=7", "dataloader.train.num_workers=1"))  # harmless
+    plan_of(tmp_path, overrides=("train.log_period=7", "dataloader.train.num_workers=1"))  # harmless
 
 
 def test_a_remedy_that_changed_after_its_runs_is_refused(tmp_path):
@@ -172,7 +172,7 @@ def test_a_remedy_may_not_change_the_budget(tmp_path):
     assert "train.clip_grad.max_norm: 10.0 in baseline seed 0, 1.0 in faster seed 0" in text
     assert "What all arms should have, give as key=value" in text
     with pytest.raises(ValueError, match="arm 'faster' does not differ from the baseline"):
-        equal = (*TINY, "optimizer.lr=0.02", "train.clip_grad.max_norm=1.0")
+        equal = ("optimizer.lr=0.02", "train.clip_grad.max_norm=1.0")
         plan_of(tmp_path, remedies=(str(faster),), overrides=equal)
 
 
@@ -200,8 +200,8 @@ def test_a_phase_of_its_own_gets_a_longer_baseline(tmp_path):
 
 def test_undeclared_iterations_are_refused(tmp_path):
     longer = remedy_file(tmp_path, "longer", "cfg.train.max_iter = 50")
-    with pytest.raises(ValueError, match="train.max_iter: 400 in baseline seed 0, 50 in longer"):
-        plan_of(tmp_path, remedies=(str(longer),), overrides=tuple(w for w in TINY if "max_iter" not in w))
+    with pytest.raises(ValueError, match="train.max_iter: 20 in baseline seed 0, 50 in longer"):
+        plan_of(tmp_path, remedies=(str(longer),))
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "'many'", "True"])
@@ -243,6 +243,13 @@ def test_base_is_kept_once(tmp_path):
     plan = tiny_plan(FOCAL)
     root = begin(plan, tmp_path / "out")
     before = (root / "base.yaml").read_text()
-    keep_base(replace(plan, overrides=(*TINY, "optimizer.lr=1.0")), root)
+    keep_base(replace(plan, overrides=("optimizer.lr=1.0",)), root)
     assert (root / "base.yaml").read_text() == before
     write_plan(plan, root)
+
+
+@pytest.mark.parametrize("name", [BASE, f"configs/{BASE}.py"])
+def test_a_shipped_config_keeps_its_name(name, tmp_path):
+    """Which means the same wherever the next command is given."""
+    request = replace(ASKED, config=name, overrides=("train.max_iter=20",))
+    assert make_plan(request, tmp_path / "out")[0].config == BASE

@@ -14,14 +14,14 @@ from imbdet.compare.store import arm_of, locked, read_plan, read_results
 from imbdet.engine import train
 from imbdet.engine.checkpoint import load_file
 
-from .conftest import BASE, COST, TINY
+from .conftest import COST, tiny
 
 
 def words(root, *more):
     """2 arms x 2 seeds, slow as long as there is a file `hold`."""
     grid = ["--remedy", "focal_loss", "--seeds", "2", "--no-controls"]
     pause = f"dataloader.train.augment={{_target_: tests.compare.slow.PauseWhile, path: {root / 'hold'}}}"
-    return ["--config", BASE, *grid, "--out", str(root), *more, *TINY, pause]
+    return ["--config", tiny(), *grid, "--out", str(root), *more, pause]
 
 
 def lead(argv):

@@ -10,7 +10,7 @@ from imbdet.compare.configs import arm_config
 from imbdet.compare.probe import costs, measure, tensor_bytes
 from imbdet.compare.store import write_json
 
-from .conftest import COST, FOCAL, TINY, tiny_plan
+from .conftest import COST, FOCAL, tiny_plan
 
 
 def test_a_few_steps_tell_what_a_run_costs(tmp_path, capfd):
@@ -51,6 +51,6 @@ def test_a_time_budget_probes_each_new_arm(tmp_path, monkeypatch):
 
 
 def test_a_baseline_that_cannot_begin_is_said_before_anything_runs(tmp_path):
-    plan = replace(tiny_plan(), overrides=(*TINY, "train.init_checkpoint=none.pth"))
+    plan = replace(tiny_plan(), overrides=("train.init_checkpoint=none.pth",))
     with pytest.raises(ValueError, match="the first steps of baseline failed: no checkpoint at none.pth"):
         costs(plan, tmp_path)

@@ -12,7 +12,7 @@ from imbdet.config import load_config
 from imbdet.engine.checkpoint import load_file
 from imbdet.engine.weights import share
 
-from .conftest import BASE, FOCAL, TINY, tiny_plan
+from .conftest import FOCAL, tiny, tiny_plan
 
 
 class Net(nn.Module):
@@ -32,7 +32,7 @@ class Net(nn.Module):
 
 
 def config(**settings):
-    cfg = load_config(BASE, (), TINY)
+    cfg = load_config(tiny())
     cfg.model = L(f"{__name__}.Net")(**settings)
     return cfg
 

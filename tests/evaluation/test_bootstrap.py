@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from imbdet.evaluation import Detections, GroundTruth, evaluate_coco
+from imbdet.evaluation.benchmark import benchmark_comparison
 from imbdet.evaluation.bootstrap import (
     AREA_RANGES,
     AVERAGES,
@@ -22,6 +23,7 @@ from imbdet.evaluation.bootstrap import (
 from imbdet.evaluation.detections import as_detections
 from imbdet.evaluation.ground_truth import as_ground_truth
 from imbdet.evaluation.lrp import optimal_lrp
+from imbdet.evaluation.matching import match_areas
 from imbdet.evaluation.synthetic import generate_evaluation_set
 
 from .cases import perfect, truth
@@ -43,6 +45,16 @@ def full_image():
         row["score"] = float(np.round(rng.random(), 1))
         row["bbox"] = [x + float(rng.normal(0, 4)) for x in row["bbox"][:2]] + row["bbox"][2:]
     return as_ground_truth(document), as_detections(rows + rows[::-1] + rows[:200], [1], ["class 0"])
+
+
+def equal_overlaps():
+    """The best detection overlaps two objects alike; COCO gives it the later, which is all that the second overlaps."""
+    document = truth(boxes=2, classes=1, images=1)
+    document["annotations"][0]["bbox"], document["annotations"][1]["bbox"] = [0, 5, 40, 50], [10, 5, 40, 50]
+    rows = perfect(document)
+    rows[0].update(bbox=[5, 5, 40, 50], score=0.9)
+    rows[1].update(bbox=[20, 5, 40, 50], score=0.8)
+    return as_ground_truth(document), as_detections(rows, [1], ["class 0"])
 
 
 def precision_array(ranked):
@@ -72,6 +84,7 @@ def evaluated(ground_truth, found, train=None):
 
 
 SETS = {**{f"crowd {seed}": lambda seed=seed: crowded(seed) for seed in range(4)}, "more than 100": full_image}
+SETS["equal overlaps"] = equal_overlaps
 
 
 @pytest.fixture(params=[*SETS, "coco100"])
@@ -101,6 +114,15 @@ def test_with_weights_of_one_it_is_the_evaluator(case):
     lrp = {row["name"]: row["oLRP"] for row in optimal_lrp(*case)["per_class"]}
     mine = {name: value for name, value in zip(case[0].class_names, per_class[0, :, -1], strict=True) if value >= 0}
     assert mine == pytest.approx(lrp, abs=1e-13)
+
+
+def test_matching_in_blocks_is_matching_at_once(monkeypatch):
+    ground_truth, found = crowded(1)
+    whole = match_areas(ground_truth, found, THRESHOLDS, AREA_RANGES)
+    monkeypatch.setattr("imbdet.evaluation.matching.MOST_PAIRS", 7)
+    parts = match_areas(ground_truth, found, THRESHOLDS, AREA_RANGES)
+    np.testing.assert_array_equal(parts.object, whole.object)
+    assert (whole.object >= 0).sum() > 500
 
 
 def resampled(ground_truth, found, weights):
@@ -226,6 +248,13 @@ def test_percentiles_of_a_mean_are_scipys():
     spread = reference.standard_error
     assert mine == pytest.approx(list(reference.confidence_interval), abs=0.05 * spread)
     assert np.std(values @ weights / 60) == pytest.approx(spread, rel=0.03)
+
+
+def test_the_benchmark_of_a_comparison_computes_what_the_evaluator_does():
+    row = benchmark_comparison(images=30, detections=300, classes=3, arms=3, seeds=2, draws=20)
+    assert row["exact"] and 0 < row["sd"] < 0.2
+    parts = ("read", "match", "tide", "weights", "bootstrap", "judge")
+    assert row["total"] == pytest.approx(sum(row[name] for name in parts))
 
 
 def test_wrong_weights():

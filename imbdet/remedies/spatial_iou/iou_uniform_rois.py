@@ -165,7 +165,7 @@ class IoUUniformRoIHeads(RoIHeads):
         matched = self.branch_criterion.match(boxes, levels, objects, allowed=valid)
         n, m = objects.valid.shape
         flat = owner + torch.arange(n, device=owner.device).unsqueeze(1) * m
-        return matched.ignore_all_but(matched.objects == flat.view(-1))
+        return matched.ignore_all_but((matched.objects == flat.view(-1)) & (matched.iou > 0))
 
     def predict(self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4)."""

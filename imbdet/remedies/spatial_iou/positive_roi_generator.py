@@ -91,7 +91,8 @@ class PositiveRoIGenerator(RPN):
         weights = objects.valid / same.sum(dim=2).clamp(min=1)  # the objects of a class sum to 1
         owner, valid = share_out(weights, self.count)
         boxes = boxes_at(owned(objects, owner), self.draw(owner.shape), sizes)
-        return boxes, valid & (self.overlap(boxes, objects).argmax(dim=1) == owner)
+        iou, best = self.overlap(boxes, objects).max(dim=1)
+        return boxes, valid & (best == owner) & (iou > 0)
 
     def draw(self, shape: tuple[int, ...]) -> Tensor:
         """IoU of that shape: a bin by its weight, and any IoU within."""

@@ -10,6 +10,7 @@ import torch
 
 from imbdet.config import instantiate, load_config
 from imbdet.config.lazy import plain
+from imbdet.config.remedy import apply_remedies
 from imbdet.modeling.count import OperatorCount
 from imbdet.remedies import index
 from imbdet.structures import RegionStats
@@ -31,9 +32,17 @@ def remedies_of_roi_slots():
     return sorted(names & {entry.name for entry in index.choose(detector="faster_rcnn_shapes")})
 
 
+@functools.cache
+def with_remedies(*names):
+    """Config and what was applied; cached, as reading a config takes longer than a training step. Only to be read."""
+    if not names:
+        return load_config(BASELINE, overrides=SMALL), []
+    return apply_remedies(*with_remedies(*names[:-1]), names[-1:], BASELINE)
+
+
 def detector(*remedies, words=(), seed=0):
     """A small Faster R-CNN on shapes with 10 classes."""
-    cfg = load_config(BASELINE, remedies, [*SMALL, *words])
+    cfg = load_config(BASELINE, remedies, [*SMALL, *words]) if words else with_remedies(*remedies)[0]
     torch.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="the cascade's ious are not used")
@@ -42,9 +51,8 @@ def detector(*remedies, words=(), seed=0):
 
 def check_in_either_order(name, structural, before=("cls_score.bias",)):
     """The same config in either order of --remedy; two steps of training change every parameter that ends so."""
-    cfgs = [load_config(BASELINE, pair, SMALL) for pair in ((name, structural), (structural, name))]
-    assert plain(cfgs[0].model) == plain(cfgs[1].model)
-    model = detector(name, structural)
+    assert plain(with_remedies(structural, name)[0].model) == plain(with_remedies(name, structural)[0].model)
+    model = detector(structural, name)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     start = {k: v.clone() for k, v in model.roi_heads.named_parameters() if k.endswith(tuple(before))}
     for step in range(2):

@@ -92,6 +92,15 @@ def test_an_object_outside_of_the_image_is_cut_first():
     assert torch.allclose(paired_iou(boxes, inside), torch.tensor(0.7), atol=2e-4)
 
 
+def test_objects_without_area_in_the_image_give_no_region():
+    empty = torch.tensor([[[-90.0, 10, -50, 60], [700, 10, 800, 60], [30, 30, 30, 30], [10, 10, 60, 60]]])
+    objects, sizes = objects_of(empty)
+    boxes, owner, valid = UniformBoxes(10)(objects, sizes, 40)
+    assert valid.all() and torch.isfinite(boxes).all() and boxes.min() >= 0
+    matched = heads(per_image=40, generator=UniformBoxes(10)).generate(objects, sizes)
+    assert (matched.objects[matched.foreground] == 3).all() and matched.foreground.sum() == 10
+
+
 def test_share_out_by_hand():
     """Weights 1, 0, 2 of 9 boxes: 3, 0, 6, give or take one; none where all weights are 0; or fewer than the places."""
     torch.manual_seed(0)

@@ -85,6 +85,13 @@ def test_boxes_that_overlap_another_object_more_are_left_out():
     assert torch.equal(valid[0], torch.where(first, best == 0, best == 1)) and 50 < valid.sum() < 200
 
 
+def test_objects_without_area_in_the_image_get_no_box():
+    boxes = torch.tensor([[[-60.0, 10, -10, 60], [20, 20, 20, 40], [10, 10, 60, 60]]])
+    objects = Objects(boxes, torch.tensor([[0, 1, 2]]), torch.ones(1, 3, dtype=torch.bool))
+    made, valid = generator(count=30).generate(objects, torch.tensor([[90, 90]]))
+    assert valid[0].tolist() == [False] * 20 + [True] * 10 and torch.isfinite(made).all()
+
+
 def regions_of(model, batch, words=()):
     """Matched regions of the RoI head, and what the proposals were."""
     seen = {}
