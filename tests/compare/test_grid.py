@@ -61,7 +61,7 @@ def test_an_unknown_remedy_names_the_nearest(tmp_path):
 
 def test_a_remedy_that_does_not_fit_is_refused_by_name(tmp_path):
     stage = remedy_file(tmp_path, "stage", "cfg.model.roi_heads.box_head.widths = [8]")
-    with pytest.raises(ValueError, match=r"remedy '.*stage.py' sets model.roi_heads, which config"):
+    with pytest.raises(ValueError, match=r"remedy '.*stage.py' needs the slot roi_heads"):
         plan_of(tmp_path, remedies=(str(stage),))
 
 
