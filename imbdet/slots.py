@@ -43,13 +43,19 @@ SLOTS = {
 
 
 class Balance(Protocol):
-    """Records -> records, once, before training (over- and under-sampling of images)."""
+    """Records -> records, once, before training (over- and under-sampling of images).
+
+    Where it has a `describe(before, after) -> str`, the log shows that.
+    """
 
     def __call__(self, records: Any) -> Any: ...
 
 
 class ImageSampler(Protocol):
-    """Which image comes next. `indices(start)` is endless and a pure function of the seed and the position."""
+    """Which image comes next. `indices(start)` is endless and a pure function of the seed and the position.
+
+    Where it has a `describe() -> str`, the log shows that.
+    """
 
     def indices(self, start: int = 0) -> Iterator[int]: ...
 
