@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from .keys import accepts
 from .lazy import plain
 
 VALUES = ("published", "match")
@@ -42,7 +43,7 @@ def apply_loss_scale(cfg: DictConfig, load: Callable[[], DictConfig]) -> None:
         )
     for path in CRITERIA:
         old, new = OmegaConf.select(before, path), OmegaConf.select(cfg, path)
-        if old is not None and new is not None:
+        if old is not None and new is not None and accepts(cfg, path, "loss_scale"):  # else another structure
             changed = [slot for slot in SLOTS if _plain(old, slot) != _plain(new, slot)]
             if changed:
                 with open_dict(new):

@@ -7,6 +7,6 @@ The number that shows it: the distribution of the regression loss over the posit
 holds), and AP75 against AP50: boxes that are found but not tight.
 
 Ways out: another shape of the loss, on the deltas or on the IoU of the boxes (slot `regression`). A new shape changes
-the size of the loss as well; compare at equal size, or the weight is what is measured. `imbdet list_remedies
---imbalance spatial_regression` lists what is here.
+the size of the loss as well; compare at equal size (`loss_scale=match`), or the weight is what is measured.
+`imbdet plot_losses` draws the shapes, `imbdet list_remedies --imbalance spatial_regression` lists what is here.
 """

@@ -13,7 +13,7 @@ class CIoULoss(BoxLoss):
 
     Slot: regression
     Imbalance: spatial_regression
-    Source: Zheng, Wang, Liu, Li, Ye, Ren, 2020, arXiv 1911.08287, equations 8 to 11; the gate: the same authors, 2021,
+    Source: Zheng, Wang, Liu, Li, Ye, Ren, 2020, arXiv 1911.08287, equations 8 to 11; the gate: Zheng et al., 2020,
         arXiv 2005.03572
     Neutral: none that gives L1 on deltas; gate above 1, or equal aspect ratios, is DIoULoss
     Differs: alpha has no gradient and no gate by default, as in the paper, detectron2 and torchvision (mmdetection 3

@@ -13,7 +13,7 @@ class EIoULoss(BoxLoss):
 
     Slot: regression
     Imbalance: spatial_regression
-    Source: Zhang, Ren, Zhang, Jia, Wang, Tan, 2021, arXiv 2101.08158, sections 3 and 4 (L_EIoU, L_Focal-EIoU)
+    Source: Zhang, Ren, Zhang, Jia, Wang, Tan, 2021, arXiv 2101.08158 (L_EIoU and L_Focal-EIoU)
     Neutral: none that gives L1 on deltas; gamma=0 is EIoU without focus; where the sides agree it is DIoULoss
     Differs: this is Efficient IoU, while mmdetection's EIoULoss is another loss, Extended IoU; the focal weight
         IoU^gamma has no gradient and is not normalised over the batch; no loss weight is published for these

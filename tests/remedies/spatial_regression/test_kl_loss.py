@@ -12,16 +12,8 @@ from imbdet.modeling.regression import SmoothL1
 from imbdet.remedies.spatial_regression.kl_loss import KLLoss, VarianceVoting
 from tests.modeling.test_boxes import random_boxes
 from tests.modeling.test_detectors import scene as pictures
-from tests.remedies.spatial_regression._checks import (
-    DETECTORS,
-    PAIRS,
-    ROI,
-    RegressionChecks,
-    config,
-    iou_of,
-    regions,
-    scene,
-)
+from tests.remedies.spatial_regression._checks import DETECTORS, PAIRS, ROI, RegressionChecks, config, regions, scene
+from tests.remedies.spatial_regression._naive import iou_of
 
 
 class TestKLLoss(RegressionChecks):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from imbdet.remedies.spatial_regression.siou_loss import SIoULoss
-from tests.remedies.spatial_regression._checks import BoxChecks, hull_of, iou_of, offset_of
+from tests.remedies.spatial_regression._checks import BoxChecks
+from tests.remedies.spatial_regression._naive import hull_of, iou_of, offset_of
 
 
 class TestSIoULoss(BoxChecks):
