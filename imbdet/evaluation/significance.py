@@ -22,11 +22,11 @@ the seeds, the half-width of the interval at a level is c sqrt(V) with
 
 which is Student's t exactly where there is one source only. Between them w = r (the squared half-widths add up) is
 safe but wide, and Welch and Satterthwaite's degrees of freedom, (n - 1) / r^2, are too bold for two seeds. Coverage of
-the 95 % interval by simulation, smallest and largest over ratios of seed to image variance (of the mean) from 0 to 100:
+the 95 % interval by simulation, least and most over ratios of seed to image variance (of the mean) from .01 to 100:
 
-    n = 2   Welch .872 .952    w = r .950 .987    here .941 .975
-    n = 3   Welch .922 .950    w = r .950 .976    here .948 .964
-    n = 5   Welch .942 .950    w = r .950 .966    here .950 .957
+    n = 2   Welch .872 .951    w = r .952 .987    here .940 .975
+    n = 3   Welch .921 .951    w = r .952 .976    here .947 .963
+    n = 5   Welch .941 .951    w = r .950 .965    here .950 .956
 
 The p value is the level at which the interval touches 0. It is corrected over the arms of a comparison by Holm, within
 each metric.
