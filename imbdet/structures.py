@@ -4,7 +4,9 @@ Letters: N images, M objects of the fullest image (others are padded), R regions
 flat, image after image. Everything is a tensor of fixed shape, so that nothing in a training step waits for the device.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ class Matched:
     objects, or -1 where the image has none. iou: (R,) with that object. images: (R,) int64. levels: (R,) int64 pyramid
     level, or -1 before it is known. boxes: (R, 4) XYXY of the region. targets: (R, 4) XYXY of the object; of the
     region itself where it is not foreground, so that a regression target is always finite. num_classes: K. num_images:
-    N.
+    N. deltas: (R, 4) of the head, detached, and the box_coder that decodes them; None before the head was computed.
     """
 
     labels: Tensor
@@ -45,6 +47,8 @@ class Matched:
     targets: Tensor
     num_classes: int
     num_images: int
+    deltas: Tensor | None = None
+    box_coder: Any = None
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -66,12 +70,25 @@ class Matched:
 
     def take(self, index: Tensor) -> "Matched":
         """The regions at `index` (R',) int64, in that order."""
-        fields = ("labels", "objects", "iou", "images", "levels", "boxes", "targets")
-        return replace(self, **{name: getattr(self, name)[index] for name in fields})
+        fields = ("labels", "objects", "iou", "images", "levels", "boxes", "targets", "deltas")
+        values = {name: getattr(self, name) for name in fields}
+        return replace(self, **{name: value[index] for name, value in values.items() if value is not None})
+
+    def regressed(self) -> Tensor:
+        """(R, 4) XYXY: the regions after regression, without gradient; those that are not foreground stay."""
+        assert self.deltas is not None, "the head's deltas are known inside of the criterion only"
+        return self.box_coder.decode(self.deltas, self.boxes)
 
     def ignore_all_but(self, keep: Tensor) -> "Matched":
         """Regions outside the mask `keep` (R,) get the label -1."""
         return replace(self, labels=torch.where(keep, self.labels, IGNORE))
+
+
+@dataclass
+class Picture:
+    """A stat to look at: `draw()` -> uint8 (3, H, W), called on the iterations that report, and only then."""
+
+    draw: Callable[[], Tensor]
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Measure: detectors beside torchvision, loader, reader, evaluation and meters, each side by side in this process."""
+"""Measure: detectors beside torchvision, loader, reader, evaluation, comparison, meters, side by side in a process."""
 
 import json
 import tempfile
@@ -10,7 +10,7 @@ from . import make_parser
 EXAMPLE = """
 imbdet benchmark --only detectors --case faster_rcnn_shapes
   imbdet benchmark --only evaluation --full      # 5,000 images, 500,000 detections: pycocotools needs minutes
-  imbdet benchmark --remedies
+  imbdet benchmark --remedies --case faster_rcnn_shapes --remedy ohem
   imbdet benchmark --out figures.json"""
 
 
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "loader": _loader,
         "reader": _reader,
         "evaluation": _evaluation,
+        "comparison": _comparison,
         "meters": _meters,
     }
     parser.add_argument("--only", action="append", choices=sorted(parts), help="these parts; all by default")
@@ -30,9 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--remedies", action="store_true", help="each remedy's step beside its baseline's, and nothing else"
     )
+    parser.add_argument("--remedy", action="append", metavar="NAME", help="with --remedies: only these")
     parser.add_argument("--rounds", type=int, default=10, metavar="N", help="turns of each side (10)")
     parser.add_argument(
-        "--full", action="store_true", help="reader and evaluation at full size, minutes instead of seconds"
+        "--full", action="store_true", help="reader, evaluation and comparison at full size, minutes instead of seconds"
     )
     parser.add_argument(
         "--images", default="", metavar="DIR", help="a COCO folder with pictures of 640x480 for the loader"
@@ -81,8 +83,32 @@ def _remedies(args) -> dict:
     figures = {}
     for case in args.case or [name for name in CASES if name.endswith("shapes")]:
         print(f"{case}:", flush=True)
-        figures[case] = [_show(row) for row in benchmark_remedies(case, remedy_names(), args.rounds)]
+        figures[case] = benchmark_remedies(case, args.remedy or remedy_names(), args.rounds)
+        print(_remedy_table(figures[case]), flush=True)
     return figures
+
+
+def _remedy_table(rows: list[dict]) -> str:
+    from tabulate import tabulate
+
+    titles = {
+        "remedy": "remedy",
+        "overhead": "step",
+        "parameters": "parameters",
+        "saved_mib": "kept for backward, MiB",
+        "operators_2": "operators, 2 images",
+        "operators_8": "8 images",
+        "synchronisations_2": "waits, 2 images",
+        "synchronisations_8": "8 images",
+    }
+    shown = [
+        [f"{row[key]:+.0%}" if key == "overhead" and key in row else row.get(key, "") for key in titles]
+        for row in rows
+        if "left_out" not in row
+    ]
+    text = tabulate(shown, headers=list(titles.values()), tablefmt="simple", floatfmt=".1f")
+    left = [f"{row['remedy'].rsplit('/', 1)[-1]}: {row['left_out']}" for row in rows if "left_out" in row]
+    return "\n".join([text, *(f"  left out: {line}" for line in left), ""])
 
 
 def _loader(args) -> dict:
@@ -107,6 +133,12 @@ def _evaluation(args) -> dict:
 
     row = benchmark_evaluation(**({} if args.full else SMALL))
     return _show({key: value for key, value in row.items() if key != "metrics"})
+
+
+def _comparison(args) -> dict:
+    from imbdet.evaluation.benchmark import SMALL_COMPARISON, benchmark_comparison
+
+    return _show(benchmark_comparison(**({} if args.full else SMALL_COMPARISON)))
 
 
 def _meters(args) -> dict:

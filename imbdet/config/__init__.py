@@ -12,7 +12,7 @@ from .keys import select
 from .lazy import LazyCall
 from .load import baseline_of, load_config, save_config, to_yaml
 from .overrides import apply_overrides
-from .remedy import criterion_of, remedy_names
+from .remedy import criterion_of, rebuilt, remedy_names
 from .slots import slots_of
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "instantiate",
     "load_config",
     "locate",
+    "rebuilt",
     "remedy_names",
     "save_config",
     "select",

@@ -14,7 +14,8 @@ _LONG = 240  # characters of a line
 def changed_paths(before: DictConfig, after: DictConfig) -> list[str]:
     """The keys whose value differs, e.g. ["model.criterion.classification", "train.max_iter"].
 
-    A node whose `_target_` changed counts as one change at its own key, and so does a list.
+    A node whose `_target_` changed counts as one change at its own key, and so does a list. A whole that keeps some of
+    its parts, such as a detector with its backbone, counts key by key: who changes only what it keeps does not collide.
     """
     return [path for path, _, _ in _changes(_container(before), _container(after), "")]
 
@@ -49,12 +50,18 @@ def _container(cfg: Any) -> Any:
 
 
 def _changes(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping) and old.get("_target_") == new.get("_target_"):
+    calls = isinstance(old, Mapping) and isinstance(new, Mapping)
+    if calls and (old.get("_target_") == new.get("_target_") or _share_a_part(old, new)):
         for key in [*old, *(key for key in new if key not in old)]:
             child = f"{path}.{key}" if path else str(key)
             yield from _changes(old.get(key, _ABSENT), new.get(key, _ABSENT), child)
     elif type(old) is not type(new) or old != new:  # the types too: 1, 1.0 and true are equal but not the same setting
         yield path, old, new
+
+
+def _share_a_part(old: Mapping, new: Mapping) -> bool:
+    """Whether the same call is an argument of both."""
+    return any(isinstance(part, Mapping) and "_target_" in part and new.get(key) == part for key, part in old.items())
 
 
 def describe(value: Any) -> str:

@@ -20,7 +20,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 from . import files
 from .difference import changed_paths
 from .keys import accepts, nearest_key
-from .lazy import plain
+from .lazy import LazyCall, plain
 from .slots import slot_at, slots_of
 
 
@@ -54,6 +54,17 @@ def criterion_of(cfg: DictConfig) -> DictConfig:
         if node is not None:
             return node
     raise ValueError("this model has no criterion: neither model.criterion nor model.roi_heads.criterion")
+
+
+def rebuilt(node: DictConfig, target: Callable, drop: Sequence[str] = (), **settings) -> DictConfig:
+    """The parts of a node under another class: what a structural remedy puts around the slots that a node holds.
+
+    Args:
+        drop: keys that `target` does not take. settings: keys that it takes besides.
+    """
+    parts = OmegaConf.to_container(node, resolve=False)
+    kept = {key: value for key, value in parts.items() if key not in ("_target_", *drop)}
+    return LazyCall(target)(**kept, **settings)
 
 
 def remedy_names() -> list[str]:
@@ -135,7 +146,7 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
     while True:
         trial = copy.deepcopy(cfg)
         OmegaConf.set_struct(trial, True)
-        for path in opened:
+        for path in sorted(opened):  # a node before those below it, which it closes
             _open(OmegaConf.select(trial, path) if path else trial)
         try:
             result = remedy.apply(trial)
@@ -146,6 +157,8 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
                 raise ValueError(_no_place(remedy, cfg, config, key)) from error
             opened.append(parent)
             continue
+        except ValueError as error:  # such as that of criterion_of
+            raise ValueError(f"remedy {remedy.name!r} does not fit config {config!r}: {error}") from error
         if result is not None:
             raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
         for path in opened:  # opening a node for one parameter must not let a mistyped second one through

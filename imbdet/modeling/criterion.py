@@ -3,6 +3,9 @@
 Letters: N images, M objects of the fullest image, A regions of one image, R regions of the batch, C logits a region.
 """
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor, nn
 
 from ..structures import Matched, Objects, RegionStats
@@ -21,6 +24,8 @@ class Criterion(nn.Module):
         num_classes: K.
         classification_weight, regression_weight: factors of the two losses.
         names: under which names the two losses are reported.
+        loss_scale: a LossScale that makes the losses as large as those of another classification and regression; None
+            leaves them alone.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class Criterion(nn.Module):
         classification_weight: float = 1.0,
         regression_weight: float = 1.0,
         names: tuple[str, str] = ("loss_cls", "loss_box_reg"),
+        loss_scale=None,
     ):
         super().__init__()
         self.matcher = matcher
@@ -49,6 +55,9 @@ class Criterion(nn.Module):
         self.classification_weight = classification_weight
         self.regression_weight = regression_weight
         self.names = tuple(names)
+        self.loss_scale = loss_scale
+        if loss_scale is not None:
+            loss_scale.check(classification, regression, num_classes)
 
     def match(self, regions: Tensor, levels: Tensor, objects: Objects, allowed: Tensor | None = None) -> Matched:
         """regions (A, 4) or (N, A, 4), levels (A,) or (N, A), allowed (N, A) or None -> all R = N*A regions matched."""
@@ -60,22 +69,25 @@ class Criterion(nn.Module):
         return matched.ignore_all_but(keep), stats
 
     def forward(self, logits: Tensor, deltas: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict]:
-        """logits (R, C), deltas (R, 4), matched and sampled regions -> {name: loss}, stats.
+        """logits (R, C), deltas (R, 4 + V), matched and sampled regions -> {name: loss}, stats.
 
+        V is what the regression asks for beside the deltas (`regression.extra_values`, 0 for most).
         Computed in float32 whatever the head's precision, as losses of millions of terms are summed here.
         """
         logits, deltas = logits.float(), deltas.float()
         considered, foreground = matched.considered, matched.foreground
         # outside of the foreground a delta is 0 and its target too: no gradient, and nothing that could overflow
         deltas = deltas.where(foreground.unsqueeze(1), 0.0)
+        matched = replace(matched, deltas=deltas.detach()[:, :4], box_coder=self.box_coder)
 
         classification, stats = self.classification(logits, matched)
         regression, more = self.regression(deltas, matched, self.box_coder)
         stats = {**stats, **more}
         classification, regression = classification.where(considered, 0.0), regression.where(foreground, 0.0)
+        weights = None
         if self.weighting is not None:
-            (w_cls, w_reg), more = self.weighting(classification.detach(), regression.detach(), matched)
-            classification, regression = classification * w_cls, regression * w_reg
+            weights, more = self.weighting(classification.detach(), regression.detach(), matched)
+            classification, regression = classification * weights[0], regression * weights[1]
             stats.update(more)
 
         norm = self.normalizer(matched)
@@ -85,7 +97,20 @@ class Criterion(nn.Module):
             name_cls: classification.sum() * (self.classification_weight / cls_norm),
             name_reg: regression.sum() * (self.regression_weight / norm),
         }
+        if self.loss_scale is not None:
+            factors, more = self.loss_scale(tuple(losses.values()), logits, deltas, matched, weights, norm)
+            losses = {name: loss * factor for (name, loss), factor in zip(losses.items(), factors, strict=True)}
+            stats.update(more)
         stats["regions"] = RegionStats(
-            matched, classification.detach(), regression.detach(), deltas.detach(), self.box_coder
+            matched, classification.detach(), regression.detach(), matched.deltas, self.box_coder
         )
         return losses, stats
+
+    def decode(self, deltas: Tensor, regions: Tensor) -> Tensor:
+        """What the head says at test (..., 4 + V) of regions (..., 4) -> boxes (..., 4); (..., 4 + 4) with the
+        deviation of each side in pixels where the regression predicts one (`deviations`).
+        """
+        boxes = self.box_coder.decode(deltas[..., :4], regions)
+        if not hasattr(self.regression, "deviations"):
+            return boxes
+        return torch.cat((boxes, self.regression.deviations(deltas[..., 4:], regions)), dim=-1)

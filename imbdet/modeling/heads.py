@@ -3,10 +3,14 @@
 Letters: N images, R regions, K classes, C logits a region, A anchors of one image over all levels.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .anchors import flatten_levels
+
+#: first deviation of the values beside the deltas: they start at nearly 0 (He et al., 2019, arXiv 1809.08545)
+EXTRA_STD = 1e-4
 
 
 class RPNHead(nn.Module):
@@ -37,12 +41,13 @@ class RetinaNetHead(nn.Module):
     Args:
         channels: of the neck. per_cell: anchors a cell. logits: C for each anchor. bias: first value of the logits'
         bias.
-        convs: convolutions a tower.
+        convs: convolutions a tower. extra: V values an anchor that the regression asks for beside the deltas.
     """
 
-    def __init__(self, channels: int, per_cell: int, logits: int, bias: float = 0.0, convs: int = 4):
+    def __init__(self, channels: int, per_cell: int, logits: int, bias: float = 0.0, convs: int = 4, extra: int = 0):
         super().__init__()
         self.logits = logits
+        self.extra = extra
         self.cls_subnet = _tower(channels, convs)
         self.bbox_subnet = _tower(channels, convs)
         self.cls_score = nn.Conv2d(channels, per_cell * logits, 3, padding=1)
@@ -51,11 +56,19 @@ class RetinaNetHead(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 _normal(layer, 0.01)
         nn.init.constant_(self.cls_score.bias, bias)
+        if extra:  # made last, so that without it every other layer starts with the same weights
+            self.bbox_extra = nn.Conv2d(channels, per_cell * extra, 3, padding=1)
+            _normal(self.bbox_extra, EXTRA_STD)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """L maps (N, C, H, W) -> logits (N, A, C), deltas (N, A, 4)."""
+        """L maps (N, C, H, W) -> logits (N, A, C), deltas (N, A, 4 + V)."""
         logits = flatten_levels([self.cls_score(self.cls_subnet(x)) for x in features], self.logits)
-        return logits, flatten_levels([self.bbox_pred(self.bbox_subnet(x)) for x in features], 4)
+        hidden = [self.bbox_subnet(x) for x in features]
+        deltas = flatten_levels([self.bbox_pred(x) for x in hidden], 4)
+        if self.extra:
+            extra = flatten_levels([self.bbox_extra(x) for x in hidden], self.extra)
+            deltas = torch.cat((deltas, extra), dim=2)
+        return logits, deltas
 
 
 class BoxHead(nn.Module):
@@ -96,20 +109,27 @@ class BoxPredictor(nn.Module):
 
     Args:
         channels: of the box head. classes: sets of four deltas, K or 1 (class-agnostic). logits: C. bias: their first
-        bias.
+        bias. extra: V values a set that the regression asks for beside the deltas.
     """
 
-    def __init__(self, channels: int, classes: int, logits: int, bias: float = 0.0):
+    def __init__(self, channels: int, classes: int, logits: int, bias: float = 0.0, extra: int = 0):
         super().__init__()
+        self.extra = extra
         self.cls_score = nn.Linear(channels, logits)
         self.bbox_pred = nn.Linear(channels, 4 * classes)
         _normal(self.cls_score, 0.01)
         _normal(self.bbox_pred, 0.001)
         nn.init.constant_(self.cls_score.bias, bias)
+        if extra:  # made last, as in RetinaNetHead
+            self.bbox_extra = nn.Linear(channels, extra * classes)
+            _normal(self.bbox_extra, EXTRA_STD)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, channels) -> logits (R, C), deltas (R, classes, 4)."""
-        return self.cls_score(x), self.bbox_pred(x).view(x.shape[0], -1, 4)
+        """(R, channels) -> logits (R, C), deltas (R, classes, 4 + V)."""
+        deltas = self.bbox_pred(x).view(x.shape[0], -1, 4)
+        if self.extra:
+            deltas = torch.cat((deltas, self.bbox_extra(x).view(x.shape[0], -1, self.extra)), dim=2)
+        return self.cls_score(x), deltas
 
 
 def _tower(channels: int, convs: int) -> nn.Sequential:

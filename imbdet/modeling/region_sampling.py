@@ -37,12 +37,20 @@ class RandomSampling:
         self.fraction = fraction
 
     def __call__(self, matched: Matched) -> tuple[Tensor, dict]:
-        n = matched.num_images
+        n, most = matched.num_images, int(self.per_image * self.fraction)
         foreground, background = matched.foreground.view(n, -1), matched.background.view(n, -1)
-        positives = foreground.sum(dim=1, keepdim=True).clamp(max=int(self.per_image * self.fraction))
-        chosen = choose(foreground, positives, int(self.per_image * self.fraction))
-        chosen = chosen | choose(background, self.per_image - positives, self.per_image)
+        positives = foreground.sum(dim=1, keepdim=True).clamp(max=most)
+        chosen = self.positives(matched, foreground, positives, most)
+        chosen = chosen | self.negatives(matched, background, self.per_image - positives, self.per_image)
         return chosen.view(-1), {}
+
+    def positives(self, matched: Matched, candidates: Tensor, count: Tensor, most: int) -> Tensor:
+        """Which foreground regions are kept; arguments and result as of `choose`. Other samplers replace it."""
+        return choose(candidates, count, most)
+
+    def negatives(self, matched: Matched, candidates: Tensor, count: Tensor, most: int) -> Tensor:
+        """The same for background."""
+        return choose(candidates, count, most)
 
 
 def choose(candidates: Tensor, count: Tensor, most: int, priority: Tensor | None = None) -> Tensor:
@@ -50,7 +58,7 @@ def choose(candidates: Tensor, count: Tensor, most: int, priority: Tensor | None
 
     Args:
         candidates: (N, A) bool. count: (N, 1) how many to take. most: an upper bound of count, known to the host.
-        priority: (N, A) in 0..1; random if not given.
+        priority: (N, A), 0 or more; random in 0..1 if not given.
 
     Returns:
         (N, A) bool; fewer than `count` where candidates are fewer.

@@ -15,6 +15,8 @@ class SmoothL1:
         beta: where the parabola ends, in units of the weighted deltas; 0 (detectron2's default) is plain L1.
     """
 
+    extra_values = 0
+
     def __init__(self, beta: float = 0.0):
         if beta < 0:
             raise ValueError(f"beta must not be negative, got {beta}")

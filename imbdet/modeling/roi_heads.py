@@ -1,8 +1,11 @@
 """The second stage of Faster R-CNN: regions are sampled, pooled, classified and regressed once more.
 
 Letters: N images, P proposals of one image, R regions of the batch, K classes, C logits a region, S side of the pooled
-square.
+square, V values beside the deltas (0 for most regressions).
 """
+
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +13,46 @@ from torch import Tensor, nn
 from ..structures import Matched, Objects
 from .heads import BoxPredictor
 from .region_sampling import compress
+from .rest import at_rest
+
+
+@dataclass
+class Stage:
+    """One head with what it learns from. Its modules belong to the RoIHeads, whose state dict names them."""
+
+    box_head: Any
+    box_predictor: Any
+    criterion: Any
+    region_features: Any = None
+
+    def head(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled (R, C, S, S) -> logits (R, C), deltas (R, K or 1, 4 + V)."""
+        return self.box_predictor(self.box_head(pooled))
+
+    def __call__(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(pooled)
+
+    def fixed(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """As `head`, with its weights as constants: the gradient reaches `pooled` only."""
+        with at_rest([*self.box_head.modules(), *self.box_predictor.modules()]):
+            return self.head(pooled)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """logits (R, C) -> (R, K)."""
+        return self.criterion.classification.scores(logits.float())
+
+    def losses(self, pooled: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict, tuple[Tensor, Tensor]]:
+        """Pooled features of the matched regions -> losses, stats, the head's (logits, deltas)."""
+        change, stats = self.region_features, {}
+        if change is not None:
+            pooled, stats = change(pooled, matched, self)
+        outputs = logits, deltas = self.head(pooled)
+        losses, more = self.criterion(logits, of_class(deltas, matched.labels), matched)
+        stats = {**stats, **more}
+        if hasattr(change, "settle"):
+            losses, more = change.settle(losses, logits, matched)
+            stats.update(more)
+        return losses, stats, outputs
 
 
 class RoIHeads(nn.Module):
@@ -44,20 +87,23 @@ class RoIHeads(nn.Module):
         """Make the layers that fit the neck and the classification's logits."""
         self.pooler.build(neck.strides)
         self.box_head.build(neck.channels, self.pooler.size)
-        k, c = self.criterion.num_classes, self.criterion.classification
-        sets = 1 if self.class_agnostic else k
-        self.box_predictor = BoxPredictor(self.box_head.channels, sets, c.num_logits(k), c.initial_bias(k))
+        self.box_predictor = predictor_of(self.box_head, self.criterion, self.class_agnostic)
+        build_region_features(self.region_features, neck.channels, self.pooler.size)
 
-    def forward(self, features: dict[str, Tensor], boxes: Tensor, valid: Tensor, objects: Objects) -> tuple[dict, dict]:
-        """Maps by level, proposals (N, P, 4) with valid (N, P), objects -> losses, stats."""
+    @property
+    def stage(self) -> Stage:
+        return Stage(self.box_head, self.box_predictor, self.criterion, self.region_features)
+
+    def forward(
+        self, features: dict[str, Tensor], boxes: Tensor, valid: Tensor, objects: Objects, sizes: Tensor | None = None
+    ) -> tuple[dict, dict]:
+        """Maps by level, proposals (N, P, 4) with valid (N, P), objects -> losses, stats.
+
+        sizes (N, 2) height and width of the images are for heads that make boxes of their own.
+        """
         with torch.no_grad():
             matched, stats = self.sample(boxes, valid, objects)
-        pooled = self.pooler(features, matched.boxes, matched.images)
-        if self.region_features is not None:
-            pooled, more = self.region_features(pooled, matched)
-            stats = {**stats, **more}
-        logits, deltas = self.box_predictor(self.box_head(pooled))
-        losses, more = self.criterion(logits, _of_class(deltas, matched.labels), matched)
+        losses, more, _ = self.stage.losses(self.pooler(features, matched.boxes, matched.images), matched)
         return losses, {f"roi/{k}": v for k, v in {**stats, **more}.items()}
 
     def sample(self, boxes: Tensor, valid: Tensor, objects: Objects) -> tuple[Matched, dict]:
@@ -67,24 +113,45 @@ class RoIHeads(nn.Module):
         if self.append_objects:
             boxes, valid = torch.cat((boxes, objects.boxes), dim=1), torch.cat((valid, objects.valid), dim=1)
         levels = self.pooler.assign(boxes.flatten(0, 1)).view(valid.shape)
-        matched, stats = self.criterion.sample(self.criterion.match(boxes, levels, objects, allowed=valid))
-        index = compress(matched.considered, matched.num_images, self.criterion.region_sampler.per_image)
+        criterion = self.stage.criterion
+        matched, stats = criterion.sample(criterion.match(boxes, levels, objects, allowed=valid))
+        index = compress(matched.considered, matched.num_images, criterion.region_sampler.per_image)
         return (matched if index is None else matched.take(index[0])), stats
 
-    def predict(self, features: dict[str, Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Proposals (N, P, 4) -> scores (N, P, K), boxes (N, P, K or 1, 4)."""
+    def predict(self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Proposals (N, P, 4), sizes (N, 2) as in `forward` -> scores (N, P, K), boxes (N, P, K or 1, 4 and more, see
+        `Criterion.decode`).
+        """
         n, p = boxes.shape[:2]
         flat = boxes.flatten(0, 1)
-        images = torch.arange(n, device=boxes.device).repeat_interleave(p, output_size=n * p)
-        logits, deltas = self.box_predictor(self.box_head(self.pooler(features, flat, images)))
+        logits, deltas = self.stage.head(self.pooler(features, flat, image_of(boxes)))
         scores = self.criterion.classification.scores(logits.float())
-        refined = self.criterion.box_coder.decode(deltas.float(), flat.unsqueeze(1))
-        return scores.view(n, p, -1), refined.view(n, p, -1, 4)
+        refined = self.criterion.decode(deltas.float(), flat.unsqueeze(1))  # boxes, and what stands beside them
+        return scores.view(n, p, -1), refined.view(n, p, *refined.shape[1:])
 
 
-def _of_class(deltas: Tensor, labels: Tensor) -> Tensor:
-    """deltas (R, K or 1, 4), labels (R,) -> (R, 4): those of the region's own class; of any class where it has none."""
+def predictor_of(box_head: nn.Module, criterion: nn.Module, class_agnostic: bool) -> BoxPredictor:
+    """The last layers that fit a box head and what the criterion's classification and regression ask for."""
+    k, c = criterion.num_classes, criterion.classification
+    sets, extra = 1 if class_agnostic else k, criterion.regression.extra_values
+    return BoxPredictor(box_head.channels, sets, c.num_logits(k), c.initial_bias(k), extra)
+
+
+def build_region_features(change: Any, channels: int, size: int) -> None:
+    """Tell the region_features slot the shape of what it will get, if it has layers to make (`build`)."""
+    if hasattr(change, "build"):
+        change.build(channels, size)
+
+
+def image_of(boxes: Tensor) -> Tensor:
+    """boxes (N, P, 4) -> image of each, (N*P,)."""
+    n, p = boxes.shape[:2]
+    return torch.arange(n, device=boxes.device).repeat_interleave(p, output_size=n * p)
+
+
+def of_class(deltas: Tensor, labels: Tensor) -> Tensor:
+    """deltas (R, K or 1, V), labels (R,) -> (R, V): those of the region's own class; of any class where it has none."""
     if deltas.shape[1] == 1:
         return deltas.squeeze(1)
     own = torch.where((labels >= 0) & (labels < deltas.shape[1]), labels, 0)
-    return deltas.gather(1, own.view(-1, 1, 1).expand(-1, 1, 4)).squeeze(1)
+    return deltas.gather(1, own.view(-1, 1, 1).expand(-1, 1, deltas.shape[2])).squeeze(1)

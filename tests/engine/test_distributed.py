@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAIN = ("model.noise=false", "model.batch_norm=false", "train.max_iter=8", "train.accumulate=2")
 
 
-def run_two(folder, *words):
+def run_two(folder, *words, module="tests.engine"):
     """What torch.distributed.run would start, without its own start-up time."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -28,7 +28,7 @@ def run_two(folder, *words):
     common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.engine", str(folder), *words],
+            [sys.executable, "-m", module, str(folder), *words],
             cwd=ROOT,
             env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,

@@ -41,14 +41,15 @@ RCNN = [
 CASES = {
     "faster_rcnn_r18": ("baselines/faster_rcnn_r50_coco", SLIM + RCNN),
     "retinanet_r18": ("baselines/retinanet_r50_coco", SLIM),
+    "cascade_rcnn_r18": ("baselines/faster_rcnn_r50_coco", SLIM + RCNN, "cascade_rcnn"),
 }
 
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request):
-    config, overrides = CASES[request.param]
+    config, overrides, *remedies = CASES[request.param]
     expected, arrays = load_case(request.param)
-    cfg = load_config(config, overrides=overrides)
+    cfg = load_config(config, remedies, overrides)
     cfg.model.num_classes = 5
     model = instantiate(cfg.model)
     load_detectron2_weights(model, rule_weights(expected["state"]))

@@ -31,3 +31,25 @@ def test_our_operators_are_at_most_half(case):
     assert report["synchronisations_8_ours"] <= (20 if "faster" in case else 8)
     assert report["synchronisations_8_torchvision"] > 60
     assert report["train_ratio"] > 0 and report["inference_ratio"] > 0
+
+
+def test_cost_of_a_remedy_beside_the_plain_detector():
+    from imbdet.modeling.benchmark import benchmark_remedies
+
+    plain, neck, left_out = benchmark_remedies("retinanet_shapes", ["balanced_feature_pyramid", "x"], 1)
+    assert neck["parameters"] - plain["parameters"] == 4 * (64 * 64 + 64), "four convolutions of 1x1"
+    assert neck["saved_mib"] > plain["saved_mib"] and neck["operators_8"] == neck["operators_2"] > plain["operators_8"]
+    assert neck["synchronisations_2"] == neck["synchronisations_8"] == 0 and "unknown remedy" in left_out["left_out"]
+
+
+def test_saved_bytes_by_hand():
+    """exp keeps its result: 1000 float32 are 4000 bytes, and a view of it adds nothing."""
+    import torch
+
+    from imbdet.modeling.count import SavedBytes
+
+    x = torch.randn(1000, requires_grad=True)
+    with SavedBytes() as saved:
+        y = x.exp()
+        z = y[:500] * y[500:]
+    assert saved.total == 4000 and z.shape == (500,)

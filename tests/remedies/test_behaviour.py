@@ -13,6 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imbdet.config import instantiate, load_config, select, shipped_configs, slots_of
+from imbdet.modeling.boxes import BoxCoder
 from imbdet.remedies import index
 from imbdet.structures import Matched
 
@@ -62,7 +63,10 @@ def regions(kind="mixed", seed=0):
     boxes = torch.cat([corner, corner + 8 + torch.rand(R, 2, generator=rng) * 40], 1)
     foreground = (labels >= 0) & (labels < K)
     shift = (torch.rand(R, 4, generator=rng) - 0.5) * 6
+    coder, deltas = BoxCoder(), torch.where(foreground[:, None], torch.randn(R, 4, generator=rng) * 0.1, 0.0)
     return Matched(
+        deltas=deltas,
+        box_coder=coder,
         labels=labels,
         objects=torch.where(foreground, torch.randint(0, 6, (R,), generator=rng), 0 if kind == "mixed" else -1),
         iou=torch.where(foreground, 0.5 + 0.5 * torch.rand(R, generator=rng), 0.4 * torch.rand(R, generator=rng)),
@@ -124,7 +128,8 @@ def test_regression(remedy, baseline, kind):
     made, cfg = build("regression", remedy, baseline)
     key = slots_of(cfg)["regression"][0].replace("regression", "box_coder")
     coder, matched = instantiate(select(cfg, key)), regions(kind)
-    deltas = torch.where(matched.foreground[:, None], 0.3 * torch.randn(R, 4), 0.0).requires_grad_()
+    values = 0.3 * torch.randn(R, 4 + made.extra_values)
+    deltas = torch.where(matched.foreground[:, None], values, 0.0).requires_grad_()
     with Waits() as waits:
         values, stats = made(deltas, matched, coder)
     assert not waits.found, f"waits for the device: {waits.found}"
@@ -169,12 +174,33 @@ def test_matcher(remedy, baseline):
     assert (objects[0][kind[0] == 1] < 2).all(), "a region was matched to padding"
 
 
+class ToyHead:
+    """Linear logits, as a stage of RoI heads gives them."""
+
+    def __init__(self):
+        self.layer = torch.nn.Linear(64 * 49, K + 1)
+
+    def __call__(self, x):
+        return self.layer(x.flatten(1)), torch.zeros(len(x), K, 4)
+
+    fixed = __call__
+
+    def scores(self, logits):
+        return logits.softmax(dim=1)[:, :-1]
+
+
 @filled("region_features")
 def test_region_features(remedy, baseline):
     made, _ = build("region_features", remedy, baseline)
     features = torch.randn(R, 64, 7, 7, requires_grad=True)
-    changed, _ = made(features, regions())
+    if hasattr(made, "build"):
+        made.build(64, 7)
+    matched, head = regions(), ToyHead()
+    with Waits() as waits:
+        changed, stats = made(features, matched, head)
+    assert not waits.found, f"waits for the device: {waits.found}"
     assert changed.shape == features.shape and torch.isfinite(changed).all()
+    assert not any(torch.is_tensor(stat) and stat.requires_grad for stat in stats.values())
 
 
 @filled("objective")
@@ -206,6 +232,7 @@ def test_image_sampler(remedy, baseline):
 
 @filled("balance")
 def test_balance(remedy, baseline):
+    pytest.importorskip("imblearn", reason="the extra `sampling` is not installed")
     made, cfg = build("balance", remedy, baseline)
     records = instantiate(cfg.data.train)
     balanced = made(records)

@@ -26,15 +26,16 @@ class FasterRCNN(Detector):
 
     def losses(self, features, sizes, objects):
         boxes, valid, first, stats = self.rpn(features, sizes, objects)
-        second, more = self.roi_heads(features, boxes, valid, objects)
+        second, more = self.roi_heads(features, boxes, valid, objects, sizes)
         return {**first, **second}, {**stats, **more}
 
     def candidates(self, features, sizes):
         boxes, valid, _, _ = self.rpn(features, sizes)
-        scores, refined = self.roi_heads.predict(features, boxes)
+        scores, refined = self.roi_heads.predict(features, boxes, sizes)
         scores = self.calibrate(scores)
         n, p, k = scores.shape
-        refined = clip(refined.expand(n, p, k, 4).reshape(n, p * k, 4), sizes)
+        refined = refined.expand(n, p, k, -1).reshape(n, p * k, -1)
+        refined = torch.cat((clip(refined[..., :4], sizes), refined[..., 4:]), dim=-1)
         labels = torch.arange(k, device=scores.device).expand(n, p, k).reshape(n, p * k)
         valid = (scores > self.score_threshold) & valid.unsqueeze(-1)
         return refined, scores.reshape(n, p * k), labels, valid.reshape(n, p * k)

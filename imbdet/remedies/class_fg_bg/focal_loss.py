@@ -4,15 +4,17 @@ Letters: R regions, K classes.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...modeling.classification import one_hot
 from ...structures import Matched
 
 
-class FocalLoss:
+class FocalLoss(nn.Module):
     """Sigmoid focal loss over K independent logits.
 
     Slot: classification
@@ -29,9 +31,14 @@ class FocalLoss:
 
     Args:
         gamma: >= 0; 2 in the paper. At p = 0.9 an example counts 100 times less than under cross entropy.
-        alpha: in 0..1, or None for no factor; 0.25 in the paper, as foreground needs less weight once gamma is 2.
+        alpha: in 0..1, or None for no factor; 0.25 in the paper, as foreground needs less weight once gamma is 2. A
+            mapping {class name: alpha} gives each class its own; classes that it does not name take `other_alpha`.
         prior: probability of every class before training, 0.01 in the paper.
         normalizer: what the sum is divided by; None takes the criterion's.
+        class_names: the K names, needed for a mapping only.
+
+    Raises:
+        ValueError: a number out of range, an alpha for a class that does not exist.
 
     Example:
         >>> from imbdet.remedies.class_fg_bg.focal_loss import FocalLoss
@@ -39,17 +46,21 @@ class FocalLoss:
         -4.595
     """
 
-    def __init__(self, gamma: float = 2.0, alpha: float | None = 0.25, prior: float = 0.01, normalizer=None):
-        if gamma < 0:
-            raise ValueError(f"gamma must not be negative, got {gamma}")
-        if alpha is not None and not 0 <= alpha <= 1:
-            raise ValueError(f"alpha must be in 0..1 or None, got {alpha}")
-        if not 0 < prior < 1:
-            raise ValueError(f"prior is a probability in 0..1 exclusive, got {prior}")
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        alpha: float | Mapping[str, float] | None = 0.25,
+        prior: float = 0.01,
+        normalizer=None,
+        class_names: Sequence[str] = (),
+        other_alpha: float = 0.25,
+    ):
+        super().__init__()
+        check_focal(gamma, prior)
         self.gamma = gamma
-        self.alpha = alpha
         self.prior = prior
         self.normalizer = normalizer
+        self.register_buffer("alpha", alpha_of_classes(alpha, class_names, other_alpha), persistent=False)
 
     def num_logits(self, num_classes: int) -> int:
         return num_classes
@@ -57,7 +68,7 @@ class FocalLoss:
     def initial_bias(self, num_classes: int) -> float:
         return -math.log((1 - self.prior) / self.prior)
 
-    def __call__(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
+    def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
         """logits (R, K) -> (R,)."""
         truth = one_hot(matched.labels, logits.shape[1], logits.dtype)
         signed = logits * (2 * truth - 1)  # p = sigmoid(signed) for either kind of truth
@@ -70,3 +81,26 @@ class FocalLoss:
 
     def scores(self, logits: Tensor) -> Tensor:
         return logits.sigmoid()
+
+
+def check_focal(gamma: float, prior: float) -> None:
+    """Raises ValueError for a gamma or a prior out of range."""
+    if gamma < 0:
+        raise ValueError(f"gamma must not be negative, got {gamma}")
+    if not 0 < prior < 1:
+        raise ValueError(f"prior is a probability in 0..1 exclusive, got {prior}")
+
+
+def alpha_of_classes(alpha: float | Mapping[str, float] | None, class_names: Sequence[str], other: float):
+    """alpha as a tensor, () for all classes or (K,) from a mapping by name; None stays None."""
+    if alpha is None:
+        return None
+    if isinstance(alpha, Mapping):
+        unknown = [name for name in alpha if name not in class_names]
+        if unknown:
+            raise ValueError(f"alpha names {unknown}, which are no classes; there are {', '.join(class_names) or None}")
+        alpha = [alpha.get(name, other) for name in class_names]
+    values = torch.as_tensor(alpha, dtype=torch.float32)
+    if values.numel() and not 0 <= values.min() <= values.max() <= 1:
+        raise ValueError(f"alpha must be in 0..1 or None, got {alpha}")
+    return values

@@ -87,3 +87,13 @@ def test_config_puts_it_on_either_detector(base):
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         FocalLoss(**bad)
+
+
+def test_alpha_by_name():
+    """Class b has alpha 0.9: its regions weigh 0.9, and being wrong about b elsewhere weighs 0.1."""
+    m, logits = some_regions([1, 0, 3]), torch.zeros(3, K)
+    loss = FocalLoss(gamma=0, alpha={"b": 0.9}, class_names=["a", "b", "c"], other_alpha=0.5)
+    want = torch.tensor([0.9 + 0.5 + 0.5, 0.5 + 0.1 + 0.5, 0.5 + 0.1 + 0.5]) * math.log(2)
+    assert torch.allclose(loss(logits, m)[0], want)
+    with pytest.raises(ValueError, match="'bb'"):
+        FocalLoss(alpha={"bb": 0.9}, class_names=["a", "b", "c"])

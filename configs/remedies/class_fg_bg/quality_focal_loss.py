@@ -1,0 +1,19 @@
+"""Quality focal loss: the score is trained to be the IoU of the box, with the focal factor of its own kind.
+
+Expect better AP at high IoU, as detections are ranked by how well their boxes fit. On RoI heads K sigmoids replace the
+softmax, and the sum is divided by the foreground regions.
+"""
+
+from imbdet.config import LazyCall as L
+from imbdet.config import criterion_of
+from imbdet.modeling.normalizers import Foreground
+from imbdet.remedies.class_fg_bg.quality_focal_loss import QualityFocalLoss
+
+baseline = "baselines/retinanet_shapes"
+
+
+def apply(cfg):
+    two_stage = "roi_heads" in cfg.model
+    criterion_of(cfg).classification = L(QualityFocalLoss)(
+        beta=2.0, prior=0.01, normalizer=L(Foreground)() if two_stage else None
+    )
