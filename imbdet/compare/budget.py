@@ -125,7 +125,7 @@ def check_equal(records: Sequence[RunRecord], arms: Sequence[Arm] = ()) -> list[
             line = f"{key}: {shown(other.pins.get(key))} in {_who(other)}, {shown(record.pins.get(key))}"
             if key in SOFT:
                 notes[f"{line} in {_who(record)}"] = None
-            elif key in record.pins.get(MADE, ()) or record.arm in controls and key in CONTROLLED:
+            elif own is record and (key in record.pins.get(MADE, ()) or record.arm in controls and key in CONTROLLED):
                 notes[f"{line} in {record.arm}, part of the arm"] = None
             else:
                 problems[f"{line} in {_who(record)}"] = None

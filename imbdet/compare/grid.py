@@ -140,25 +140,30 @@ def _arms(request: Request, configs: Configs) -> tuple[list[Arm], list[str]]:
     """The arms asked for, with their controls; what `--all` leaves out is said."""
     arms, notes = [Arm(BASELINE)], []
     for text in dict.fromkeys(request.remedies):
-        arms += with_controls(configs, _arm(text), request.controls)
+        arms += _with_controls(request, configs, _arm(text))
     for name in _every(request):
         arm = _arm(name)
         if arm.name in [known.name for known in arms]:
             continue
         try:
-            arms += with_controls(configs, arm, request.controls)
+            arms += _with_controls(request, configs, arm)
         except ValueError as error:
-            notes.append(f"left out: {arm.name}, which does not fit: {error}")
-    for arm in arms:
-        if arm.remedies and not changes_of(configs.base, configs.of(arm)):
-            raise ValueError(
-                f"arm {arm.name!r} does not differ from the baseline: key=value words come after remedies and undo it"
-            )
+            notes.append(f"left out: {arm.name}: {error}")
     if len(arms) == 1:
         raise ValueError("there is nothing to compare with the baseline: give --remedy NAME, or --all")
     if configs.base.get("remedies"):
         notes.append(f"the base config holds {', '.join(configs.base.remedies)} already, in every arm")
     return arms, notes
+
+
+def _with_controls(request: Request, configs: Configs, arm: Arm) -> list[Arm]:
+    """Raises ValueError if the arm does not fit the base, or is no other than the base."""
+    arms = with_controls(configs, arm, request.controls)
+    if not changes_of(configs.base, configs.of(arm)):
+        raise ValueError(
+            f"arm {arm.name!r} does not differ from the baseline; key=value words come after remedies and may undo them"
+        )
+    return arms
 
 
 def _arm(text: str) -> Arm:

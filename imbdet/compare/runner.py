@@ -11,7 +11,6 @@ all running cells to stop and waits for them, or kills them when it is interrupt
 
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -84,7 +83,6 @@ def _clear(folder: Path) -> None:
 
     if folder.is_dir():
         engine_folder.clear(folder)
-        shutil.rmtree(folder / "tb", ignore_errors=True)
 
 
 def run_grid(

@@ -53,6 +53,9 @@ def test_each_difference_is_named_with_both_values(pin, value, line):
 def test_seeds_of_one_arm_are_held_against_each_other():
     with pytest.raises(ValueError, match="threads: 2 in a seed 0, 4 in a seed 1"):
         check_equal([record(), record("a"), record("a", 1, threads=4)])
+    ours = [record("a", seed, made=["augment"], augment=value) for seed, value in enumerate(("mosaic", "copy-paste"))]
+    with pytest.raises(ValueError, match="augment: mosaic in a seed 0, copy-paste in a seed 1"):
+        check_equal([record(), *ours])
 
 
 def test_failed_runs_do_not_count():

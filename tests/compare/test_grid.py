@@ -67,10 +67,12 @@ def test_a_remedy_that_does_not_fit_is_refused_by_name(tmp_path):
 
 def test_all_leaves_out_what_does_not_fit_and_says_so(tmp_path, monkeypatch):
     stage = remedy_file(tmp_path, "stage", "cfg.model.roi_heads.box_head.widths = [8]")
-    monkeypatch.setattr("imbdet.compare.grid.remedy_names", lambda: ["class_fg_bg/focal_loss", str(stage)])
+    same = remedy_file(tmp_path, "same", "cfg.model.convs = cfg.model.convs")
+    monkeypatch.setattr("imbdet.compare.grid.remedy_names", lambda: ["class_fg_bg/focal_loss", str(stage), str(same)])
     plan, notes = make_plan(replace(ASKED, remedies=(), every=True), tmp_path / "out")
     assert names(plan) == ["baseline", "focal_loss"]
-    assert len(notes) == 1 and notes[0].startswith("left out: stage, which does not fit: remedy ")
+    assert notes[1].startswith("left out: same: arm 'same' does not differ from the baseline")
+    assert len(notes) == 2 and notes[0].startswith("left out: stage: remedy ")
     plan, notes = make_plan(replace(ASKED, remedies=(), every=True, imbalance="class_fg_bg"), tmp_path / "out")
     assert names(plan) == ["baseline", "focal_loss"] and not notes
     monkeypatch.undo()

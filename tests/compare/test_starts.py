@@ -1,6 +1,7 @@
 """Every arm of a seed begins with the same random weights where shapes agree, and with its own constants."""
 
 import math
+from itertools import islice
 
 import torch
 from torch import nn
@@ -8,7 +9,7 @@ from torch import nn
 from imbdet.compare.configs import Configs, cell_config
 from imbdet.compare.starts import alike, drawn_entries, initial_state, shared_start
 from imbdet.config import LazyCall as L
-from imbdet.config import load_config
+from imbdet.config import instantiate, load_config
 from imbdet.engine.checkpoint import load_file
 from imbdet.engine.weights import share
 
@@ -105,6 +106,19 @@ def test_a_checkpoint_of_the_users_is_the_common_start(tmp_path):
     state, _ = start(base, arm, tmp_path)
     assert (state["body.weight"] == 2.0).all() and (state["body.bias"] == 3.0).all()
     assert torch.equal(state["head.weight"], initial_state(base, 0)["head.weight"])
+
+
+def test_both_arms_see_the_same_images_in_the_same_order(tmp_path):
+    """Of one seed; another seed has another order, and all have the same validation set."""
+
+    def order(arm, seed):
+        cfg = cell_config(plan, arm, seed, tmp_path)
+        train, val = instantiate(cfg.dataloader.train), instantiate(cfg.dataloader.val)
+        return list(islice(train.sampler.indices(), 100)), val.records.fingerprint()
+
+    plan = tiny_plan(FOCAL)
+    baseline, focal, other = order(plan.arms[0], 3), order(FOCAL, 3), order(FOCAL, 4)
+    assert baseline == focal and other[0] != focal[0] and other[1] == focal[1]
 
 
 def test_nothing_in_common(tmp_path):
