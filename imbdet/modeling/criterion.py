@@ -5,6 +5,7 @@ Letters: N images, M objects of the fullest image, A regions of one image, R reg
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from ..structures import Matched, Objects, RegionStats
@@ -93,3 +94,12 @@ class Criterion(nn.Module):
             matched, classification.detach(), regression.detach(), matched.deltas, self.box_coder
         )
         return losses, stats
+
+    def decode(self, deltas: Tensor, regions: Tensor) -> Tensor:
+        """What the head says at test (..., 4 + V) of regions (..., 4) -> boxes (..., 4); (..., 4 + 4) with the
+        deviation of each side in pixels where the regression predicts one (`deviations`).
+        """
+        boxes = self.box_coder.decode(deltas[..., :4], regions)
+        if not hasattr(self.regression, "deviations"):
+            return boxes
+        return torch.cat((boxes, self.regression.deviations(deltas[..., 4:], regions)), dim=-1)

@@ -173,7 +173,7 @@ class IoUUniformRoIHeads(RoIHeads):
         scores = scores.where(scores > self.score_threshold, 0.0)
         if not self.iou_branch:
             return scores, refined
-        places = clip(refined.squeeze(2), sizes)
+        places = clip(refined[:, :, 0, :4], sizes)
         iou, _ = self.branch.head(self.pooler(features, places.flatten(0, 1), image_of(places)))
         return scores * self.branch_criterion.classification.scores(iou.float()).view(*boxes.shape[:2], 1), refined
 
