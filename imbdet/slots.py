@@ -7,11 +7,12 @@
       at test: logits --scores--> calibration --> detections
 
 Letters: N images, M objects, R regions (anchors or RoIs) of the batch in one flat row, K classes, C logits a region.
-A training slot gets the whole flat batch and returns `(value, stats)`; stats are detached tensors by name, read by the
-trainer only on the iterations that report. Nothing here may wait for the device (no `.item()`, no boolean indexing).
+A training slot gets the whole flat batch and returns `(value, stats)`; stats are detached tensors by name, or a Picture
+that is drawn when read; the trainer reads them only on the iterations that report. Nothing here may wait for the device
+(no `.item()`, no boolean indexing).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -86,15 +87,32 @@ class RegionSampler(Protocol):
     def __call__(self, matched: Matched) -> tuple[Tensor, Stats]: ...
 
 
+class Head(Protocol):
+    """What a stage makes of pooled features, for fillers of `region_features` that ask."""
+
+    def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, C, S, S) -> logits (R, C), deltas (R, K or 1, 4 + V)."""
+        ...
+
+    def fixed(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The same with the head's weights as constants, so that a gradient reaches the features only."""
+        ...
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """logits (R, C) -> (R, K) in 0..1, as the classification slot has them, in float32."""
+        ...
+
+
 class RegionFeatures(Protocol):
     """(R, C, S, S) pooled features of the regions -> the same shape; training only.
 
-    `head` computes (logits, deltas) from features, for those that ask what the head makes of them. It may have two more
-    methods: `build(channels, size)` makes layers that fit, and `settle(losses, logits, matched) -> losses, stats` adds
-    losses of its own (or takes some away) once the head's are known.
+    It may have three more methods. `build(channels, size)` makes layers that fit. `settle(losses, logits, matched) ->
+    losses, stats` adds losses of its own (or takes some away) once the head's are known. `begin_step() -> bool` is told
+    that a training step begins (a validation loss is none) and says whether the detector learns in it; where it does
+    not, only the filler's own parameters get a gradient (`imbdet/modeling/rest.py`).
     """
 
-    def __call__(self, features: Tensor, matched: Matched, head: Callable) -> tuple[Tensor, Stats]: ...
+    def __call__(self, features: Tensor, matched: Matched, head: Head) -> tuple[Tensor, Stats]: ...
 
 
 class Classification(Protocol):
@@ -121,6 +139,9 @@ class Classification(Protocol):
 class Regression(Protocol):
     """deltas (R, 4 + V), boxes and targets in `matched` -> (R,) values; only foreground counts (the criterion masks the
     rest). V is `extra_values`, what the head predicts for it beside the deltas; 0 for most.
+
+    It may have one more method for test: `deviations(extra (..., V), regions (..., 4)) -> (..., 4)` says in pixels how
+    sure each side of the box is; the detector's `voting` gets it beside the boxes.
     """
 
     extra_values: int

@@ -4,6 +4,7 @@ Letters: N images, M objects of the fullest image (others are padded), R regions
 flat, image after image. Everything is a tensor of fixed shape, so that nothing in a training step waits for the device.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,6 +82,13 @@ class Matched:
     def ignore_all_but(self, keep: Tensor) -> "Matched":
         """Regions outside the mask `keep` (R,) get the label -1."""
         return replace(self, labels=torch.where(keep, self.labels, IGNORE))
+
+
+@dataclass
+class Picture:
+    """A stat to look at: `draw()` -> uint8 (3, H, W), called on the iterations that report, and only then."""
+
+    draw: Callable[[], Tensor]
 
 
 @dataclass

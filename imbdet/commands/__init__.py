@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_ORDER = ("demo", "check_data", "train", "evaluate", "predict", "show_config", "list_remedies", "benchmark")
+_ORDER = (
+    "demo",
+    "check_data",
+    "train",
+    "evaluate",
+    "predict",
+    "compare",
+    "show_config",
+    "list_remedies",
+    "plot_losses",
+    "benchmark",
+)
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 

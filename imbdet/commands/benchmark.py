@@ -1,4 +1,4 @@
-"""Measure: detectors beside torchvision, loader, reader, evaluation and meters, each side by side in this process."""
+"""Measure: detectors beside torchvision, loader, reader, evaluation, comparison, meters, side by side in a process."""
 
 import json
 import tempfile
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "loader": _loader,
         "reader": _reader,
         "evaluation": _evaluation,
+        "comparison": _comparison,
         "meters": _meters,
     }
     parser.add_argument("--only", action="append", choices=sorted(parts), help="these parts; all by default")
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--remedy", action="append", metavar="NAME", help="with --remedies: only these")
     parser.add_argument("--rounds", type=int, default=10, metavar="N", help="turns of each side (10)")
     parser.add_argument(
-        "--full", action="store_true", help="reader and evaluation at full size, minutes instead of seconds"
+        "--full", action="store_true", help="reader, evaluation and comparison at full size, minutes instead of seconds"
     )
     parser.add_argument(
         "--images", default="", metavar="DIR", help="a COCO folder with pictures of 640x480 for the loader"
@@ -132,6 +133,12 @@ def _evaluation(args) -> dict:
 
     row = benchmark_evaluation(**({} if args.full else SMALL))
     return _show({key: value for key, value in row.items() if key != "metrics"})
+
+
+def _comparison(args) -> dict:
+    from imbdet.evaluation.benchmark import SMALL_COMPARISON, benchmark_comparison
+
+    return _show(benchmark_comparison(**({} if args.full else SMALL_COMPARISON)))
 
 
 def _meters(args) -> dict:

@@ -31,11 +31,11 @@ def diff(before: DictConfig, after: DictConfig) -> list[str]:
 def _lines(changes: Iterable[tuple[str, Any, Any]]) -> list[str]:
     lines = []
     for path, old, new in changes:
-        line = f"{path}: {_call(old)} -> {_call(new)}"
+        line = f"{path}: {describe(old)} -> {describe(new)}"
         if old is _ABSENT:
-            lines.append(f"{path}: added {_call(new)}")
+            lines.append(f"{path}: added {describe(new)}")
         elif new is _ABSENT:
-            lines.append(f"{path}: {_call(old)} removed")
+            lines.append(f"{path}: {describe(old)} removed")
         elif len(line) > _LONG and isinstance(old, Mapping) and isinstance(new, Mapping):
             keys = [*old, *(key for key in new if key not in old)]
             for key in keys:
@@ -64,13 +64,13 @@ def _share_a_part(old: Mapping, new: Mapping) -> bool:
     return any(isinstance(part, Mapping) and "_target_" in part and new.get(key) == part for key, part in old.items())
 
 
-def _call(value: Any) -> str:
+def describe(value: Any) -> str:
     """A value in one line: `Focal(alpha=0.25)` for a node, YAML's spelling for the rest."""
     if value is _ABSENT:
         return "nothing"
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{key}={_call(item)}" for key, item in value.items() if key != "_target_")
+        inner = ", ".join(f"{key}={describe(item)}" for key, item in value.items() if key != "_target_")
         return f"{str(value['_target_']).rsplit('.', 1)[-1]}({inner})" if "_target_" in value else f"{{{inner}}}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_call, value))}]"
+        return f"[{', '.join(map(describe, value))}]"
     return yaml12.write_line(value)

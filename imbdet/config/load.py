@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from . import yaml12
 from .files import find_config, read_text, run_file
 from .lazy import plain
+from .loss_scale import apply_loss_scale
 from .overrides import apply_overrides
 from .remedy import Applied, apply_remedies, known_changes
 
@@ -25,7 +26,8 @@ def load_config(path: str | os.PathLike, remedies: Sequence[str] = (), overrides
 
     Returns:
         The config in struct mode: setting a key that does not exist raises. Interpolations are kept. `remedies` lists
-        the names of all remedies in it.
+        the names of all remedies in it; `loss_scale` is "published", or "match" for losses as large as those of the
+        config without remedies and overrides (see `loss_scale.py`).
 
     Raises:
         FileNotFoundError: no such config; the message names the nearest.
@@ -39,6 +41,7 @@ def load_config(path: str | os.PathLike, remedies: Sequence[str] = (), overrides
         applied = known_changes(cfg, load_config)
     cfg, _ = apply_remedies(cfg, applied, remedies, str(path))
     apply_overrides(cfg, overrides)
+    apply_loss_scale(cfg, lambda: _load(find_config(baseline_of(path)), ())[0])
     OmegaConf.set_struct(cfg, True)
     return cfg
 
@@ -81,6 +84,7 @@ def _from_names(names: Mapping[str, Any], path: Path) -> DictConfig:
     if not parts:
         raise ValueError(f"config {path} defines nothing: a config is the dicts and LazyCalls at the top of the file")
     parts.setdefault("remedies", [])
+    parts.setdefault("loss_scale", "published")
     return OmegaConf.create(parts)
 
 
@@ -89,6 +93,7 @@ def _from_yaml(path: Path) -> DictConfig:
     if not isinstance(content, dict) or not content:
         raise ValueError(f"config {path} must be a mapping of keys, got {type(content).__name__}")
     content.setdefault("remedies", [])
+    content.setdefault("loss_scale", "published")
     return OmegaConf.create(content)
 
 

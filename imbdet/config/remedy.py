@@ -2,7 +2,8 @@
 
 A remedy config is `configs/remedies/<imbalance>/<name>.py` with a docstring, `baseline = "baselines/..."` and
 `def apply(cfg)`, which changes `cfg` in place. It may declare `wraps = ("other", ...)`: remedies that it is built to
-act on top of, and that must come before it.
+act on top of, and that must come before it; and `extra_iterations`, a number or a function of the config, for a phase
+that it needs besides (`imbdet compare` gives the baseline a control arm of the same length).
 
 What is notable here: collisions are found from what `apply` really changes, not from what a remedy says about itself.
 """
@@ -145,7 +146,7 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
     while True:
         trial = copy.deepcopy(cfg)
         OmegaConf.set_struct(trial, True)
-        for path in opened:
+        for path in sorted(opened):  # a node before those below it, which it closes
             _open(OmegaConf.select(trial, path) if path else trial)
         try:
             result = remedy.apply(trial)
@@ -156,6 +157,8 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
                 raise ValueError(_no_place(remedy, cfg, config, key)) from error
             opened.append(parent)
             continue
+        except ValueError as error:  # such as that of criterion_of
+            raise ValueError(f"remedy {remedy.name!r} does not fit config {config!r}: {error}") from error
         if result is not None:
             raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
         for path in opened:  # opening a node for one parameter must not let a mistyped second one through

@@ -79,6 +79,7 @@ class TrainLoader:
                 raise ValueError(
                     f"{records.source}: all {self.num_empty} images are without objects, and keep_empty is off"
                 )
+        self._balance, self._given = balance, records
         if balance is not None:
             records = balance(records)
             if not len(records):
@@ -109,13 +110,18 @@ class TrainLoader:
         return _batches(_data_loader(self._items, plan, self.num_workers, self.pin_memory))
 
     def describe(self) -> str:
-        """One line for the log: how many images, with how many objects, and how long an epoch is."""
+        """For the log: how many images, with how many objects, how long an epoch is; then what `balance` and
+        `image_sampler` say of themselves, where they have a `describe`.
+        """
         empty = "kept" if self.records.num_empty else "left out"
-        return (
+        line = (
             f"{self.records.name}: {len(self.records)} images with {self.records.num_objects} objects"
             + (f" ({self.num_empty} images without objects {empty})" if self.num_empty else "")
             + f", {self.epoch_length} iterations of {self.batch_size} an epoch"
         )
+        more = [self._balance.describe(self._given, self.records)] if hasattr(self._balance, "describe") else []
+        more += [self.sampler.describe()] if hasattr(self.sampler, "describe") else []
+        return "\n".join([line, *more])
 
 
 class EvalLoader:
@@ -248,12 +254,12 @@ def _data_loader(items, batches, num_workers: int, pin_memory: bool | None) -> D
     return loader
 
 
-#: loaders that may have workers, for `_end_workers`
+#: loaders that may have workers, for `end_workers`
 _loaders: weakref.WeakSet = weakref.WeakSet()
 
 
 @atexit.register  # later than multiprocessing's own, so it runs before that one waits for its children
-def _end_workers() -> None:
+def end_workers() -> None:
     """Workers that started while signals were blocked do not hear SIGTERM, with which python would end them at exit: a
     run that a signal or an error ends, with its loader still referred to, would wait for them for ever.
     """

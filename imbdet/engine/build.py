@@ -19,7 +19,7 @@ from .schedule import Schedule
 from .seed import rng_state, set_rng_state
 from .settings import Settings
 from .stop import signals_blocked
-from .weights import initialise
+from .weights import initialise, share
 
 
 @dataclass
@@ -148,6 +148,7 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
     model = instantiate(cfg.model)
     if fresh:
         initialise(model, settings.init_checkpoint, settings.init_strict, say)
+        share(model, settings.init_shared, say)
     model.to(world.device)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)

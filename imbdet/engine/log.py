@@ -10,6 +10,7 @@ import json
 import math
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,11 @@ class RunLog:
         for tag, histogram in (histograms or {}).items():
             add_histogram(writer, tag, histogram, iteration)
 
-    def pictures(self, iteration: int, split: str, pictures: dict[str, Tensor]) -> None:
-        """tag -> uint8 (3, H, W); TensorBoard only."""
+    def pictures(self, iteration: int, split: str, pictures: dict[str, Tensor | Callable[[], Tensor]]) -> None:
+        """tag -> uint8 (3, H, W), or a call that draws it; TensorBoard only."""
         writer = self._writer(split)
         for tag, picture in pictures.items() if writer else ():
-            writer.add_image(tag, picture, iteration)
+            writer.add_image(tag, picture() if callable(picture) else picture, iteration)
 
     def close(self) -> None:
         self.file.close()

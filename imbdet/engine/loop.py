@@ -13,7 +13,7 @@ from torch import Tensor
 from .build import Run
 from .distributed import world_of
 from .environment import write_json
-from .meters import read_stats
+from .meters import read_pictures, read_stats
 from .optimizer import clip_and_norm
 from .progress import Clock
 from .run_folder import RESULT
@@ -67,6 +67,7 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
         if reports:
             scalars, histograms = _measure(run, clock, stats, norm)
             run.log.write(iteration, "train", scalars, histograms)
+            run.log.pictures(iteration, "train", read_pictures(stats))
             run.progress.report(iteration, scalars)
             clock.restart()
 

@@ -5,13 +5,14 @@ unread. A report reads each of them once. Letters: R regions of the batch, P pos
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..modeling.boxes import paired_iou
-from ..structures import RegionStats
+from ..structures import Picture, RegionStats
 
 GROUPS = ("rare", "common", "frequent")
 IOU_EDGES = [0.5 + 0.05 * i for i in range(11)]  #: 10 bins; what lies below 0.5 is reported as a share
@@ -95,7 +96,8 @@ class LossWindow:
 def read_stats(stats: dict[str, Any], groups: Tensor | None) -> tuple[dict[str, float], dict[str, dict]]:
     """The stats of one step -> scalars, histograms (see RunLog.write).
 
-    stats: name -> scalar tensor or RegionStats. groups: (K,) int64, 0 rare, 1 common, 2 frequent, or None.
+    stats: name -> scalar tensor or RegionStats; pictures are for `read_pictures`. groups: (K,) int64, 0 rare, 1 common,
+    2 frequent, or None.
     """
     scalars: dict[str, float] = {}
     histograms: dict[str, dict] = {}
@@ -109,6 +111,11 @@ def read_stats(stats: dict[str, Any], groups: Tensor | None) -> tuple[dict[str, 
         elif isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1):
             scalars[name if "/" in name else f"stats/{name}"] = float(value)
     return scalars, histograms
+
+
+def read_pictures(stats: dict[str, Any]) -> dict[str, Callable[[], Tensor]]:
+    """The pictures of one step: tag -> a call that draws uint8 (3, H, W)."""
+    return {f"pictures/{name}": value.draw for name, value in stats.items() if isinstance(value, Picture)}
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ CONFIG, RESULT = "config.yaml", "result.json"
 FREE = (
     "train.output_dir",
     "train.overwrite",
+    "train.init_shared",
     "train.device",
     "train.log_period",
     "train.eval_period",

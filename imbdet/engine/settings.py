@@ -54,6 +54,7 @@ class Settings:
     overwrite: bool = False
     init_checkpoint: str = ""
     init_strict: bool = True
+    init_shared: str = ""
     max_iter: int = 600
     device: str = "auto"
     seed: int = 0

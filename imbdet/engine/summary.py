@@ -78,6 +78,9 @@ def describe_run(run: Run, say: Any) -> None:
     trained = sum(p.numel() for p in run.parameters)
     total = sum(p.numel() for p in run.model.parameters())
     say(f"model: {type(run.model).__name__}, {total / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them train")
+    for name, part in run.model.named_modules():
+        if hasattr(part, "describe"):
+            say(f"{name}: {part.describe()}")
     length = f"{settings.max_iter} iterations"
     epoch = epoch_length(run)
     if epoch:

@@ -97,9 +97,22 @@ def initialise(model: nn.Module, path: str, strict: bool, say: Any = print) -> N
         say(f"  {line}")
 
 
+def share(model: nn.Module, path: str, say: Any = print) -> None:
+    """`train.init_shared`: the entries of this file that the model has in the same shape, whatever else either holds.
+
+    After `initialise`: so the runs of a comparison begin with the same random numbers. Empty path: nothing.
+    """
+    if not path:
+        return
+    weights, own = load_file(path)["model"], model.state_dict()
+    fitting = {k: value for k, value in weights.items() if k in own and own[k].shape == value.shape}
+    model.load_state_dict(fitting, strict=False)
+    say(f"{len(fitting)} of {len(own)} entries begin as in {path}")
+
+
 def cpu_copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict that later steps do not change, on the CPU."""
     return {name: torch.empty_like(value, device="cpu").copy_(value) for name, value in state.items()}
 
 
-__all__ = ["cpu_copy", "initialise", "load_model_weights"]
+__all__ = ["cpu_copy", "initialise", "load_model_weights", "share"]

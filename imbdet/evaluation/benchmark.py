@@ -18,11 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from .bootstrap import image_weights, over_classes, rank_detections
 from .coco import evaluate_coco
+from .detections import Detections
+from .errors import error_types
 from .result import EvaluationWarning
+from .significance import Paired, judge
 from .synthetic import generate_evaluation_set
 
 SMALL = {"images": 500, "detections": 20_000}  #: seconds instead of minutes
+SMALL_COMPARISON = {"images": 500, "detections": 10_000}
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -67,6 +72,61 @@ def benchmark_evaluation(
         "metrics": result.metrics,
         "set": truth.name,
     }
+
+
+def benchmark_comparison(
+    images: int = 5000,
+    detections: int = 100_000,
+    classes: int = 80,
+    arms: int = 4,
+    seeds: int = 1,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Time all that a comparison computes from the results files of arms x seeds runs on one split, in one thread.
+
+    Returns:
+        seconds of "read", "match", "tide", "weights" (the draws), "bootstrap" (all metrics on all draws), "judge", and
+        "total", their sum; "exact": whether AP with all weights at one is the evaluator's in every run; "sd": deviation
+        of AP over the draws of the first run.
+    """
+    truth, first = generate_evaluation_set(images, detections, classes, seed)
+    seconds = dict.fromkeys(("read", "match", "tide", "weights", "bootstrap", "judge"), 0.0)
+
+    def timed(name: str, function, *args) -> Any:
+        spent, value = _timed(lambda: function(*args))
+        seconds[name] += spent
+        return value
+
+    weights = timed("weights", image_weights, images, draws, seed)
+    whole, drawn, exact = [], [], True
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "detections.json")
+        for run in range(arms * seeds):  # the same boxes with other scores
+            noise = np.random.default_rng([seed, run]).normal(0, 0.05, len(first))
+            score = np.round((first.score + noise).clip(0, 1), 3)
+            Detections(first.image_id, first.label, score, first.xywh).save(path, truth.category_ids)
+            found = timed("read", Detections.from_coco, path, truth.category_ids, truth.class_names)
+            ranked = timed("match", rank_detections, truth, found)
+            timed("tide", error_types, truth, found)
+            drawn.append(over_classes(timed("bootstrap", ranked.metrics, weights)))
+            whole.append(over_classes(ranked.metrics()))
+            exact &= bool(abs(whole[-1]["AP"][0] - _ours(truth, found)["AP"]) < 1e-12)
+    timed("judge", _judge_arms, whole, drawn, arms, images)
+    return {**seconds, "total": sum(seconds.values()), "exact": exact, "sd": float(drawn[0]["AP"].std())}
+
+
+def _judge_arms(whole: list[dict], drawn: list[dict], arms: int, images: int) -> dict:
+    """The first run is the baseline's first seed, the next the first arm's, and so on."""
+    pairs: dict[str, dict[str, Paired]] = {}
+    for metric in whole[0]:
+        value = np.array([one[metric][0] for one in whole]).reshape(-1, arms)
+        draws = np.array([one[metric] for one in drawn]).reshape(len(value), arms, -1)
+        pairs[metric] = {
+            f"arm {arm}": Paired(value[:, arm] - value[:, 0], draws[:, arm] - draws[:, 0], images)
+            for arm in range(1, arms)
+        }
+    return judge(pairs)
 
 
 def reference_evaluation(truth: dict, found: list) -> Any:

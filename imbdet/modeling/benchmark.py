@@ -27,6 +27,7 @@ def build_case(name: str, remedies=(), classes: int | None = None):
     """The detector of a case with random weights, and the size and number of its pictures."""
     config, overrides, size, images = CASES[name]
     cfg = load_config(config, remedies, overrides)
+    cfg.train.max_iter = 1  # so that a remedy whose phases are shares of the training is in the last of them
     cfg.model.num_classes = classes or (80 if "r50" in name else 10)
     torch.manual_seed(0)
     return instantiate(cfg.model), size, images

@@ -24,6 +24,8 @@ class Criterion(nn.Module):
         num_classes: K.
         classification_weight, regression_weight: factors of the two losses.
         names: under which names the two losses are reported.
+        loss_scale: a LossScale that makes the losses as large as those of another classification and regression; None
+            leaves them alone.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Criterion(nn.Module):
         classification_weight: float = 1.0,
         regression_weight: float = 1.0,
         names: tuple[str, str] = ("loss_cls", "loss_box_reg"),
+        loss_scale=None,
     ):
         super().__init__()
         self.matcher = matcher
@@ -52,6 +55,9 @@ class Criterion(nn.Module):
         self.classification_weight = classification_weight
         self.regression_weight = regression_weight
         self.names = tuple(names)
+        self.loss_scale = loss_scale
+        if loss_scale is not None:
+            loss_scale.check(classification, regression, num_classes)
 
     def match(self, regions: Tensor, levels: Tensor, objects: Objects, allowed: Tensor | None = None) -> Matched:
         """regions (A, 4) or (N, A, 4), levels (A,) or (N, A), allowed (N, A) or None -> all R = N*A regions matched."""
@@ -78,9 +84,10 @@ class Criterion(nn.Module):
         regression, more = self.regression(deltas, matched, self.box_coder)
         stats = {**stats, **more}
         classification, regression = classification.where(considered, 0.0), regression.where(foreground, 0.0)
+        weights = None
         if self.weighting is not None:
-            (w_cls, w_reg), more = self.weighting(classification.detach(), regression.detach(), matched)
-            classification, regression = classification * w_cls, regression * w_reg
+            weights, more = self.weighting(classification.detach(), regression.detach(), matched)
+            classification, regression = classification * weights[0], regression * weights[1]
             stats.update(more)
 
         norm = self.normalizer(matched)
@@ -90,6 +97,10 @@ class Criterion(nn.Module):
             name_cls: classification.sum() * (self.classification_weight / cls_norm),
             name_reg: regression.sum() * (self.regression_weight / norm),
         }
+        if self.loss_scale is not None:
+            factors, more = self.loss_scale(tuple(losses.values()), logits, deltas, matched, weights, norm)
+            losses = {name: loss * factor for (name, loss), factor in zip(losses.items(), factors, strict=True)}
+            stats.update(more)
         stats["regions"] = RegionStats(
             matched, classification.detach(), regression.detach(), matched.deltas, self.box_coder
         )

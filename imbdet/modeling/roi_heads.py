@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..structures import Matched, Objects
 from .heads import BoxPredictor
 from .region_sampling import compress
+from .rest import at_rest
 
 
 @dataclass
@@ -28,11 +29,23 @@ class Stage:
         """Pooled (R, C, S, S) -> logits (R, C), deltas (R, K or 1, 4 + V)."""
         return self.box_predictor(self.box_head(pooled))
 
+    def __call__(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(pooled)
+
+    def fixed(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """As `head`, with its weights as constants: the gradient reaches `pooled` only."""
+        with at_rest([*self.box_head.modules(), *self.box_predictor.modules()]):
+            return self.head(pooled)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """logits (R, C) -> (R, K)."""
+        return self.criterion.classification.scores(logits.float())
+
     def losses(self, pooled: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict, tuple[Tensor, Tensor]]:
         """Pooled features of the matched regions -> losses, stats, the head's (logits, deltas)."""
         change, stats = self.region_features, {}
         if change is not None:
-            pooled, stats = change(pooled, matched, self.head)
+            pooled, stats = change(pooled, matched, self)
         outputs = logits, deltas = self.head(pooled)
         losses, more = self.criterion(logits, of_class(deltas, matched.labels), matched)
         stats = {**stats, **more}
@@ -106,13 +119,15 @@ class RoIHeads(nn.Module):
         return (matched if index is None else matched.take(index[0])), stats
 
     def predict(self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Proposals (N, P, 4), sizes (N, 2) as in `forward` -> scores (N, P, K), boxes (N, P, K or 1, 4)."""
+        """Proposals (N, P, 4), sizes (N, 2) as in `forward` -> scores (N, P, K), boxes (N, P, K or 1, 4 and more, see
+        `Criterion.decode`).
+        """
         n, p = boxes.shape[:2]
         flat = boxes.flatten(0, 1)
         logits, deltas = self.stage.head(self.pooler(features, flat, image_of(boxes)))
         scores = self.criterion.classification.scores(logits.float())
-        refined = self.criterion.box_coder.decode(deltas[..., :4].float(), flat.unsqueeze(1))
-        return scores.view(n, p, -1), refined.view(n, p, -1, 4)
+        refined = self.criterion.decode(deltas.float(), flat.unsqueeze(1))  # boxes, and what stands beside them
+        return scores.view(n, p, -1), refined.view(n, p, *refined.shape[1:])
 
 
 def predictor_of(box_head: nn.Module, criterion: nn.Module, class_agnostic: bool) -> BoxPredictor:

@@ -8,6 +8,9 @@ opened in ten years. Everything it shows is read from the run folder; nothing is
     plots.py     curves and bars, as inline SVG
     pictures.py  validation images with true and predicted boxes
     html.py      puts these into templates/
+
+`comparison.write_comparison` does the same for a comparison of remedies, in the modules that begin with its name, and
+writes Markdown, CSV and LaTeX besides.
 """
 
 from .html import write_report

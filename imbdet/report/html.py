@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -46,15 +47,19 @@ def write_report(
     run = read_run(run_dir)
     page = describe(run, title or Path(run_dir).resolve().name, differences)
     page.update(gallery(run, records, detections, max_pictures))
-    out = Path(out_html)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    return write_whole(Path(out_html), render(page))
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write `text` under a temporary name, then rename, so that a file that exists is whole. Folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(render(page), encoding="utf-8")
-        os.replace(temporary, out)
+        temporary.write_text(text, encoding="utf-8", newline="")
+        os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return out
+    return path
 
 
 def describe(run: Run, title: str, differences: list[str] | None) -> dict[str, Any]:
@@ -105,14 +110,14 @@ def gallery(run: Run, records: Any, detections: Any, limit: int) -> dict[str, An
     return {"pictures": pictures, "threshold": threshold}
 
 
-def validation_records(run: Run) -> Any:
-    """The Records of `data.val`, built from the run's own config."""
+def validation_records(run: Run, split: str = "val") -> Any:
+    """The Records of `data.<split>`, built from the run's own config."""
     from ..config import instantiate, load_config
 
     path = run.folder / "config.yaml"
     if not path.exists():
         raise ValueError(f"{run.folder} holds no config.yaml that names its data; give records=... for the pictures")
-    return instantiate(load_config(path).data.val)
+    return instantiate(load_config(path).data[split])
 
 
 def facts(run: Run) -> list[str]:
@@ -159,8 +164,16 @@ def share_of(count: int | None, most: int) -> float:
     return 100 * math.log1p(count) / math.log1p(most) if count and most else 0.0
 
 
-def render(page: dict[str, Any]) -> str:
-    """The template with its data; plots are trusted markup, all text is escaped."""
+def breakable(text: Any) -> Any:
+    """Escaped text that may be broken where the words of a name or a path meet."""
+    import markupsafe
+
+    parts = re.split(r"(?<=[_+/=])(?=[^\W\d])", str(text))
+    return markupsafe.Markup("<wbr>").join(parts)
+
+
+def render(page: dict[str, Any], template: str = "report.html") -> str:
+    """A template with its data; plots are trusted markup, all text is escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -170,5 +183,5 @@ def render(page: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(points=tables.points, bar=share_of)
-    return environment.get_template("report.html").render(page)
+    environment.filters.update(points=tables.points, bar=share_of, wbr=breakable)
+    return environment.get_template(template).render(page)

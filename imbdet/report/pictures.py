@@ -70,24 +70,24 @@ def make_pictures(records: Any, detections: Any, limit: int = 12) -> tuple[list[
         at most `limit` pictures, and the lowest score that is drawn.
     """
     threshold = score_threshold(detections.score, int((~records.crowd).sum()))
-    pictures = []
-    for index in choose_images(records, limit):
-        mine = np.flatnonzero((detections.image_id == records.image_ids[index]) & (detections.score >= threshold))
-        mine = mine[np.argsort(-detections.score[mine], kind="stable")]
-        target = records.target(index)
-        truth = target["boxes"].numpy().astype(np.float64), target["labels"].numpy()
-        found = detections.take(mine)
-        boxes = judge(found.xywh, found.label, found.score, *truth, records.class_names)
-        pictures.append(
-            Picture(
-                name=records.images.name(index),
-                uri=jpeg_uri(records.images[index]),
-                width=int(records.widths[index]),
-                height=int(records.heights[index]),
-                boxes=tuple(boxes),
-            )
-        )
-    return pictures, threshold
+    chosen = choose_images(records, limit)
+    return [make_picture(records, index, detections, threshold) for index in chosen], threshold
+
+
+def make_picture(records: Any, index: int, detections: Any, threshold: float) -> Picture:
+    """The image of this index with its objects and its detections of at least that score, best first."""
+    mine = np.flatnonzero((detections.image_id == records.image_ids[index]) & (detections.score >= threshold))
+    mine = mine[np.argsort(-detections.score[mine], kind="stable")]
+    target = records.target(index)
+    truth = target["boxes"].numpy().astype(np.float64), target["labels"].numpy()
+    found = detections.take(mine)
+    return Picture(
+        name=records.images.name(index),
+        uri=jpeg_uri(records.images[index]),
+        width=int(records.widths[index]),
+        height=int(records.heights[index]),
+        boxes=tuple(judge(found.xywh, found.label, found.score, *truth, records.class_names)),
+    )
 
 
 def score_threshold(scores: np.ndarray, objects: int) -> float:

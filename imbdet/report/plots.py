@@ -7,8 +7,10 @@ Matplotlib is used through its objects, not pyplot: nothing is left open and no 
 
 from __future__ import annotations
 
+import html
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,7 +76,9 @@ class Figure:
         try:
             if error[0] is None:
                 text = io.StringIO()
-                self.figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has other fonts
+                    self.figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
                 self.svg = embeddable(text.getvalue(), self.title)
         finally:
             self.context.__exit__(*error)
@@ -90,7 +94,8 @@ def embeddable(svg: str, title: str) -> str:
     used = set(re.findall(r"#([\w.-]+)", body))
     body = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", body)
     svg = f"{head}>{body}"
-    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    label = html.escape(title.replace(r"\$", "$"))
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
 def loss_curve(run: Run) -> str:

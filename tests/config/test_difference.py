@@ -51,3 +51,12 @@ def test_long_calls_are_compared_key_by_key():
     after = OmegaConf.create({"m": {"_target_": "a.B", **long, "key_3": 7, "new": 1}})
     assert changed_paths(before, after) == ["m"]
     assert diff(before, after) == ["m._target_: a.A -> a.B", "m.key_3: 3 -> 7", "m.new: added 1"]
+
+
+def test_another_whole_of_the_same_parts_is_compared_key_by_key():
+    """So that a remedy of a part, here `c`, does not collide with one that puts the parts together differently."""
+    before = OmegaConf.create({"m": {"_target_": "a.A", "c": L(Focal)(gamma=1.0), "d": L(Focal)(gamma=1.0), "n": 1}})
+    after = OmegaConf.create({"m": {"_target_": "a.B", "c": L(Focal)(gamma=1.0), "e": L(CrossEntropy)(), "n": 1}})
+    assert changed_paths(before, after) == ["m._target_", "m.d", "m.e"]
+    after.m.c.gamma = 2.0  # nothing is kept
+    assert changed_paths(before, after) == ["m"]

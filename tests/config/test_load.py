@@ -15,7 +15,7 @@ def plain(cfg):
 
 def test_a_python_config(toy_configs):
     cfg = load_config("baselines/one_stage")
-    assert set(cfg) == {"model", "train", "data", "remedies"}
+    assert set(cfg) == {"model", "train", "data", "remedies", "loss_scale"}
     assert plain(cfg.train)["sizes"] == [1, 2]  # a tuple in the file
     assert plain(cfg)["model"]["width"] == "${train.seed}" and cfg.model.width == 3
     assert instantiate(cfg.model).criterion.weighting is None

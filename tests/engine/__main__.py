@@ -1,6 +1,7 @@
 """`python -m tests.engine OUTPUT_DIR [--resume] [key=value ...]` trains the fakes: for tests that need other processes.
 
-With several processes, each leaves its weights in OUTPUT_DIR/rank{r}.pth.
+With the path of a .yaml config in place of OUTPUT_DIR, that config. With several processes, each leaves its weights in
+the run's folder, rank{r}.pth.
 """
 
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from imbdet.config import load_config
 from imbdet.engine import loop
 
 from .fakes import fake_config
@@ -21,5 +23,8 @@ def keep_weights(run, *args, finish=loop._finish):
 
 if __name__ == "__main__":
     loop._finish = keep_weights
-    words = sys.argv[2:]
-    loop.train(fake_config(sys.argv[1], *(w for w in words if "=" in w)), resume="--resume" in words)
+    target, *words = sys.argv[1:]
+    overrides = [word for word in words if "=" in word]
+    given = target.endswith(".yaml")
+    cfg = load_config(target, overrides=overrides) if given else fake_config(target, *overrides)
+    loop.train(cfg, resume="--resume" in words)

@@ -21,6 +21,7 @@ def test_both_stores_hold_the_same(tmp_path):
         log.write(iteration, "train", {"loss/total": 0.5 * iteration, "AP/APl": float("nan")}, histogram)
     log.write(2, "val", {"loss/total": 3.0})
     log.pictures(2, "val", {"pictures/7": torch.zeros(3, 8, 8, dtype=torch.uint8)})
+    log.pictures(2, "val", {"pictures/8": lambda: torch.zeros(3, 8, 8, dtype=torch.uint8)})
     log.close()
     assert read_metrics(tmp_path / "metrics.jsonl") == [
         {"iteration": 1, "split": "train", "loss/total": 0.5, "AP/APl": None, "iou/before": [3, 1]},
@@ -30,7 +31,7 @@ def test_both_stores_hold_the_same(tmp_path):
     train, tags = scalars_of(tmp_path, "train")
     assert train == {"loss/total": [(1, 0.5), (2, 1.0)]} and tags["histograms"] == ["iou/before"]
     val, tags = scalars_of(tmp_path, "val")  # a writer per split, so that both curves lie on the plot of their tag
-    assert val == {"loss/total": [(2, 3.0)]} and tags["images"] == ["pictures/7"]
+    assert val == {"loss/total": [(2, 3.0)]} and tags["images"] == ["pictures/7", "pictures/8"]
 
 
 def test_a_resumed_log_holds_no_iteration_twice(tmp_path):
@@ -55,6 +56,7 @@ def test_without_tensorboard(tmp_path):
     log = RunLog(tmp_path, tensorboard=False)
     log.write(1, "train", {"x": 1.0})
     log.pictures(1, "val", {"p": torch.zeros(3, 4, 4, dtype=torch.uint8)})
+    log.pictures(1, "train", {"p": lambda: pytest.fail("drawn for nobody")})
     log.close()
     assert not (tmp_path / "tb").exists() and json.loads((tmp_path / "metrics.jsonl").read_text())["x"] == 1.0
 

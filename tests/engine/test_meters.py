@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from imbdet.engine.meters import LossWindow, NonFiniteLoss, read_stats, region_scalars
+from imbdet.engine.meters import LossWindow, NonFiniteLoss, read_pictures, read_stats, region_scalars
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.structures import Matched, RegionStats
+from imbdet.structures import Matched, Picture, RegionStats
 
 CPU = torch.device("cpu")
 
@@ -75,6 +75,15 @@ def deferred_window():
 
 def losses(a, b=1.0):
     return {"loss_cls": torch.tensor(a, requires_grad=True), "loss_box": torch.tensor(b)}
+
+
+def test_pictures_are_drawn_when_asked_for_and_not_before():
+    drawn, picture = [], torch.zeros(3, 4, 4, dtype=torch.uint8)
+    stats = {"roi/masks": Picture(lambda: drawn.append(1) or picture), "roi/mean": torch.tensor(2.0)}
+    assert read_stats(stats, None) == ({"roi/mean": 2.0}, {}) and not drawn
+    pictures = read_pictures(stats)
+    assert list(pictures) == ["pictures/roi/masks"] and not drawn
+    assert pictures["pictures/roi/masks"]() is picture
 
 
 def test_window_is_a_mean_and_starts_anew():

@@ -174,15 +174,33 @@ def test_matcher(remedy, baseline):
     assert (objects[0][kind[0] == 1] < 2).all(), "a region was matched to padding"
 
 
+class ToyHead:
+    """Linear logits, as a stage of RoI heads gives them."""
+
+    def __init__(self):
+        self.layer = torch.nn.Linear(64 * 49, K + 1)
+
+    def __call__(self, x):
+        return self.layer(x.flatten(1)), torch.zeros(len(x), K, 4)
+
+    fixed = __call__
+
+    def scores(self, logits):
+        return logits.softmax(dim=1)[:, :-1]
+
+
 @filled("region_features")
 def test_region_features(remedy, baseline):
     made, _ = build("region_features", remedy, baseline)
     features = torch.randn(R, 64, 7, 7, requires_grad=True)
     if hasattr(made, "build"):
         made.build(64, 7)
-    head = torch.nn.Linear(64 * 49, K + 1)
-    changed, _ = made(features, regions(), lambda x: (head(x.flatten(1)), torch.zeros(len(x), K, 4)))
+    matched, head = regions(), ToyHead()
+    with Waits() as waits:
+        changed, stats = made(features, matched, head)
+    assert not waits.found, f"waits for the device: {waits.found}"
     assert changed.shape == features.shape and torch.isfinite(changed).all()
+    assert not any(torch.is_tensor(stat) and stat.requires_grad for stat in stats.values())
 
 
 @filled("objective")
@@ -214,6 +232,7 @@ def test_image_sampler(remedy, baseline):
 
 @filled("balance")
 def test_balance(remedy, baseline):
+    pytest.importorskip("imblearn", reason="the extra `sampling` is not installed")
     made, cfg = build("balance", remedy, baseline)
     records = instantiate(cfg.data.train)
     balanced = made(records)

@@ -2,44 +2,10 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 
 from imbdet.report import write_report
-
-VOID = {"meta", "link", "br", "img", "image", "use", "path", "rect", "hr"}
-
-
-class Reader(HTMLParser):
-    """Collects tags and attributes, and checks that every element is closed."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.tags, self.addresses = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value for key, value in attrs if key in ("href", "src", "xlink:href", "action")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag, tag
-
-
-def read(path):
-    reader = Reader()
-    reader.feed(path.read_text(encoding="utf-8"))
-    assert not reader.open, reader.open
-    return reader
-
 
 DIFFERENCES = ["model.x: <Old> -> New"]
 
@@ -52,8 +18,8 @@ def page(tmp_path_factory, make_run_dir, val_records, val_detections):
     return write_report(run, folder / "new" / "page.html", val_records, val_detections, DIFFERENCES)
 
 
-def test_page_is_well_formed_and_alone(page):
-    reader = read(page)
+def test_page_is_well_formed_and_alone(page, read_page):
+    reader = read_page(page)
     assert "script" not in reader.tags
     assert reader.addresses and all(address.startswith(("data:", "#")) for address in reader.addresses)
     text = page.read_text(encoding="utf-8")

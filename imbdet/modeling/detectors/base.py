@@ -12,6 +12,7 @@ from ..folding import Folded
 from ..nms import best, limit_at_test, suppress
 from ..objective import FixedWeights
 from ..preprocess import pad_objects
+from ..rest import training_step
 
 
 class Detector(nn.Module):
@@ -23,6 +24,7 @@ class Detector(nn.Module):
         score_threshold: detections below it are left out. nms_threshold: IoU, within a class.
         max_detections: of one image.
         objective: the slot of that name. calibration: the slot of that name, None leaves the scores alone.
+        voting: places the detections anew, from all candidates and what stands beside their boxes; None leaves them.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Detector(nn.Module):
         max_detections: int = 100,
         objective: nn.Module | None = None,
         calibration=None,
+        voting=None,
     ):
         super().__init__()
         self.preprocess = preprocess
@@ -48,6 +51,7 @@ class Detector(nn.Module):
         self.max_detections = max_detections
         self.objective = objective or FixedWeights()
         self.calibration = calibration
+        self.voting = voting
         self.folded = Folded(backbone)
 
     def forward(self, images: list[Tensor], targets: list[dict] | None = None):
@@ -69,8 +73,9 @@ class Detector(nn.Module):
                 f"training needs one target for each of the {len(images)} images, got {targets and len(targets)}"
             )
         objects = pad_objects(targets, batch.device, self.num_classes)
-        losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
-        losses, more = self.objective(losses)
+        with training_step(self):
+            losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
+            losses, more = self.objective(losses)
         return losses, {**stats, **more}
 
     def train(self, mode: bool = True) -> "Detector":
@@ -82,13 +87,21 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def candidates(self, features: dict[str, Tensor], sizes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """-> boxes (N, D, 4), scores (N, D), labels (N, D), valid (N, D)."""
+        """-> boxes (N, D, 4), scores (N, D), labels (N, D), valid (N, D).
+
+        What `Criterion.decode` puts beside the boxes stays beside them: (N, D, 4 + 4).
+        """
         raise NotImplementedError
 
     def detect(self, boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor, sizes: Tensor) -> list[dict]:
         """Candidates of all images -> the best of each after suppression within each class."""
+        boxes, beside = boxes[..., :4], boxes[..., 4:]
         index, kept = best(scores, self.suppress(boxes, scores, labels, valid), self.max_detections)
-        boxes = clip(boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), sizes)
+        if self.voting is None:
+            found = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
+        else:
+            found = self.voting(index, boxes, beside, labels, valid)
+        boxes = clip(found, sizes)
         scores, labels = scores.gather(1, index), labels.gather(1, index)
         kept = kept & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
         return [

@@ -34,7 +34,8 @@ class FasterRCNN(Detector):
         scores, refined = self.roi_heads.predict(features, boxes, sizes)
         scores = self.calibrate(scores)
         n, p, k = scores.shape
-        refined = clip(refined.expand(n, p, k, 4).reshape(n, p * k, 4), sizes)
+        refined = refined.expand(n, p, k, -1).reshape(n, p * k, -1)
+        refined = torch.cat((clip(refined[..., :4], sizes), refined[..., 4:]), dim=-1)
         labels = torch.arange(k, device=scores.device).expand(n, p, k).reshape(n, p * k)
         valid = (scores > self.score_threshold) & valid.unsqueeze(-1)
         return refined, scores.reshape(n, p * k), labels, valid.reshape(n, p * k)

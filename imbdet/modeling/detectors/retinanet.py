@@ -58,9 +58,10 @@ class RetinaNet(Detector):
         best, scores = torch.cat(best, dim=1), torch.cat(scores, dim=1)
         labels = best % k
         best = torch.div(best, k, rounding_mode="floor")
-        boxes = self.criterion.box_coder.decode(deltas[..., :4].float().gather(1, _rows(best)), anchors[best])
+        boxes = self.criterion.decode(_take(deltas.float(), best), anchors[best])
         return boxes, scores, labels, scores > self.score_threshold
 
 
-def _rows(index: Tensor) -> Tensor:
-    return index.unsqueeze(-1).expand(-1, -1, 4)
+def _take(values: Tensor, index: Tensor) -> Tensor:
+    """values (N, A, X), index (N, D) -> (N, D, X)."""
+    return values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))

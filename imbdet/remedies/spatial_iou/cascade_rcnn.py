@@ -161,11 +161,11 @@ class CascadeRoIHeads(RoIHeads):
             flat = boxes.flatten(0, 1)
             pooled = self.pooler(features, flat, images)
             logits, deltas = stage.head(pooled)
-            scores.append(stage.criterion.classification.scores(logits.float()))
+            scores.append(stage.scores(logits))
             refined = stage.criterion.decode(deltas[:, 0].float(), flat).view(n, p, -1)
             boxes = clip(refined[..., :4], sizes)
         if self.score_last:
-            scores = [s.criterion.classification.scores(s.head(pooled)[0].float()) for s in self.stages]
+            scores = [stage.scores(stage.head(pooled)[0]) for stage in self.stages]
         return torch.stack(scores).mean(dim=0).view(n, p, -1), refined.unsqueeze(2)
 
 

@@ -1,0 +1,228 @@
+"""Compare remedies: a grid of arms and seeds, run, resumed, judged, and reported."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import make_parser, parse
+
+if TYPE_CHECKING:
+    from imbdet.compare.grid import Request
+    from imbdet.compare.structures import Plan, RunRecord
+
+EXAMPLE = """
+imbdet compare --config baselines/faster_rcnn_shapes --remedy focal_loss --out output/focal --plan-only
+  imbdet compare --config baselines/retinanet_shapes --remedy focal_loss --seeds 5 --out output/focal --jobs 2
+  imbdet compare --config baselines/faster_rcnn_shapes --all --imbalance class_fg_bg --out output/fg_bg
+  imbdet compare --config baselines/faster_rcnn_shapes --remedy focal_loss --out output/ray --engine ray
+  imbdet compare --runs output/run_a output/run_b --out output/report
+
+Stopped or killed at any moment, the same command goes on. The same folder takes more remedies and more seeds later.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    args = parse(parser, argv)
+    _check(parser, args)
+    root = Path(args.out)
+    if args.runs:
+        from imbdet.compare.existing import collect_runs, keep
+
+        root.mkdir(parents=True, exist_ok=True)
+        plan, records = collect_runs(args.runs, root, args.split)
+        keep(plan, records, args.runs, root)
+        return conclude(plan, records, root)
+    return _grid(args, root, argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser("compare", "Compare remedies on one base config, seed by seed, and say what is real.", EXAMPLE)
+    add = parser.add_argument
+    add("--config", "--config-file", dest="config", metavar="C", help="the base: a config file or a shipped config")
+    add("--remedy", action="append", default=[], metavar="A", help="an arm, A or A+B; may be given several times")
+    add("--all", action="store_true", help="an arm for every shipped remedy that fits the base")
+    add("--imbalance", default="", metavar="I", help="with --all: only remedies of this imbalance")
+    add("--seeds", default="5", metavar="S", help="how many (5: 0 to 4), or which (0,3,7); default: 5")
+    add("--budget", choices=("iterations", "time"), default="iterations", help="what all arms get as much of")
+    add("--split", choices=("val", "test"), default=None, help="what the last weights are evaluated on (default: val)")
+    add("--no-controls", action="store_true", help="no control arms: matched loss scale, matched iterations")
+    add("--out", required=True, metavar="DIR", help="the comparison's folder; an existing one goes on")
+    add("--plan-only", "--print", action="store_true", help="print the plan and stop; nothing is written")
+    add("--retry-failed", action="store_true", help="run failed cells again")
+    add("--engine", choices=("local", "ray"), default="local", help="processes here, or tasks of a Ray cluster")
+    add("--jobs", type=int, default=None, metavar="N", help="runs at once (local: 1; ray: as many as fit)")
+    add("--cpus-per-run", type=int, default=None, metavar="N", help="threads of a run where the config leaves it open")
+    add(
+        "--gpus-per-run",
+        type=float,
+        default=None,
+        metavar="G",
+        help="0, 1, or a fraction (Ray shares one; its default: 0)",
+    )
+    add("--runs", nargs="+", default=[], metavar="DIR", help="report on these runs or comparisons, train nothing")
+    add("overrides", nargs="*", metavar="key=value", help="set keys in all arms, e.g. train.max_iter=100")
+    return parser
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Words that do not go together."""
+    if args.runs:
+        ignored = {
+            "--config": args.config,
+            "--remedy": args.remedy,
+            "--all": args.all,
+            "--plan-only": args.plan_only,
+            "--retry-failed": args.retry_failed,
+            "key=value": args.overrides,
+        }
+        for name, given in ignored.items():
+            if given:
+                parser.error(f"{name} has no meaning with --runs, which trains nothing")
+    elif not args.config:
+        parser.error("give --config BASE and what to compare with it, or --runs DIR DIR ... of existing runs")
+    if args.imbalance and not args.all:
+        parser.error("--imbalance goes with --all")
+    if args.jobs is not None and args.jobs < 1:
+        parser.error(f"--jobs is {args.jobs}; it must be 1 or more")
+    if args.cpus_per_run is not None and args.cpus_per_run < 1:
+        parser.error(f"--cpus-per-run is {args.cpus_per_run}; it must be 1 or more")
+    if args.gpus_per_run is not None and not 0 <= args.gpus_per_run <= 1:
+        parser.error(f"--gpus-per-run is {args.gpus_per_run:g}; a run is one process, which uses at most one GPU")
+
+
+def _request(args: argparse.Namespace) -> "Request":
+    from imbdet.compare.grid import Request, parse_seeds
+
+    share = 1 if args.engine == "ray" else max(1, (os.cpu_count() or 1) // (args.jobs or 1))
+    return Request(
+        config=args.config,
+        remedies=tuple(args.remedy),
+        every=args.all,
+        imbalance=args.imbalance,
+        seeds=parse_seeds(args.seeds),
+        overrides=tuple(args.overrides),
+        budget=args.budget,
+        split=args.split or "val",
+        threads=args.cpus_per_run or share,
+        controls=not args.no_controls,
+    )
+
+
+def _grid(args: argparse.Namespace, root: Path, argv: Sequence[str] | None) -> int:
+    """Plan, print, run, report."""
+    from imbdet.compare.announce import describe_plan, expected_seconds
+    from imbdet.compare.configs import base_config
+    from imbdet.compare.grid import keep_base, make_plan
+    from imbdet.compare.probe import PROBE, costs
+    from imbdet.compare.runner import Stopped, collect, forget_failures, run_grid
+    from imbdet.compare.store import LOCK, locked, read_results, write_json, write_plan
+    from imbdet.engine.stop import stop_on_signals
+
+    plan, notes = make_plan(_request(args), root)
+    plan, cost = costs(plan, root)
+    jobs = args.jobs or (0 if args.engine == "ray" else 1)
+    print(describe_plan(plan, read_results(root), root, cost, jobs))
+    print("".join(f"  {note}\n" for note in notes), end="", flush=True)
+    if args.plan_only:
+        return 0
+    root.mkdir(parents=True, exist_ok=True)
+    with locked(root / LOCK, 1.0, f"another command runs the comparison in {root}; wait for it, or stop it"):
+        keep_base(plan, root)
+        write_plan(plan, root)
+        write_json(root / PROBE, cost)
+        if args.retry_failed:
+            print(f"{forget_failures(plan, root)} failed runs are tried again")
+        engine, expected = _engine(args, plan), expected_seconds(plan, base_config(plan), cost)
+        try:
+            with stop_on_signals() as stop:
+                plan = run_grid(plan, root, engine, stop, lambda line: print(line, flush=True), expected)
+        except Stopped as stopped:
+            print(f"stopped; go on with: {_command(argv)}", flush=True)
+            return int(stopped.code)
+        return conclude(plan, collect(plan, root), root)
+
+
+def _engine(args: argparse.Namespace, plan: "Plan") -> Any:
+    from imbdet.compare.configs import base_config
+    from imbdet.compare.local_engine import LocalEngine
+
+    if args.engine == "ray":
+        from imbdet.compare.ray_engine import RayEngine
+
+        cpus = args.cpus_per_run or int(base_config(plan).train.num_threads)
+        return RayEngine(cpus, args.gpus_per_run or 0, args.jobs)
+    return LocalEngine(args.jobs or 1, _gpus(args.gpus_per_run))
+
+
+def _gpus(wanted: float | None) -> tuple[str, ...]:
+    """The GPUs that local runs take in turns; () where there are none, ("",) hides them."""
+    if wanted == 0:
+        return ("",)
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    ids = tuple(named.split(",")) if named else tuple(map(str, range(torch.cuda.device_count())))
+    if wanted and not ids:
+        raise ValueError(f"--gpus-per-run is {wanted:g}, but torch sees no GPU here")
+    return ids
+
+
+def conclude(plan: "Plan", records: "list[RunRecord]", root: Path) -> int:
+    """Check, judge, write the reports, print the table; 1 if there is nothing to compare."""
+    from imbdet.compare.analysis import compare_runs
+    from imbdet.compare.board import write_board
+    from imbdet.compare.budget import check_equal
+    from imbdet.compare.structures import BASELINE
+    from imbdet.report.comparison import write_comparison
+
+    for record in records:
+        if record.status == "failed":
+            print(f"failed: {record.arm} seed {record.seed}: {record.reason}")
+    if not any(record.arm == BASELINE and record.status == "finished" for record in records):
+        print(f"no run of the {BASELINE} has finished, so there is nothing to compare with", file=sys.stderr)
+        return 1
+    for note in check_equal(records, plan.arms):
+        print(f"note: {note}")
+    comparison = compare_runs(plan, records, root)
+    files = write_comparison(comparison, root, root)
+    board = write_board(root, records)
+    print(f"\n{table(comparison)}\n")
+    for path in (files or {}).values():
+        print(f"  {path}")
+    print(f"watch: tensorboard --logdir {shlex.quote(str(board))}")
+    return 0
+
+
+def table(comparison: Any) -> str:
+    """One row an arm, in points of AP: mean and deviation over seeds, difference with its interval, verdict."""
+    from tabulate import tabulate
+
+    rows = []
+    for result in comparison.arms:
+        difference = result.differences.get("AP")
+        seeds = f"{len(result.seeds)}" + (f" ({len(result.failures)} failed)" if result.failures else "")
+        row = [result.arm.name, seeds, _points(result.means.get("AP")), _points(result.deviations.get("AP"))]
+        if difference is None:
+            rows.append([*row, "", "", ""])
+            continue
+        ends = [_points(end, True) for end in (difference.low, difference.high) if end is not None]
+        rows.append([*row, _points(difference.mean, True), " .. ".join(ends), difference.verdict])
+    headers = ("arm", "seeds", "AP", "sd", "difference", "95 % interval", "verdict")
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)
+
+
+def _points(value: float | None, signed: bool = False) -> str:
+    return "–" if value is None else f"{100 * value:{'+' if signed else ''}.2f}"
+
+
+def _command(argv: Sequence[str] | None) -> str:
+    """What was typed."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if Path(sys.argv[0]).name == "imbdet" or argv is not None:
+        return shlex.join(["imbdet", "compare", *words])
+    return shlex.join(["python", sys.argv[0], *words])

@@ -1,0 +1,48 @@
+"""Steps of the training in which the detector rests while its adversary learns.
+
+An adversary is a module with `begin_step() -> bool` (see RegionFeatures in `imbdet/slots.py`). What is notable here: a
+step at rest leaves no gradient and no trace in the detector, so that an optimizer skips its parameters, weight decay
+included, and every running state (batch norm, moving normalisers) is afterwards what it was. The forward itself is
+that of any training step.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import nn
+
+
+@contextlib.contextmanager
+def training_step(detector: nn.Module) -> Iterator[None]:
+    """Around the forward of a training: the adversaries in `detector` are told, and it rests if one of them says so."""
+    adversaries = [module for module in detector.modules() if hasattr(type(module), "begin_step")]
+    counts = torch.is_grad_enabled()  # a validation loss is no step
+    if not counts or all([adversary.begin_step() for adversary in adversaries]):  # a list: each is to be told
+        yield
+        return
+    theirs = {id(part) for adversary in adversaries for part in adversary.modules()}
+    with at_rest(module for module in detector.modules() if id(module) not in theirs):
+        yield
+
+
+@contextlib.contextmanager
+def at_rest(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Inside, the parameters of `modules` (without those of their children) are constants, and no buffer changes.
+
+    Gradients still flow through the layers, to whatever else their inputs depend on.
+    """
+    modules = list(modules)
+    parameters = [p for module in modules for p in module.parameters(recurse=False) if p.requires_grad]
+    buffers = [(module, name, b) for module in modules for name, b in module.named_buffers(recurse=False)]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        for module, name, buffer in buffers:  # the copy takes the changes, and stays as it is for the backward
+            setattr(module, name, buffer.clone())
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        for module, name, buffer in buffers:
+            setattr(module, name, buffer)

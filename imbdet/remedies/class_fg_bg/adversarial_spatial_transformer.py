@@ -1,0 +1,166 @@
+"""Adversarial spatial transformer: a second network turns the features of each object so that the detector errs.
+
+Letters: R regions of the batch, F regions attacked, C channels, B blocks of channels, S side of the pooled square.
+"""
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...structures import Matched
+from ._adversary import Adversary, Phases, choose_foreground, mean_over, probability, sureness
+
+
+class LocalisationNetwork(nn.Module):
+    """Three fully connected layers from pooled features to angles; the last starts at zero, so nothing turns at first.
+
+    Args:
+        widths: of the two hidden layers; the paper has those of the detector's head.
+    """
+
+    def __init__(self, widths=(1024, 1024)):
+        super().__init__()
+        self.widths = tuple(widths)
+
+    def build(self, inputs: int, outputs: int) -> None:
+        layers: list[nn.Module] = []
+        for width in self.widths:
+            layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True)]
+            inputs = width
+        self.layers = nn.Sequential(*layers, nn.Linear(inputs, outputs))
+        for layer in self.layers[:-1:2]:
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(F, C, S, S) -> (F, outputs), in float32."""
+        return self.layers(features.flatten(1)).float()
+
+
+class AdversarialSpatialTransformer(Adversary):
+    """Turns the features of foreground regions by angles that a learned adversary chooses (ASTN of A-Fast-RCNN).
+
+    Slot: region_features
+    Imbalance: class_fg_bg
+    Source: Wang, Shrivastava, Gupta, 2017, arXiv 1704.03414, section 4.2; no code of it was ever released
+    Neutral: max_angle=0, which turns nothing
+    Differs: the network starts from random weights, not from those of a classifier's layers, which a pyramid does not
+        have; it learns in the same optimizer, from a loss of its own through the fixed head; one training in three
+        phases; Faster R-CNN in place of Fast R-CNN
+
+    For each block b of C / B channels, with f the network, x the pooled features, p the detector's probability of the
+    true class, and G_a x the bilinear sampling of x at positions turned by a about the region's middle:
+
+        angle_b = max_angle * tanh(f(x)_b),    x'_b = G_angle_b x_b,    L = -mean log p(x')  over foreground
+
+    The detector descends its losses on x'. The network climbs L, and only it: the gradient runs through the detector's
+    head, whose weights are constants for it, and the sampling, and changes its sign there (as Ganin and Lempitsky,
+    2015, arXiv 1409.7495). The detector's own gradient to the backbone runs through the sampling, not through f. To
+    reverse that gradient for the network instead, without a second pass of the head, was tried and left: it climbs the
+    box regression too, and within 20 steps of the detector's rate every region was turned by the same 10 degrees, where
+    tanh has no gradient left. At angles of exactly 0 the sampling has a kink, so the very first step may go either way.
+    Background stays as it is, and so does everything at test.
+
+    Args:
+        network: gives f; None draws every angle evenly from +-max_angle: the control.
+        phases: when what learns; None begins with the third phase.
+        max_angle: degrees, 10. blocks: of channels, each with an angle of its own, 4.
+        weight: factor of L.
+        per_image: the most foreground regions of an image that are turned; further ones stay as they are.
+
+    Example:
+        >>> import math, torch
+        >>> from imbdet.remedies.class_fg_bg.adversarial_spatial_transformer import turn
+        >>> x = torch.zeros(1, 4, 3, 3)
+        >>> x[:, :, 0, 1] = 1.0  # above the middle; a quarter turn takes it to one side
+        >>> turn(x, torch.full((1, 1), math.pi / 2))[0, 0].round().nonzero().tolist()
+        [[1, 0]]
+    """
+
+    name = "transformer"
+
+    def __init__(
+        self,
+        network: LocalisationNetwork | None = None,
+        phases: Phases | None = None,
+        max_angle: float = 10.0,
+        blocks: int = 4,
+        weight: float = 1.0,
+        per_image: int = 128,
+    ):
+        super().__init__(network, phases, per_image, neutral=max_angle == 0)
+        if not 0 <= max_angle <= 180 or blocks < 1 or weight < 0:
+            raise ValueError(
+                f"need max_angle in 0..180 degrees, blocks >= 1 and weight >= 0, got {max_angle}, {blocks}, {weight}"
+            )
+        self.max_angle, self.blocks, self.weight = max_angle, blocks, weight
+
+    def build(self, channels: int, size: int) -> None:
+        """Make the layers; channels C and side S of what will come."""
+        if channels % self.blocks:
+            raise ValueError(f"{channels} channels cannot be cut into {self.blocks} equal blocks")
+        if self.network is not None:
+            self.network.build(channels * size * size, self.blocks)
+
+    def attack(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
+        index, kept = choose_foreground(matched, self.per_image)
+        x, labels = features[index], matched.labels[index]
+        angles = self.angles(x.detach())
+        loss = None if self.network is None else self.loss(x.detach(), labels, kept, angles, head)
+        turned = torch.where(kept.view(-1, 1, 1, 1), turn(x, angles.detach()), x)
+        self.pending = partial(self.compare, head, index, kept, sureness(x, labels, head), loss)
+        degrees = angles.detach().abs().mean(dim=1) * (180 / math.pi)
+        return features.index_copy(0, index, turned), {"transformer/angle": mean_over(degrees, kept)}
+
+    def angles(self, x: Tensor) -> Tensor:
+        """Features (F, C, S, S) -> radians (F, B)."""
+        limit = math.radians(self.max_angle)
+        if self.network is None:
+            return (2 * torch.rand(len(x), self.blocks, device=x.device) - 1) * limit
+        return limit * torch.tanh(self.network(x))
+
+    def loss(self, x: Tensor, labels: Tensor, kept: Tensor, angles: Tensor, head) -> Tensor:
+        """Cross entropy of the turned regions x (F, C, S, S), whose gradient makes the network climb it."""
+        logits, _ = head.fixed(turn(x, Reversed.apply(angles)))
+        own = probability(head.scores(logits), labels)
+        entropy = -own.clamp(min=1e-12).log()  # finite where the detector is certain of another class
+        return self.weight * (entropy * kept).sum() / kept.sum().clamp(min=1)
+
+    def compare(self, head, index, kept, before, loss, logits, matched) -> tuple[Tensor | None, dict]:
+        """The loss, and how sure the detector was before and is after; logits (R, C) of the turned regions."""
+        after = probability(head.scores(logits[index]), matched.labels[index])
+        return loss, {"transformer/before": mean_over(before, kept), "transformer/after": mean_over(after, kept)}
+
+
+class Reversed(torch.autograd.Function):
+    """The identity, whose gradient comes back with its sign changed."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient
+
+
+def turn(x: Tensor, angles: Tensor) -> Tensor:
+    """x (F, C, S, S), angles (F, B) in radians -> (F, C, S, S): block b of C / B channels turned by angle b.
+
+    Sampled between the centres of the cells (align_corners=False: the region's edge is that of its outer cells), with
+    zeros outside, in float32 whatever the precision of x.
+    """
+    f, c, s, _ = x.shape
+    b = angles.shape[1]
+    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
+    matrix = torch.stack((cos, -sin, zero, sin, cos, zero), dim=-1).view(f * b, 2, 3)
+    with torch.autocast(x.device.type, enabled=False):
+        grid = F.affine_grid(matrix, [f * b, c // b, s, s], align_corners=False)
+        blocks = x.reshape(f * b, c // b, s, s).float()
+        turned = F.grid_sample(blocks, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return turned.reshape(f, c, s, s).to(x.dtype)

@@ -1,0 +1,283 @@
+"""A comparison as plain rows and words, which the page, Markdown, LaTeX and the terminal show alike.
+
+Notable: what is said in words is decided here, once: the verdict of an arm and the sentence that answers the whole
+comparison. Metrics are shown in points (0.5045 -> "50.45"); a value that is not defined is a dash, never a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..compare.structures import BASELINE, ArmResult, Comparison, Difference
+from .comparison_numbers import COST, one_line, signed
+
+MAIN = "AP"  #: the metric that the verdicts are about
+CLAIM = 5  #: seeds; with fewer a verdict is indicative: at power 0.8 a paired t test needs 5 to find two deviations
+
+#: (what the columns have in common, [(metric, heading)])
+GROUPS = (
+    ("by IoU", (("AP", "AP"), ("AP50", "AP50"), ("AP75", "AP75"), ("AP90", "AP90"))),
+    ("by size of the object", (("APs", "small"), ("APm", "medium"), ("APl", "large"))),
+    ("by frequency of the class", (("APr", "rare"), ("APc", "common"), ("APf", "frequent"))),
+)
+#: TIDE's types and oLRP: less is better
+ERRORS = (
+    ("", (("oLRP", "oLRP"),)),
+    (
+        "AP50 lost to errors (TIDE)",
+        (
+            ("dCls", "class"),
+            ("dLoc", "place"),
+            ("dBoth", "both"),
+            ("dDupe", "duplicate"),
+            ("dBkg", "background"),
+            ("dMiss", "missed"),
+        ),
+    ),
+)
+LOWER_IS_BETTER = frozenset(metric for _, columns in ERRORS for metric, _ in columns)
+KNOWN = tuple(metric for _, columns in (*GROUPS, *ERRORS) for metric, _ in columns)
+
+#: verdict -> the class that colours it
+KINDS = {"better": "better", "worse": "worse", "no evidence": "none", "one seed: no claim": "one"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm of the main table.
+
+    Attributes:
+        result: all that is known of it. depth: 1 for a control below the arm it controls.
+        seeds: "5", or "3 of 5". verdict: in words; hint: what it takes, or "".
+        kind: baseline, better, worse, none, one or failed.
+        against: the arm it is compared with, "" if that is the baseline. failures: a line for each reason.
+    """
+
+    result: ArmResult
+    depth: int
+    seeds: str
+    verdict: str
+    hint: str
+    kind: str
+    against: str
+    failures: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """The verdict with its hint."""
+        return self.verdict + (f" ({self.hint})" if self.hint else "")
+
+    @property
+    def name(self) -> str:
+        return self.result.arm.name
+
+    @property
+    def control_of(self) -> str:
+        return self.result.arm.control_of
+
+    @property
+    def difference(self) -> Difference | None:
+        return self.result.differences.get(MAIN)
+
+    @property
+    def mean(self) -> float | None:
+        return self.result.means.get(MAIN)
+
+    @property
+    def sd(self) -> float | None:
+        return self.result.deviations.get(MAIN)
+
+
+def rows(comparison: Comparison) -> list[Row]:
+    """A row an arm: the baseline, then the others in their order, each with its controls below it."""
+    return [_row(comparison, result, depth) for result, depth in _ordered(comparison.arms)]
+
+
+def _ordered(arms: Sequence[ArmResult]) -> list[tuple[ArmResult, int]]:
+    names = {result.arm.name for result in arms}
+    found: dict[int, tuple[ArmResult, int]] = {}
+
+    def add(result: ArmResult, depth: int) -> None:
+        if id(result) not in found:
+            found[id(result)] = (result, depth)
+            for other in arms:
+                if other.arm.control_of == result.arm.name:
+                    add(other, depth + 1)
+
+    for result in sorted(arms, key=lambda one: one.arm.name != BASELINE):
+        if result.arm.name == BASELINE or result.arm.control_of not in names:
+            add(result, 0)
+    for result in arms:  # what is left are controls of each other
+        add(result, 1)
+    return list(found.values())
+
+
+def _row(comparison: Comparison, result: ArmResult, depth: int) -> Row:
+    done, asked = len(result.seeds), len(comparison.seeds)
+    verdict, kind = _verdict(result)
+    against = result.arm.compared_with if result.arm.compared_with != BASELINE else ""
+    reasons: dict[str, list[str]] = {}
+    for seed, reason in result.failures:
+        reasons.setdefault(one_line(reason), []).append(str(seed))
+    failures = tuple(f"seed{'s' * (len(s) > 1)} {', '.join(s)} failed: {reason}" for reason, s in reasons.items())
+    seeds = str(done) if done == asked else f"{done} of {asked}"
+    return Row(
+        result,
+        depth,
+        seeds,
+        verdict,
+        _hint(result.differences.get(MAIN)),
+        kind,
+        "" if result.arm.name == BASELINE else against,
+        failures,
+    )
+
+
+def _verdict(result: ArmResult) -> tuple[str, str]:
+    """The verdict, and the kind that colours it."""
+    if not result.seeds:
+        return "failed", "failed"
+    if result.arm.name == BASELINE:
+        return "the baseline", "baseline"
+    found = result.differences.get(MAIN)
+    if found is None:
+        return "not compared", "failed"
+    return found.verdict, KINDS.get(found.verdict, "none")
+
+
+def _hint(found: Difference | None) -> str:
+    """What it would take, where there is no evidence."""
+    if found is None or found.verdict != "no evidence":
+        return ""
+    if found.seeds_needed is None:
+        return "more seeds alone would not tell"
+    return f"about {found.seeds_needed} seeds would tell"
+
+
+def answer(comparison: Comparison) -> str:
+    """The comparison in one or two sentences."""
+    every = rows(comparison)
+    baseline = next((row for row in every if row.name == BASELINE), None)
+    remedies = [row for row in every if row.name != BASELINE and not row.control_of]
+    if not remedies:
+        return "Only the baseline was run, so that there is nothing to compare."
+    if baseline is None or not baseline.result.seeds:
+        return "The baseline has no finished run, so that nothing can be compared."
+    by = {kind: [row for row in remedies if row.kind == kind] for kind in ("better", "worse", "none", "one", "failed")}
+    judged = [row for kind in ("better", "worse", "none") for row in by[kind]]
+    parts = []
+    if len(remedies) == 1 and judged:
+        parts.append(_alone(judged[0]))
+    elif judged:
+        parts.append(_count(len(by["better"]), len(remedies)) + _named(by["better"]))
+        if by["worse"]:
+            parts.append(f"{len(by['worse'])} {_is(by['worse'])} worse" + _named(by["worse"]))
+        if by["none"]:
+            parts.append(f"for {len(by['none'])} there is no evidence either way" + _named(by["none"], False))
+    if by["one"]:
+        words = f"of {len(by['one'])} there is one seed only, which allows no claim" + _named(by["one"], False)
+        parts.append(words if judged else "One seed: no claim. A difference between two single runs may be noise")
+    for words, yes in (("failed", False), ("could not be compared", True)):
+        found = [row for row in by["failed"] if bool(row.result.seeds) == yes]
+        parts += [f"{len(found)} {words}" + _named(found, False)] if found else []
+    return one_line("; ".join(parts) + "." + _indicative(judged))
+
+
+def _alone(row: Row) -> str:
+    if row.kind == "none":
+        return "There is no evidence that the remedy is better or worse than the baseline by AP" + _named([row])
+    return f"The remedy is {row.kind} than the baseline by AP" + _named([row])
+
+
+def _count(better: int, of: int) -> str:
+    number = "None" if better == 0 else str(better)
+    shown = "" if better else "shown to be "
+    return f"{number} of {of} remedies {'are' if better > 1 else 'is'} {shown}better than the baseline by AP"
+
+
+def _named(found: Sequence[Row], numbers: bool = True) -> str:
+    """The names as " (focal_loss +1.07, ohem +0.80)"; "" for none."""
+    words = []
+    for row in found:
+        value = f" {signed(row.difference.mean)}" if numbers and row.difference else ""
+        words.append(f"{row.name}{value}" + (f" against {row.against}" if row.against else ""))
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _is(found: Sequence[Row]) -> str:
+    return "is" if len(found) == 1 else "are"
+
+
+def _indicative(judged: Sequence[Row]) -> str:
+    most = max((len(row.result.seeds) for row in judged), default=CLAIM)
+    return f" With {most} seeds this is indicative; a claim takes {CLAIM} or more." if most < CLAIM else ""
+
+
+def control_remarks(comparison: Comparison) -> list[str]:
+    """What a control takes from the claim of its arm: a control that is better itself explains part of the gain."""
+    every = {row.name: row for row in rows(comparison)}
+    remarks = []
+    for row in every.values():
+        arm = every.get(row.control_of)
+        if arm is None or row.kind != "better" or arm.kind != "better" or arm.against:
+            continue
+        own, control = arm.difference.mean, row.difference.mean
+        remarks.append(
+            f"The control {row.name} is better than the baseline as well ({signed(control)}, {arm.name} "
+            f"{signed(own)}): what {arm.name} does beyond its control is {signed(own - control)} points of {MAIN} by "
+            "the means."
+        )
+    return remarks
+
+
+def remarks(comparison: Comparison) -> list[tuple[str, str]]:
+    """(arm, or "" for all of them; what a reader must know), in the order of the rows."""
+    found = []
+    for row in rows(comparison):
+        found += [(row.name, line) for line in row.failures]
+        found += [(row.name, f"a control of {row.control_of}")] if row.control_of else []
+        found += [(row.name, f"compared with {row.against}")] if row.against else []
+    return found + [("", one_line(text)) for text in (*control_remarks(comparison), *comparison.notes)]
+
+
+def columns(comparison: Comparison, groups: Any) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The groups of metrics with the columns that some arm reports; `others` have no group."""
+    reported = {metric for result in comparison.arms for metric in result.means}
+    kept = [(title, [column for column in columns if column[0] in reported]) for title, columns in groups]
+    return [(title, columns) for title, columns in kept if columns]
+
+
+def others(comparison: Comparison) -> list[str]:
+    """Metrics that some arm reports and no table of this module names."""
+    return list(dict.fromkeys(m for result in comparison.arms for m in result.means if m not in KNOWN))
+
+
+def metric_groups(comparison: Comparison) -> list[list[tuple[str, list[tuple[str, str]]]]]:
+    """The tables of metrics: AP, errors, and what else there is; each a list of groups of (metric, heading)."""
+    rest = others(comparison)
+    tables = [columns(comparison, GROUPS), columns(comparison, ERRORS)]
+    if rest:
+        tables.append([("other metrics", [(metric, metric) for metric in rest])])
+    return [table for table in tables if table]
+
+
+def side_by_side(comparison: Comparison, most: int = 7) -> list[list[tuple[str, list[tuple[str, str]]]]]:
+    """The groups of metrics, as many side by side as a page of text takes: at most `most` metrics."""
+    parts: list[list[tuple[str, list[tuple[str, str]]]]] = []
+    for title, columns in (group for table in metric_groups(comparison) for group in table):
+        for begin in range(0, len(columns), most):
+            piece = (title, columns[begin : begin + most])
+            used = sum(len(listed) for _, listed in parts[-1]) if parts else most
+            if used + len(piece[1]) > most:
+                parts.append([])
+            parts[-1].append(piece)
+    return parts
+
+
+def costs(comparison: Comparison) -> list[tuple[str, str]]:
+    """(key, heading) of the costs that some arm has; keys without a heading go by their name."""
+    found = dict.fromkeys(key for result in comparison.arms for key in result.cost)
+    named = [(key, heading) for key, heading in COST if key in found]
+    return named + [(key, key.replace("_", " ")) for key in found if key not in dict(COST)]

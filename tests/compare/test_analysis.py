@@ -1,0 +1,314 @@
+"""From run folders to verdicts, on grids whose answer is known; no training."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from imbdet.compare.analysis import compare_runs
+from imbdet.compare.arms import METRICS
+from imbdet.compare.cells import f1_of_images
+from imbdet.compare.meters import imbalances
+from imbdet.compare.structures import BASELINE, DETECTIONS, Arm, Plan, RunRecord
+from imbdet.evaluation.bootstrap import rank_detections
+from imbdet.evaluation.errors import error_types
+from imbdet.evaluation.lrp import optimal_lrp
+
+from .fabricated import BASE, OVERRIDES, Quality, detections_of, records, write_cell
+
+METERS = (("share/rare", 0.2), ("positives/per_image", 4.0), ("iou/after_mean", 0.84), ("own/meter", 7.0))
+BETTER = Quality(found=0.9, step=0.15, meters=METERS)
+ALIKE = Quality()
+ARMS = (Arm(BASELINE), Arm("good", ("focal_loss",)), Arm("same", ("focal_loss",), ("train.x=1",)))
+SEEDS = (0, 1, 2)
+
+
+def plan(arms=ARMS, seeds=SEEDS):
+    return Plan(BASE, tuple(arms), tuple(seeds), OVERRIDES)
+
+
+def grid(root, arms=ARMS, seeds=SEEDS):
+    qualities = {"good": BETTER}
+    return [
+        write_cell(root, arm.name, seed, qualities.get(arm.name, ALIKE), number)
+        for number, arm in enumerate(arms)
+        for seed in seeds
+    ]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("grid")
+
+
+@pytest.fixture(scope="module")
+def cells(root):
+    return grid(root)
+
+
+@pytest.fixture(scope="module")
+def comparison(root, cells):
+    return compare_runs(plan(), cells, root, draws=100)
+
+
+def arm(comparison, name):
+    return next(result for result in comparison.arms if result.arm.name == name)
+
+
+def said(comparison):
+    return "\n".join(comparison.notes)
+
+
+def test_verdicts_of_a_better_arm_and_of_one_that_is_alike(comparison):
+    good, same = (arm(comparison, name).differences["AP"] for name in ("good", "same"))
+    assert good.verdict == "better" and 0 < good.low < good.mean < good.high and good.p_better > 0.9
+    assert same.verdict == "no evidence" and same.low < 0 < same.high and same.p_holm >= same.p_value > 0.05
+    assert good.p_holm == pytest.approx(2 * good.p_value)
+    assert good.image_sd > 0 and good.seed_sd > 0
+    assert arm(comparison, "good").differences["oLRP"].verdict == "better"  # although it is smaller
+    assert arm(comparison, "good").differences["oLRP"].mean < 0
+    assert arm(comparison, BASELINE).differences == {}
+
+
+def test_values_are_those_of_the_runs(comparison, cells, root):
+    """AP of each seed, their mean and deviation; oLRP and TIDE recomputed from the detections of one run."""
+    good = arm(comparison, "good")
+    expected = [record.metrics["AP"] for record in cells if record.arm == "good"]
+    assert good.seeds == [0, 1, 2] and good.values["AP"] == expected and set(good.values) == set(METRICS)
+    assert good.means["AP"] == pytest.approx(np.mean(expected))
+    assert good.deviations["AP"] == pytest.approx(np.std(expected, ddof=1))
+    found = detections_of(BETTER, 1, 1)
+    assert good.values["oLRP"][1] == pytest.approx(optimal_lrp(records("val"), found)["oLRP"], abs=1e-12)
+    delta = error_types(records("val"), found)["delta"]
+    assert [good.values[f"d{name}"][1] for name in delta] == pytest.approx(list(delta.values()))
+    paired = [g - b for g, b in zip(expected, arm(comparison, BASELINE).values["AP"], strict=True)]
+    assert good.differences["AP"].mean == pytest.approx(np.mean(paired))
+    assert good.differences["AP"].seed_sd == pytest.approx(np.std(paired, ddof=1))
+
+
+def test_undefined_metrics_stay_undefined(comparison):
+    """No object of 128 x 128 pictures is large."""
+    good = arm(comparison, "good")
+    assert good.values["APl"] == [None] * 3 and good.means["APl"] is None and "APl" not in good.differences
+    assert good.differences["APr"].image_sd > 0 and good.differences["APs"].image_sd > 0
+    assert good.differences["dMiss"].image_sd is None and "TIDE errors are of the seeds alone" in said(comparison)
+
+
+def test_what_the_evaluator_calls_minus_one_is_undefined(comparison, cells, root):
+    """A record may hold the -1 of a Result for "there is no such object"."""
+    marked = [replace(record, metrics=record.metrics | {"APl": -1.0}) for record in cells]
+    found = compare_runs(plan(), marked, root, draws=5)
+    assert arm(found, "good").values["APl"] == [None] * 3 and "APl" not in arm(found, "good").differences
+
+
+def test_f1_of_images_by_hand():
+    """Image 10 has two objects, one in a crowd region; image 11 has none; 2 detections are shown, as there are objects.
+
+    Shown are a hit and one on the crowd, which does not count: 2 x 1 / (1 + 1) in image 10. The third would be wrong.
+    """
+    document = {
+        "images": [{"id": i, "width": 300, "height": 100} for i in (10, 11)],
+        "categories": [{"id": 1, "name": "a"}],
+        "annotations": [
+            {"id": 1, "image_id": 10, "category_id": 1, "bbox": [0, 0, 40, 40], "area": 1600, "iscrowd": 0},
+            {"id": 2, "image_id": 10, "category_id": 1, "bbox": [100, 0, 90, 90], "area": 8100, "iscrowd": 1},
+        ],
+    }
+    rows = [
+        {"image_id": 10, "category_id": 1, "bbox": [0, 0, 40, 40], "score": 0.9},
+        {"image_id": 10, "category_id": 1, "bbox": [110, 10, 20, 20], "score": 0.8},
+        {"image_id": 11, "category_id": 1, "bbox": [0, 0, 40, 40], "score": 0.7},
+    ]
+    ranked = rank_detections(document, rows)
+    assert f1_of_images(ranked, 2).tolist() == [1, 1]
+    assert f1_of_images(ranked, 3).tolist() == [1, 0]
+    assert f1_of_images(rank_detections(document, rows[1:]), 1).tolist() == [0, 1]
+
+
+def test_cost(comparison):
+    good, base = arm(comparison, "good"), arm(comparison, BASELINE)
+    assert good.cost["step_seconds"] == pytest.approx(0.15 * 1.01) and good.cost["step_ratio"] == pytest.approx(1.5)
+    assert (good.cost["peak_memory_mib"], good.cost["parameters"], good.cost["seconds"]) == (502, 1000, 11)
+    frequent = [b - g for g, b in zip(good.values["APf"], base.values["APf"], strict=True)]
+    assert good.cost["frequent_loss"] == pytest.approx(np.mean(frequent)) and good.cost["frequent_loss"] < 0
+    assert base.cost["step_ratio"] == 1 and base.cost["frequent_loss"] == 0
+
+
+def test_mechanism_lists_the_meters_of_the_imbalance_then_its_own_then_what_changed(comparison):
+    """focal_loss is about foreground and background: positives and the classification loss come first.
+
+    An IoU of .84 instead of .80 is a small change. The means are of the last five of the seven reports.
+    """
+    rows = {row["tag"]: row for row in arm(comparison, "good").mechanism}
+    assert list(rows) == ["positives/per_image", "loss/cls", "own/meter", "share/rare"]
+    assert rows["share/rare"]["baseline"] == pytest.approx(0.05 * 1.001)
+    assert rows["share/rare"]["arm"] == pytest.approx(0.2 * 1.001)
+    assert rows["own/meter"]["baseline"] is None and rows["own/meter"]["arm"] == pytest.approx(7 * 1.001)
+    assert rows["loss/cls"]["arm"] == pytest.approx(np.mean([50 / i for i in (20, 40, 60, 80, 100)]))
+    assert [row["tag"] for row in arm(comparison, "same").mechanism] == ["positives/per_image", "loss/cls"]
+    assert arm(comparison, BASELINE).mechanism == []
+    assert imbalances(["focal_loss", "class_fg_bg/focal_loss", "/elsewhere/own.py"]) == ["class_fg_bg"]
+
+
+def test_curves_are_mean_and_range_over_the_seeds(comparison):
+    """loss/total of seed s is 100 / i + s."""
+    found = arm(comparison, "good").curves
+    assert set(found) == {"loss/total", "val/loss/total", "AP/AP"}
+    assert found["loss/total"]["iterations"] == [5, 10, 20, 40, 60, 80, 100]
+    assert [found["loss/total"][key][0] for key in ("low", "mean", "high")] == [20, 21, 22]
+    assert found["AP/AP"]["iterations"] == [50, 100]
+    assert found["AP/AP"]["mean"][1] == pytest.approx(arm(comparison, "good").means["AP"])
+
+
+def test_table_of_classes(comparison, cells):
+    rows = arm(comparison, "good").per_class
+    assert [row["name"] for row in rows] == list(records("val").class_names)
+    of = {r.seed: r.per_class[0]["AP"] for r in cells if r.arm == "good"}
+    base = {r.seed: r.per_class[0]["AP"] for r in cells if r.arm == BASELINE}
+    assert rows[0]["AP"] == pytest.approx(np.mean(list(of.values())))
+    assert rows[0]["difference"] == pytest.approx(np.mean([of[s] - base[s] for s in SEEDS]))
+    assert rows[0]["train_boxes"] == records("train").class_counts()[0] and rows[0]["group"] == "frequent"
+    assert all(row["difference"] is None for row in arm(comparison, BASELINE).per_class)
+
+
+def test_pictures_are_those_on_which_two_arms_differ_most(comparison):
+    """F1 of the first seed, recomputed by a loop over the images with the greedy rule at IoU 0.5."""
+    chosen = [image for image, first, second in comparison.pictures if (first, second) == (BASELINE, "good")]
+    assert len(chosen) == 6 and len(comparison.pictures) <= 12
+    apart = abs(f1_by_loop(detections_of(ALIKE, 0, 0)) - f1_by_loop(detections_of(BETTER, 0, 1)))
+    place = {int(image): i for i, image in enumerate(records("val").image_ids)}
+    values = [apart[place[image]] for image in chosen]
+    assert values == pytest.approx(sorted(apart, reverse=True)[:6])
+
+
+def f1_by_loop(found):
+    r = records("val")
+    limit = np.sort(found.score)[-min(int((~r.crowd).sum()), len(found.score))]
+    values = []
+    for i, image_id in enumerate(r.image_ids):
+        objects = [(box, label) for box, label in zip(r.xywh, r.labels, strict=True)]
+        objects = [objects[j] for j in np.flatnonzero(r.object_image == i)]
+        rows = [j for j in np.flatnonzero(found.image_id == image_id) if found.score[j] >= limit]
+        total, hits = len(objects) + len(rows), 0
+        for j in sorted(rows, key=lambda j: -found.score[j]):
+            overlaps = [iou(found.xywh[j], box) if label == found.label[j] else 0 for box, label in objects]
+            if overlaps and max(overlaps) >= 0.5:
+                objects.pop(int(np.argmax(overlaps)))
+                hits += 1
+        values.append(2 * hits / total if total else 1.0)
+    return np.array(values)
+
+
+def iou(a, b):
+    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    return 0 if w <= 0 or h <= 0 else w * h / (a[2] * a[3] + b[2] * b[3] - w * h)
+
+
+def test_head_of_the_page(comparison):
+    facts = dict(comparison.facts)
+    assert facts["images"] == "40 (val)" and facts["iterations"] == "100" and facts["threads"] == "2"
+    assert facts["bootstrap"] == "100 draws of the images" and facts["budget"] == "equal iterations"
+    assert facts["versions"] == "imbdet 0.1.0, torch 2.9.0" and "maxDets 1/10/100" in facts["evaluator"]
+    assert "terciles" in comparison.group_rule and comparison.seeds == [0, 1, 2] and comparison.draws == 100
+    assert "fewer than 5 seeds a verdict is indicative" in said(comparison)
+    assert "fewer than 20 test objects" in said(comparison)
+
+
+def test_the_same_records_give_the_same_comparison(comparison, cells, root):
+    assert compare_runs(plan(), cells, root, draws=100).arms == comparison.arms
+    other = compare_runs(plan(), cells, root, draws=200, seed=1)
+    assert other.arms != comparison.arms and arm(other, "good").means == arm(comparison, "good").means
+
+
+def test_failed_and_missing_cells_are_left_out_in_pairs(tmp_path):
+    """Seed 1 of the baseline and seed 0 of the arm are missing: two pairs remain, of seeds 2 and 3."""
+    arms, seeds = (Arm(BASELINE), Arm("good")), (0, 1, 2, 3)
+    cells = [r for r in grid(tmp_path, arms, seeds) if (r.arm, r.seed) not in ((BASELINE, 1), ("good", 0))]
+    cells.append(RunRecord("good", 0, "runs/good/seed_0", "failed", "diverged: loss is nan"))
+    found = compare_runs(plan(arms, seeds), cells, tmp_path, draws=50)
+    good, base = arm(found, "good"), arm(found, BASELINE)
+    assert good.seeds == [1, 2, 3] and base.seeds == [0, 2, 3]
+    assert good.failures == [(0, "diverged: loss is nan")]
+    paired = [g - b for g, b in zip(good.values["AP"][1:], base.values["AP"][1:], strict=True)]
+    assert good.differences["AP"].mean == pytest.approx(np.mean(paired))
+    notes = said(found)
+    assert "good, seed 0, failed: diverged" in notes and "baseline has 3 of 4 seeds" in notes
+    assert "compared with baseline on the 2 seeds that both have finished" in notes
+
+
+def test_an_arm_that_failed_altogether(tmp_path):
+    cells = [*grid(tmp_path, ARMS[:1], (0,)), RunRecord("good", 0, "runs/good/seed_0", "failed", "out of memory: x")]
+    found = compare_runs(plan(ARMS[:2], (0,)), cells, tmp_path, draws=20)
+    good = arm(found, "good")
+    assert good.seeds == [] and good.differences == {} and good.curves == {} and good.mechanism == []
+    assert good.means["AP"] is None and good.cost["step_ratio"] is None and found.pictures == []
+
+
+def test_one_seed_makes_no_claim(tmp_path):
+    found = compare_runs(plan(ARMS[:2], (0,)), grid(tmp_path, ARMS[:2], (0,)), tmp_path, draws=50)
+    one = arm(found, "good").differences["AP"]
+    assert one.verdict == "one seed: no claim" and one.mean > 0 and one.low is None and one.image_sd > 0
+
+
+def test_runs_without_detections_are_compared_over_seeds(tmp_path):
+    """The image part is missing then, and the notes say of whom."""
+    cells = grid(tmp_path, ARMS[:2])
+    for record in cells:
+        if record.arm == "good":
+            (tmp_path / record.folder / DETECTIONS).unlink()
+    found = compare_runs(plan(ARMS[:2]), cells, tmp_path, draws=50)
+    good = arm(found, "good")
+    assert good.differences["AP"].image_sd is None and good.differences["AP"].low is not None
+    assert good.values["oLRP"] == [None] * 3 and arm(found, BASELINE).values["oLRP"][0] is not None
+    assert "No detections to resample of good, seed 0, good, seed 1, good, seed 2" in said(found)
+    for record in cells:
+        (tmp_path / record.folder / DETECTIONS).unlink(missing_ok=True)
+    none = compare_runs(plan(ARMS[:2]), cells, tmp_path)
+    assert dict(none.facts)["bootstrap"] == "none, as no run has detections" and none.pictures == []
+    assert arm(none, "good").differences["AP"].p_value == pytest.approx(good.differences["AP"].p_value)
+
+
+def test_detections_of_other_weights_are_found_out(tmp_path):
+    cells = grid(tmp_path, ARMS[:2], (0, 1))
+    source, target = (tmp_path / r.folder / DETECTIONS for r in (cells[0], cells[3]))
+    target.write_bytes(source.read_bytes())
+    found = compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20)
+    assert "detections of good, seed 1 give an AP of" in said(found)
+    assert arm(found, "good").differences["AP"].image_sd is None
+
+
+def test_data_that_cannot_be_read_any_more(tmp_path):
+    cells = grid(tmp_path, ARMS[:2], (0, 1))
+    (tmp_path / cells[0].folder / "config.yaml").write_text("model: {}\n")
+    found = compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20)
+    assert "has no data.val" in said(found) and arm(found, "good").differences["AP"].mean > 0
+
+
+def test_controls_are_compared_with_what_they_say(tmp_path):
+    """A remedy with 100 more iterations is held against a baseline that has them, too; the control against the plain
+    baseline."""
+    longer = "baseline (100 more iterations)"
+    arms = (Arm(BASELINE), Arm("good", compared_with=longer), Arm(longer, control_of="good"))
+    cells = grid(tmp_path, arms, (0, 1))
+    cells[-1].cost["iterations"] = 200
+    found = compare_runs(plan(arms, (0, 1)), cells, tmp_path, draws=20)
+    good, control = arm(found, "good"), arm(found, longer)
+    paired = [g - c for g, c in zip(good.values["AP"], control.values["AP"], strict=True)]
+    assert good.differences["AP"].mean == pytest.approx(np.mean(paired))
+    assert control.differences["AP"].verdict == "no evidence"
+    assert {first for _, first, _ in found.pictures} == {longer} and {p[2] for p in found.pictures} == {"good"}
+    assert dict(found.facts)["iterations"] == "100 to 200"
+
+
+def test_wrong_records(tmp_path):
+    cells = grid(tmp_path, ARMS[:1], (0,))
+    with pytest.raises(ValueError, match="arm 'baseline' has seed 0 twice"):
+        compare_runs(plan(), [*cells, *cells], tmp_path)
+    with pytest.raises(ValueError, match="arm 'elsewhere'; the plan has baseline, good, same"):
+        compare_runs(plan(), [RunRecord("elsewhere", 0, "runs/x", "finished")], tmp_path)
+
+
+def test_it_can_be_written_as_json(comparison):
+    assert json.loads(json.dumps(asdict(comparison), allow_nan=False))["seeds"] == [0, 1, 2]

@@ -1,0 +1,11 @@
+"""Draw the regression losses: the same as `imbdet plot_losses`, from a checkout."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from imbdet.commands import run  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(run("plot_losses"))
