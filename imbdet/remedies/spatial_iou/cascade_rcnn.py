@@ -154,20 +154,19 @@ class CascadeRoIHeads(RoIHeads):
         return criterion.match(boxes, levels, objects, allowed=allowed.view(boxes.shape[:2])), allowed
 
     def predict(self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4 and more: `Criterion.decode`)."""
+        """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4) and what stands beside them."""
         n, p = boxes.shape[:2]
         images, scores = image_of(boxes), []
-        for t, stage in enumerate(self.stages):
-            boxes = clip(boxes, sizes) if t else boxes
+        for stage in self.stages:
             flat = boxes.flatten(0, 1)
             pooled = self.pooler(features, flat, images)
             logits, deltas = stage.head(pooled)
-            scores.append(stage.criterion.classification.scores(logits.float()))
-            decoded = stage.criterion.decode(deltas[:, 0].float(), flat).view(n, p, -1)
-            boxes = decoded[..., :4]
+            scores.append(stage.scores(logits))
+            refined = stage.criterion.decode(deltas[:, 0].float(), flat).view(n, p, -1)
+            boxes = clip(refined[..., :4], sizes)
         if self.score_last:
-            scores = [s.criterion.classification.scores(s.head(pooled)[0].float()) for s in self.stages]
-        return torch.stack(scores).mean(dim=0).view(n, p, -1), decoded.unsqueeze(2)
+            scores = [stage.scores(stage.head(pooled)[0]) for stage in self.stages]
+        return torch.stack(scores).mean(dim=0).view(n, p, -1), refined.unsqueeze(2)
 
 
 class ScaleGradient(torch.autograd.Function):

@@ -18,6 +18,7 @@ from ...modeling.heads import EXTRA_STD
 from ...modeling.matching import ThresholdMatcher
 from ...modeling.normalizers import Considered
 from ...modeling.region_sampling import AllRegions
+from ...modeling.rest import at_rest
 from ...modeling.roi_heads import RoIHeads, Stage, build_region_features, image_of
 from ...structures import Matched, Objects
 from ._box_generator import MOST
@@ -168,12 +169,12 @@ class IoUUniformRoIHeads(RoIHeads):
         return matched.ignore_all_but((matched.objects == flat.view(-1)) & (matched.iou > 0))
 
     def predict(self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4)."""
-        scores, refined = super().predict(features, boxes)
+        """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4) and what stands beside them."""
+        scores, refined = super().predict(features, boxes, sizes)
         scores = scores.where(scores > self.score_threshold, 0.0)
         if not self.iou_branch:
             return scores, refined
-        places = clip(refined.squeeze(2), sizes)
+        places = clip(refined[:, :, 0, :4], sizes)
         iou, _ = self.branch.head(self.pooler(features, places.flatten(0, 1), image_of(places)))
         return scores * self.branch_criterion.classification.scores(iou.float()).view(*boxes.shape[:2], 1), refined
 
@@ -191,6 +192,10 @@ class Branches(Stage):
         _, deltas = self.branch.box_predictor(own)
         # not computed under no_grad: autocast would keep its copies of the weights, and these would not learn later
         return self.box_predictor(hidden), deltas if self.learns else deltas.detach()
+
+    def fixed(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        with at_rest([*self.branch.box_head.modules(), *self.branch.box_predictor.modules()]):
+            return super().fixed(pooled)
 
 
 class ClassPredictor(nn.Module):

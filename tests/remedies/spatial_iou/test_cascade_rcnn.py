@@ -283,6 +283,9 @@ class WithSpread(SmoothL1):
     def __call__(self, deltas, matched, box_coder):
         return super().__call__(deltas[:, :4], matched, box_coder)[0] + 0.1 * deltas[:, 4:].square().sum(dim=1), {}
 
+    def deviations(self, extra, regions):
+        return extra.exp()
+
 
 class Halve(nn.Module):
     """A change of the features with a layer and a loss of its own."""
@@ -312,7 +315,7 @@ def test_slots_act_in_every_stage():
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in heads.parameters())
     assert len({p.data_ptr() for p in heads.parameters()}) == len(list(heads.parameters())), "stages share a parameter"
     scores, refined = heads.predict(features, boxes, sizes)
-    assert scores.shape == (2, 24, K) and refined.shape == (2, 24, 1, 4)
+    assert scores.shape == (2, 24, K) and refined.shape == (2, 24, 1, 8) and (refined[..., 4:] > 0).all()
 
 
 def test_without_objects():

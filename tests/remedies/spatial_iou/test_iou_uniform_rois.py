@@ -298,6 +298,15 @@ def test_deltas_of_the_rpns_regions_teach_nothing_where_boxes_are_generated(gene
     assert logits.requires_grad and deltas.requires_grad == (generator is None)
 
 
+def test_at_rest_no_branch_learns():
+    """What an adversary on the features asks of a stage (`Stage.fixed`): gradients for the features alone."""
+    model = heads(generator=None)
+    pooled = torch.randn(2, K, 7, 7, requires_grad=True)
+    logits, deltas = model.stage.fixed(pooled)
+    (logits.sum() + deltas.sum()).backward()
+    assert pooled.grad.any() and all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
 def test_generated_boxes_belong_to_the_object_that_they_overlap_most():
     """Two objects that share most of their area: boxes of one that overlap the other more are left out."""
     torch.manual_seed(0)
