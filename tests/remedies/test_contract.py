@@ -5,6 +5,7 @@ A remedy that breaks a rule for a good reason stands in EXCEPTIONS with that rea
 
 import ast
 import doctest
+import functools
 import importlib
 import inspect
 import os
@@ -35,9 +36,15 @@ def entry(request):
     return request.param
 
 
+@functools.cache
+def load(baseline: str, remedy: str = ""):
+    """A config, shared by the tests, so only to be read; each takes a sixth of a second to load."""
+    return load_config(baseline, [remedy] if remedy else [])
+
+
 def fitting(entry) -> list[str]:
     """The shapes baselines that have all slots of the remedy."""
-    return [name for name in SHAPES if set(entry.slots) <= set(slots_of(load_config(name)))]
+    return [name for name in SHAPES if set(entry.slots) <= set(slots_of(load(name)))]
 
 
 def test_exceptions_are_about_remedies_that_exist():
@@ -109,7 +116,7 @@ def test_it_fills_its_slots_with_its_class(entry):
     baselines = fitting(entry)
     assert baselines, f"no shapes baseline has the slots {entry.slots}, so nothing tests the remedy in training"
     for baseline in baselines:
-        plain, cfg = load_config(baseline), load_config(baseline, [entry.name])
+        plain, cfg = load(baseline), load(baseline, entry.name)
         changed = {slot_at(path) for path in changed_paths(plain, cfg)}
         assert set(entry.slots) <= changed, f"on {baseline} it leaves {set(entry.slots) - changed} as it was"
         assert entry.target.rsplit(".", 1)[0] in str(OmegaConf.to_container(cfg, resolve=False))
