@@ -187,19 +187,19 @@ def comparisons(n, noise, arms=1, sims=500, images=60, seed=0):
 
 
 @pytest.mark.parametrize("n", SEEDS)
-def test_coverage_of_the_interval_over_500_comparisons_without_a_difference(n):
+def test_coverage_and_false_better_over_500_comparisons_of_four_arms_without_a_difference(n):
+    """0 lies in 92 to 98 % of all intervals; at most 5 % of the comparisons have an arm that is "better"."""
     for name, noise in NOISE.items():
-        found = judge(comparisons(n, noise))
-        covered = np.mean([one[1].low <= 0 <= one[1].high for one in found.values()])
+        covered, wrong = rates(comparisons(n, noise, arms=4))
         assert 0.92 <= covered <= 0.98, (name, covered)
-
-
-@pytest.mark.parametrize("n", SEEDS)
-def test_false_better_after_holm_over_500_comparisons_of_four_arms(n):
-    for name in ("pure image noise", "mostly seeds"):
-        found = judge(comparisons(n, NOISE[name], arms=4))
-        wrong = np.mean([any(d.verdict == "better" for d in one.values()) for one in found.values()])
         assert 0 < wrong <= 0.05, (name, wrong)  # nor so timid that nothing is ever found
+
+
+def rates(pairs):
+    """Share of the intervals that hold 0, and of the comparisons with an arm that is better."""
+    found = judge(pairs).values()
+    covered = np.mean([one[arm].low <= 0 <= one[arm].high for one in found for arm in one])
+    return covered, np.mean([any(d.verdict == "better" for d in one.values()) for one in found])
 
 
 @pytest.mark.slow
@@ -207,11 +207,8 @@ def test_false_better_after_holm_over_500_comparisons_of_four_arms(n):
 @pytest.mark.parametrize("images", [15, 200])
 def test_false_better_and_coverage_with_few_and_many_images(n, images):
     for name, noise in NOISE.items():
-        found = judge(comparisons(n, noise, arms=4, images=images, seed=1))
-        covered = np.mean([one[arm].low <= 0 <= one[arm].high for one in found.values() for arm in one])
-        wrong = np.mean([any(d.verdict == "better" for d in one.values()) for one in found.values()])
-        most = 0.98 if images > 15 else 0.985  # with so few images the interval is a bit wider than it need be
-        assert 0.92 <= covered <= most and wrong <= 0.05, (name, covered, wrong)
+        covered, wrong = rates(comparisons(n, noise, arms=4, images=images, seed=1))
+        assert 0.92 <= covered <= 0.98 and wrong <= 0.05, (name, covered, wrong)
 
 
 def test_the_rule_between_the_two_sources():
@@ -225,7 +222,7 @@ def test_the_rule_between_the_two_sources():
             share = seeds / variance
             df = np.full(count, n - 1.0), np.full(count, 10_000.0)
             covered = np.mean(abs(error) <= critical_value(0.025, share, *df) * np.sqrt(variance))
-            assert 0.935 <= covered <= 0.98, (n, ratio, covered)
+            assert 0.935 <= covered <= 0.978, (n, ratio, covered)
             welch.append(np.mean(abs(error) <= stats.t.isf(0.025, (n - 1) / share**2) * np.sqrt(variance)))
         assert n > 2 or min(welch) < 0.9
 
@@ -287,7 +284,5 @@ def test_a_difference_through_the_ap_bootstrap_is_measured():
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "taste", "luck"), [(2, 0.25, 0.05), (3, 0.25, 0.0), (3, 0.0, 0.1)])
 def test_coverage_through_the_ap_bootstrap(n, taste, luck):
-    found = judge(through_ap(500, n, taste, luck))
-    covered = np.mean([one["arm"].low <= 0 <= one["arm"].high for one in found.values()])
-    assert 0.92 <= covered <= 0.98
-    assert np.mean([one["arm"].verdict == "better" for one in found.values()]) <= 0.05
+    covered, wrong = rates(through_ap(500, n, taste, luck))
+    assert 0.92 <= covered <= 0.98 and wrong <= 0.05
