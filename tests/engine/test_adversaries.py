@@ -12,6 +12,7 @@ from imbdet.data.datasets.folder import coco_folder
 from imbdet.engine import train
 from imbdet.engine.checkpoint import load_file
 from imbdet.engine.log import read_metrics
+from imbdet.remedies.class_fg_bg._adversary import Phases
 from tests.modeling.adversaries import DROPOUT, TRANSFORMER, parts_of, shrink
 
 from .test_distributed import run_two
@@ -36,6 +37,26 @@ def config(root, output, **settings):
     cfg.train.update(checkpointer=dict(period=1, max_to_keep=9), ema=dict(enabled=True, decay=0.9))
     cfg.train.update(val_loss_batches=1, val_pictures=0, tensorboard=False, **settings)
     return cfg
+
+
+def test_phases():
+    """Shares of 60 iterations: 12, 6, the rest; two batches an iteration."""
+    phases = Phases(0.2, 0.1, total=60, accumulate=2)
+    names = []
+    for _ in range(50):
+        phases.begin_batch()
+        names.append("a" if phases.alone else "j" if phases.begun else "d")
+    assert "".join(names) == "d" * 24 + "a" * 12 + "j" * 14
+    again = Phases(0.2, 0.1, total=60, accumulate=2)
+    again.load_state_dict(phases.state_dict())
+    assert again.batches == 50 and not again.alone and again.begun
+    assert [p.detector + p.adversary for p in (Phases(3, 4), Phases(0.5, 4, total=10))] == [7, 9]
+    with pytest.raises(ValueError, match="`total` is needed"):
+        Phases(0.5)
+    with pytest.raises(ValueError, match="more than all of it"):
+        Phases(0.6, 0.5, total=10)
+    with pytest.raises(ValueError, match="accumulate >= 1"):
+        Phases(1, 1, accumulate=0)
 
 
 @pytest.fixture(scope="module")

@@ -418,26 +418,6 @@ def test_settings_that_do_not_fit_the_region():
         dropout(window=7).build(C, 7)
 
 
-def test_phases():
-    """Shares of 60 iterations: 12, 6, the rest; two batches an iteration."""
-    phases = Phases(0.2, 0.1, total=60, accumulate=2)
-    names = []
-    for _ in range(50):
-        phases.begin_batch()
-        names.append("a" if phases.alone else "j" if phases.begun else "d")
-    assert "".join(names) == "d" * 24 + "a" * 12 + "j" * 14
-    again = Phases(0.2, 0.1, total=60, accumulate=2)
-    again.load_state_dict(phases.state_dict())
-    assert again.batches == 50 and not again.alone and again.begun
-    assert [p.detector + p.adversary for p in (Phases(3, 4), Phases(0.5, 4, total=10))] == [7, 9]
-    with pytest.raises(ValueError, match="`total` is needed"):
-        Phases(0.5)
-    with pytest.raises(ValueError, match="more than all of it"):
-        Phases(0.6, 0.5, total=10)
-    with pytest.raises(ValueError, match="accumulate >= 1"):
-        Phases(1, 1, accumulate=0)
-
-
 def test_config_lengthens_the_training():
     """400 iterations are left for the third phase of 571: 114 + 57 + 400."""
     plain, cfg = load_config("baselines/faster_rcnn_shapes"), load_config("baselines/faster_rcnn_shapes", [DROPOUT])
