@@ -1,5 +1,7 @@
 """`load_config`: file, then remedies, then overrides. `save_config`: YAML that loads to the same config."""
 
+import copy
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from . import yaml12
-from .files import find_config, read_text, run_file
+from .files import configs_dir, find_config, read_text, run_file
 from .lazy import plain
 from .loss_scale import apply_loss_scale
 from .overrides import apply_overrides
@@ -36,14 +38,28 @@ def load_config(path: str | os.PathLike, remedies: Sequence[str] = (), overrides
     """
     if isinstance(remedies, str):
         raise ValueError(f"remedies must be a list of names, got the single string {remedies!r}")
-    cfg, applied = _load(find_config(path), ())
+    cfg, applied = _fresh(find_config(path))
     if remedies and len(applied) < len(cfg.remedies):
         applied = known_changes(cfg, load_config)
     cfg, _ = apply_remedies(cfg, applied, remedies, str(path))
     apply_overrides(cfg, overrides)
-    apply_loss_scale(cfg, lambda: _load(find_config(baseline_of(path)), ())[0])
+    apply_loss_scale(cfg, lambda: _fresh(find_config(baseline_of(path)))[0])
     OmegaConf.set_struct(cfg, True)
     return cfg
+
+
+def _fresh(path: Path) -> tuple[DictConfig, list[Applied]]:
+    """As `_load`, a copy of one's own; shipped files are run once for as long as none of them changes."""
+    if path.suffix != ".py" or not path.is_relative_to(configs_dir().resolve()):
+        return _load(path, ())
+    files = sorted(configs_dir().rglob("*.py"))
+    cfg, applied = _load_once(path, tuple((str(file), file.stat().st_mtime_ns) for file in files))
+    return copy.deepcopy(cfg), list(applied)
+
+
+@functools.lru_cache(maxsize=64)
+def _load_once(path: Path, stamps: tuple) -> tuple[DictConfig, list[Applied]]:
+    return _load(path, ())
 
 
 def _load(path: Path, chain: tuple[Path, ...]) -> tuple[DictConfig, list[Applied]]:

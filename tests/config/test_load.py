@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError
 
-from imbdet.config import baseline_of, instantiate, load_config, save_config, to_yaml
+from imbdet.config import baseline_of, find_config, instantiate, load_config, save_config, to_yaml
 
 
 def plain(cfg):
@@ -106,3 +106,12 @@ def test_a_single_string_is_not_a_list(toy_configs):
         load_config("baselines/one_stage", "focal")
     with pytest.raises(ValueError, match="overrides must be a list"):
         load_config("baselines/one_stage", overrides="train.max_iter=3")
+
+
+def test_a_shipped_config_is_fresh_each_time_and_read_again_when_a_file_changes(toy_configs):
+    first, second = load_config("baselines/one_stage"), load_config("baselines/one_stage")
+    first.model.criterion.classification = None
+    assert second.model.criterion.classification is not None
+    path = find_config("baselines/one_stage")
+    path.write_text(path.read_text() + "\ntrain['max_iter'] = 4321\n")
+    assert load_config("baselines/one_stage").train.max_iter == 4321
