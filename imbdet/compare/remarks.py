@@ -27,7 +27,6 @@ def say_what_is_missing(
     """Add what a reader must know to `notes`."""
     for result in results:
         arm = result.arm
-        notes += [f"{arm.name}, seed {seed}, failed: {reason}" for seed, reason in result.failures]
         if len(result.seeds) < len(plan.seeds):
             notes.append(f"{arm.name} has {len(result.seeds)} of {len(plan.seeds)} seeds")
         shared = [s for s in result.seeds if s in by_arm.get(arm.compared_with, {})]

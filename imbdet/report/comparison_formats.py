@@ -105,8 +105,8 @@ def markdown(comparison: Comparison) -> str:
     parts += ["## Verdicts", _verdict_table(every)]
     parts.append(
         "In points of 100. Difference: arm minus the arm it is compared with, paired by seed and image; the interval "
-        f"is a bootstrap of {comparison.draws} draws over seeds and images; p is corrected for the number of arms "
-        "(Holm)."
+        f"holds the noise of seeds and of images ({comparison.draws} draws of a bootstrap); p is corrected for the "
+        "number of arms (Holm)."
     )
     remarks = [f"{code(name)}: {prose(text)}" if name else prose(text) for name, text in tables.remarks(comparison)]
     if remarks:

@@ -71,9 +71,9 @@ def _verdicts(every: Sequence[Row], comparison: Comparison) -> str:
     seeds = ", ".join(map(str, comparison.seeds))
     caption = (
         f"{escape(comparison.title)}: {escape(tables.answer(comparison))} Mean and standard deviation over seeds "
-        f"({escape(seeds)}), in points of 100; paired difference with its 95\\,\\% interval from a bootstrap over "
-        f"seeds and images ({comparison.draws} draws); $p$ after Holm's correction over the arms; behind a missing "
-        "evidence the number of seeds that it would take."
+        f"({escape(seeds)}), in points of 100; paired difference with its 95\\,\\% interval over seeds and "
+        f"images ({comparison.draws} draws of a bootstrap); $p$ after Holm's correction over the arms; behind a "
+        "missing evidence the number of seeds that it would take."
     )
     heads = ("Arm", "Seeds", "AP", r"$\Delta$AP", r"95\,\% interval", "$p$", "Verdict")
     lines = [" & ".join(heads) + r" \\", r"\midrule", *(_verdict_line(row) for row in every)]

@@ -252,9 +252,9 @@ def test_equal_comparisons_give_equal_bytes(comparison, written, tmp_path):
 
 
 def test_reports_replace_those_that_are_there(tmp_path):
-    (tmp_path / "report.md").write_text("old")
+    (tmp_path / "report.md").write_text("an earlier page")
     comparison = Comparison("new", "c", [ArmResult(Arm("baseline"))], [0])
-    assert "old" not in write_comparison(comparison, tmp_path)["md"].read_text(encoding="utf-8")
+    assert "earlier page" not in write_comparison(comparison, tmp_path)["md"].read_text(encoding="utf-8")
 
 
 def test_one_seed_makes_no_claim(arm_of, tmp_path, read_page):
