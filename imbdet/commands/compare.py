@@ -120,7 +120,7 @@ def _grid(args: argparse.Namespace, root: Path, argv: Sequence[str] | None) -> i
     from imbdet.compare.grid import keep_base, make_plan
     from imbdet.compare.probe import PROBE, costs
     from imbdet.compare.runner import Stopped, collect, forget_failures, run_grid
-    from imbdet.compare.store import LOCK, locked, read_results, write_json, write_plan
+    from imbdet.compare.store import LOCK, cells, locked, read_results, write_json, write_plan
     from imbdet.engine.stop import stop_on_signals
 
     plan, notes = make_plan(_request(args), root)
@@ -137,10 +137,11 @@ def _grid(args: argparse.Namespace, root: Path, argv: Sequence[str] | None) -> i
         write_json(root / PROBE, cost)
         if args.retry_failed:
             print(f"{forget_failures(plan, root)} failed runs are tried again")
-        engine, expected = _engine(args, plan), expected_seconds(plan, base_config(plan), cost)
         try:
-            with stop_on_signals() as stop:
-                plan = run_grid(plan, root, engine, stop, lambda line: print(line, flush=True), expected)
+            if len(collect(plan, root)) < len(cells(plan)):
+                engine, expected = _engine(args, plan), expected_seconds(plan, base_config(plan), cost)
+                with stop_on_signals() as stop:
+                    plan = run_grid(plan, root, engine, stop, lambda line: print(line, flush=True), expected)
         except Stopped as stopped:
             print(f"stopped; go on with: {_command(argv)}", flush=True)
             return int(stopped.code)
