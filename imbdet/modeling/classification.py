@@ -31,18 +31,18 @@ class SoftmaxCrossEntropy:
         return logits.softmax(dim=-1)[..., :-1]
 
 
-class SigmoidCrossEntropy:
-    """Slot `classification`: K independent logits, background is all zeros (RPN; RetinaNet without focal loss).
+class SigmoidLogits:
+    """K independent logits, background is all zeros: what every sigmoid loss has in common.
 
-    Args:
-        prior: probability of every class before training, in 0..1 exclusive; the bias is -log((1 - prior) / prior).
-            With 0.5 the bias is 0. RetinaNet takes 0.01, without which cross entropy over 100,000 anchors diverges
-            (Lin et al., 2017, section 3.3).
+    Call `set_prior` in the constructor.
     """
 
-    normalizer = None
+    def set_prior(self, prior: float) -> None:
+        """prior: probability of every class before training; the bias is -log((1 - prior) / prior).
 
-    def __init__(self, prior: float = 0.5):
+        Raises:
+            ValueError: not in 0..1 exclusive.
+        """
         if not 0 < prior < 1:
             raise ValueError(f"prior is a probability in 0..1 exclusive, got {prior}")
         self.prior = prior
@@ -53,12 +53,26 @@ class SigmoidCrossEntropy:
     def initial_bias(self, num_classes: int) -> float:
         return -math.log((1 - self.prior) / self.prior)
 
+    def scores(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+
+class SigmoidCrossEntropy(SigmoidLogits):
+    """Slot `classification`: cross entropy of K independent logits (RPN; RetinaNet without focal loss).
+
+    Args:
+        prior: see SigmoidLogits. With 0.5 the bias is 0. RetinaNet takes 0.01, without which cross entropy over 100,000
+            anchors diverges (Lin et al., 2017, section 3.3).
+    """
+
+    normalizer = None
+
+    def __init__(self, prior: float = 0.5):
+        self.set_prior(prior)
+
     def __call__(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
         target = one_hot(matched.labels, logits.shape[1], logits.dtype)
         return F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(dim=1), {}
-
-    def scores(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid()
 
 
 def one_hot(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:

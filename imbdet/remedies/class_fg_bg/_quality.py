@@ -3,13 +3,11 @@
 Letters: R regions, K classes.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
 from ...modeling.boxes import paired_iou
-from ...modeling.classification import one_hot
+from ...modeling.classification import SigmoidLogits, one_hot
 from ...structures import Matched
 
 
@@ -21,24 +19,13 @@ def quality_targets(matched: Matched, num_classes: int, soft: bool) -> Tensor:
     return truth * paired_iou(matched.regressed().float(), matched.targets).clamp(0, 1).unsqueeze(1)
 
 
-class QualityClassification:
+class QualityClassification(SigmoidLogits):
     """K independent logits that are scores of class and place at once; see the two losses."""
 
     def __init__(self, prior: float, soft: bool, normalizer):
-        if not 0 < prior < 1:
-            raise ValueError(f"prior is a probability in 0..1 exclusive, got {prior}")
-        self.prior = prior
+        self.set_prior(prior)
         self.soft = soft
         self.normalizer = normalizer
-
-    def num_logits(self, num_classes: int) -> int:
-        return num_classes
-
-    def initial_bias(self, num_classes: int) -> float:
-        return -math.log((1 - self.prior) / self.prior)
-
-    def scores(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid()
 
 
 def quality_stats(targets: Tensor, matched: Matched) -> dict[str, Tensor]:

@@ -3,18 +3,17 @@
 Letters: R regions, K classes.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...modeling.classification import one_hot
+from ...modeling.classification import SigmoidLogits, one_hot
 from ...structures import Matched
 
 
-class FocalLoss(nn.Module):
+class FocalLoss(SigmoidLogits, nn.Module):
     """Sigmoid focal loss over K independent logits.
 
     Slot: classification
@@ -56,17 +55,11 @@ class FocalLoss(nn.Module):
         other_alpha: float = 0.25,
     ):
         super().__init__()
-        check_focal(gamma, prior)
+        check_gamma(gamma)
+        self.set_prior(prior)
         self.gamma = gamma
-        self.prior = prior
         self.normalizer = normalizer
         self.register_buffer("alpha", alpha_of_classes(alpha, class_names, other_alpha), persistent=False)
-
-    def num_logits(self, num_classes: int) -> int:
-        return num_classes
-
-    def initial_bias(self, num_classes: int) -> float:
-        return -math.log((1 - self.prior) / self.prior)
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
         """logits (R, K) -> (R,)."""
@@ -79,16 +72,11 @@ class FocalLoss(nn.Module):
             loss = loss * (truth * (2 * self.alpha - 1) + (1 - self.alpha))
         return loss.sum(dim=1), {}
 
-    def scores(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid()
 
-
-def check_focal(gamma: float, prior: float) -> None:
-    """Raises ValueError for a gamma or a prior out of range."""
+def check_gamma(gamma: float) -> None:
+    """Raises ValueError for a gamma out of range."""
     if gamma < 0:
         raise ValueError(f"gamma must not be negative, got {gamma}")
-    if not 0 < prior < 1:
-        raise ValueError(f"prior is a probability in 0..1 exclusive, got {prior}")
 
 
 def alpha_of_classes(alpha: float | Mapping[str, float] | None, class_names: Sequence[str], other: float):

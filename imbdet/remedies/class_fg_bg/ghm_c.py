@@ -3,13 +3,11 @@
 Letters: R regions, K classes, B bins.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...modeling.classification import one_hot
+from ...modeling.classification import SigmoidLogits, one_hot
 from ...structures import Matched
 
 
@@ -20,7 +18,7 @@ class Elements:
         return (matched.considered.sum() * matched.num_classes).clamp(min=1).float()
 
 
-class GHMC(nn.Module):
+class GHMC(SigmoidLogits, nn.Module):
     """Sigmoid cross entropy whose examples are weighed by the inverse density of their gradient norm.
 
     Slot: classification
@@ -52,19 +50,11 @@ class GHMC(nn.Module):
         super().__init__()
         if bins < 1 or not 0 <= momentum < 1:
             raise ValueError(f"need bins >= 1 and momentum in 0..1 exclusive, got {bins} and {momentum}")
-        if not 0 < prior < 1:
-            raise ValueError(f"prior is a probability in 0..1 exclusive, got {prior}")
+        self.set_prior(prior)
         self.bins = bins
         self.momentum = momentum
-        self.prior = prior
         self.normalizer = Elements()
         self.register_buffer("counts", torch.zeros(bins))
-
-    def num_logits(self, num_classes: int) -> int:
-        return num_classes
-
-    def initial_bias(self, num_classes: int) -> float:
-        return -math.log((1 - self.prior) / self.prior)
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
         """logits (R, K) -> (R,)."""
@@ -87,6 +77,3 @@ class GHMC(nn.Module):
             self.counts.copy_(average)
         weights = now.sum() / (average.clamp(min=torch.finfo(now.dtype).tiny) * filled.sum().clamp(min=1))
         return torch.where(filled, weights, 0.0)
-
-    def scores(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid()

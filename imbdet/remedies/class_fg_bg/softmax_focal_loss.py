@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...modeling.classification import SoftmaxCrossEntropy
 from ...structures import Matched
-from .focal_loss import alpha_of_classes, check_focal
+from .focal_loss import alpha_of_classes, check_gamma
 
 
 class SoftmaxFocalLoss(nn.Module):
@@ -47,7 +47,7 @@ class SoftmaxFocalLoss(nn.Module):
         other_alpha: float = 0.25,
     ):
         super().__init__()
-        check_focal(gamma, 0.5)
+        check_gamma(gamma)
         self.gamma = gamma
         self.normalizer = normalizer
         table = alpha_of_classes(alpha, class_names, other_alpha)
