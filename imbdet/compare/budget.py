@@ -7,6 +7,7 @@ else that differs is refused.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,7 @@ def check_equal(records: Sequence[RunRecord], arms: Sequence[Arm] = ()) -> list[
     controls = {arm.name for arm in arms if arm.control_of}
     problems: dict[str, None] = {}
     notes: dict[str, None] = {}
+    parts: dict[str, list[str]] = {}
     for record in finished:
         own = _first(finished, record.arm)
         wanted = references.get(record.arm, BASELINE)
@@ -126,7 +128,8 @@ def check_equal(records: Sequence[RunRecord], arms: Sequence[Arm] = ()) -> list[
             if key in SOFT:
                 notes[f"{line} in {_who(record)}"] = None
             elif own is record and (key in record.pins.get(MADE, ()) or record.arm in controls and key in CONTROLLED):
-                notes[f"{line} in {record.arm}, part of the arm"] = None
+                change = f"{key} {_last_name(other.pins.get(key))} -> {_last_name(record.pins.get(key))}"
+                parts.setdefault(record.arm, []).append(change.replace("._target_ ", " "))
             else:
                 problems[f"{line} in {_who(record)}"] = None
         notes.update(dict.fromkeys(_uneven_time(record, other)))
@@ -135,7 +138,13 @@ def check_equal(records: Sequence[RunRecord], arms: Sequence[Arm] = ()) -> list[
             "these runs cannot stand side by side, they differ in data, evaluator or budget:\n  "
             + "\n  ".join(problems)
         )
-    return list(notes)
+    return [*notes, *(f"part of {arm}: {', '.join(changes)}" for arm, changes in parts.items())]
+
+
+def _last_name(value: Any) -> str:
+    """A value in one short line, a class without its package."""
+    text = shown(value)
+    return text.rpartition(".")[2] if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", text) else text
 
 
 #: what a control arm is made to differ in: the iterations that a remedy's pre-training costs

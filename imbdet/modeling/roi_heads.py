@@ -64,7 +64,12 @@ class RoIHeads(nn.Module):
         class_agnostic: one set of deltas for all classes instead of K.
         region_features: the slot of that name, in training only; None leaves the features alone.
         append_objects: the objects themselves join the proposals in training, so that there is always foreground.
+
+    thresholds: whether `predict` itself sets class scores up to the detector's threshold to 0, since what it returns
+        are no longer class scores.
     """
+
+    thresholds = False
 
     def __init__(
         self,

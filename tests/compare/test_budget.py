@@ -6,9 +6,11 @@ import pytest
 
 from imbdet.compare.budget import MADE, check_equal, config_changes, config_pins, made_by_remedy
 from imbdet.compare.configs import Configs
+from imbdet.compare.controls import extra_iterations
 from imbdet.compare.store import read_results
 from imbdet.compare.structures import Arm, RunRecord
 from imbdet.config import load_config
+from imbdet.config.remedy import find_remedy, remedy_names
 
 from .conftest import FOCAL, tiny, tiny_plan
 
@@ -63,10 +65,11 @@ def test_failed_runs_do_not_count():
 
 
 def test_a_remedys_own_part_and_other_machines_are_notes():
-    notes = check_equal([record(), record("a", made=["augment"], augment="copy-paste", gpu="H100")])
-    assert notes == [
+    own = {"sampler._target_": "imbdet.data.RepeatFactor", "sampler.max": 10.5}
+    runs = [record("a", seed, made=list(own), gpu="H100", **own) for seed in range(2)]
+    assert check_equal([record(**{"sampler._target_": "imbdet.data.samplers.Uniform"}), *runs]) == [
         "gpu: nothing in baseline seed 0, H100 in a seed 0",
-        "augment: nothing in baseline seed 0, copy-paste in a, part of the arm",
+        "part of a: sampler Uniform -> RepeatFactor, sampler.max nothing -> 10.5",
     ]
 
 
@@ -76,7 +79,8 @@ def test_an_arm_is_held_against_the_arm_it_is_compared_with():
     longer = {"train.max_iter": 600, "iterations done": 600}
     shorter = {"iterations done": 400}
     runs = [record(**shorter), record("a", **longer), record("longer", **longer)]
-    assert len(check_equal(runs, arms)) == 2
+    [note] = check_equal(runs, arms)
+    assert note == "part of longer: train.max_iter 400 -> 600, iterations done 400 -> 600"
     with pytest.raises(ValueError, match="train.max_iter: 400 in baseline seed 0, 600 in a seed 0"):
         check_equal(runs[:2], [Arm("baseline"), Arm("a")])
     with pytest.raises(ValueError, match="optimizer.lr"):
@@ -111,6 +115,17 @@ def test_only_slots_and_the_loader_are_a_remedys_to_change():
     assert {key.split(".")[2] for key in made} == {"image_sampler", "keep_empty"}
     assert "train.max_iter" in made_by_remedy(base, cfg, "val", extra=100)
     assert "train.max_iter" not in made_by_remedy(base, cfg, "val", extra=99)
+
+
+def test_every_shipped_remedy_may_stand_beside_its_baseline():
+    names = remedy_names()
+    assert len(names) > 40
+    for name in names:
+        baseline = find_remedy(name).baseline
+        base, cfg = load_config(baseline), load_config(baseline, [name])
+        before, after = config_pins(base, "test"), config_pins(cfg, "test")
+        made = {*made_by_remedy(base, cfg, "test", extra_iterations(Arm(name, (name,)), base)), "split"}
+        assert [key for key in before | after if before.get(key) != after.get(key) and key not in made] == [], name
 
 
 def test_pins_of_real_runs(finished_grid):

@@ -24,6 +24,5 @@ def apply(cfg):
         bin_weights=[1.0, 1.5, 2.0, 3.0],
         iou_weight=1.0,
         beta=0.5,
-        score_threshold=cfg.model.score_threshold,
+        score_threshold="${model.score_threshold}",  # for the class score, before the IoU is multiplied in
     )
-    cfg.model.score_threshold = 0.0  # the heads apply it, before the class score is multiplied with the IoU

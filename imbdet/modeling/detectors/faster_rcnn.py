@@ -37,7 +37,8 @@ class FasterRCNN(Detector):
         refined = refined.expand(n, p, k, -1).reshape(n, p * k, -1)
         refined = torch.cat((clip(refined[..., :4], sizes), refined[..., 4:]), dim=-1)
         labels = torch.arange(k, device=scores.device).expand(n, p, k).reshape(n, p * k)
-        valid = (scores > self.score_threshold) & valid.unsqueeze(-1)
+        threshold = 0.0 if self.roi_heads.thresholds else self.score_threshold
+        valid = (scores > threshold) & valid.unsqueeze(-1)
         return refined, scores.reshape(n, p * k), labels, valid.reshape(n, p * k)
 
     def suppress(self, boxes, scores, labels, valid):

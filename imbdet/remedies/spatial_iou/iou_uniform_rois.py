@@ -61,7 +61,7 @@ class IoUUniformRoIHeads(RoIHeads):
         separate_head: False: one pair of fully connected layers for all branches.
         bin_weights: w from IoU 0.5, 0.6, 0.7, 0.8 on; None for 1.
         iou_weight: factor of loss_iou. beta: of its smooth L1.
-        score_threshold: class scores up to it become 0; the detector's own threshold is to be 0 then.
+        score_threshold: class scores up to it become 0; the detector then keeps what is above 0.
 
     Raises:
         ValueError: a number of boxes outside 1..4096, or not four weights.
@@ -74,6 +74,8 @@ class IoUUniformRoIHeads(RoIHeads):
         >>> heads.branch_head is not heads.box_head, heads.per_image
         (True, 64)
     """
+
+    thresholds = True
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from imbdet.config import instantiate, load_config
 from imbdet.modeling.boxes import BoxCoder, paired_iou, pairwise_iou
 from imbdet.modeling.count import OperatorCount
 from imbdet.modeling.roi_heads import RoIHeads
@@ -341,6 +342,20 @@ def test_score_is_class_score_times_iou_at_the_regressed_box():
     assert torch.allclose(scores[0], want, atol=1e-6)
     assert ((scores > 0) & (scores < 0.3)).any() and (scores == 0).any()
     assert not torch.allclose(iou, pooled_at(model, features, boxes[0]), atol=1e-2)
+
+
+def test_a_detection_whose_product_is_below_the_threshold_is_kept():
+    """The detector's threshold is the baseline's, and the heads have applied it to the class score."""
+    cfg = load_config("baselines/faster_rcnn_shapes", ["iou_uniform_rois"], ["model.score_threshold=0.3"])
+    cfg.model.num_classes = 2
+    torch.manual_seed(0)
+    model = instantiate(cfg.model).eval()
+    assert model.roi_heads.score_threshold == 0.3
+    nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
+    nn.init.constant_(model.roi_heads.branch_predictor.iou_pred.bias, 0.5)
+    with torch.no_grad():
+        found = model([torch.randint(0, 256, (3, 96, 96), dtype=torch.uint8)])[0]["scores"]
+    assert len(found) and 0 < found.min() < 0.25
 
 
 def test_a_moved_box_changes_the_iou_and_not_the_class():
