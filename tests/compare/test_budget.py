@@ -120,9 +120,9 @@ def test_only_slots_and_the_loader_are_a_remedys_to_change():
 def test_every_shipped_remedy_may_stand_beside_its_baseline():
     names = remedy_names()
     assert len(names) > 40
+    bases = {baseline: load_config(baseline) for baseline in {find_remedy(name).baseline for name in names}}
     for name in names:
-        baseline = find_remedy(name).baseline
-        base, cfg = load_config(baseline), load_config(baseline, [name])
+        base, cfg = bases[find_remedy(name).baseline], load_config(find_remedy(name).baseline, [name])
         before, after = config_pins(base, "test"), config_pins(cfg, "test")
         made = {*made_by_remedy(base, cfg, "test", extra_iterations(Arm(name, (name,)), base)), "split"}
         assert [key for key in before | after if before.get(key) != after.get(key) and key not in made] == [], name

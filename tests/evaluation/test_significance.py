@@ -186,7 +186,7 @@ def comparisons(n, noise, arms=1, sims=500, images=60, seed=0):
     }
 
 
-@pytest.mark.parametrize("n", SEEDS)
+@pytest.mark.parametrize("n", [n if n == 3 else pytest.param(n, marks=pytest.mark.slow) for n in SEEDS])
 def test_coverage_and_false_better_over_500_comparisons_of_four_arms_without_a_difference(n):
     """0 lies in 92 to 98 % of all intervals; at most 5 % of the comparisons have an arm that is "better"."""
     for name, noise in NOISE.items():

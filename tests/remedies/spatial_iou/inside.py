@@ -28,8 +28,7 @@ SMALL = [
 
 @functools.cache
 def remedies_of_roi_slots():
-    names = {entry.name for entry in index.entries() if entry.slots and set(entry.slots) <= SLOTS}
-    return sorted(names & {entry.name for entry in index.choose(detector="faster_rcnn_shapes")})
+    return sorted(entry.name for entry in index.entries() if entry.slots and set(entry.slots) <= SLOTS)
 
 
 @functools.cache
