@@ -14,6 +14,7 @@ from .cells import TIDE, Cell, first
 from .structures import BASELINE, ArmResult, Plan
 
 ENOUGH_SEEDS = 5  #: for a claim; with fewer a verdict is indicative
+UNEVEN = 1.2  #: slowest to fastest step of one arm's seeds from which its times say more of the machine than of the arm
 FEW_OBJECTS = 20  #: test objects of a class below which its own AP does not tell remedies apart
 
 
@@ -34,6 +35,13 @@ def say_what_is_missing(
             notes.append(
                 f"{arm.name} is compared with {arm.compared_with} on the {len(shared)} seeds that both have finished"
             )
+    steps = {name: [c.record.cost.get("step_seconds") for c in cells.values()] for name, cells in by_arm.items()}
+    spread = max((max(s) / min(s) for s in steps.values() if s and all(s)), default=1.0)
+    if spread > UNEVEN:
+        notes.append(
+            f"Times differ up to {spread:.1f} times between seeds of one arm: the machine did not always work for "
+            "these runs alone. imbdet benchmark --remedies measures the cost of a step side by side"
+        )
     without = [cell.name for cells in by_arm.values() for cell in cells.values() if cell.measured is None]
     if without:
         shown = ", ".join(without[:4]) + (f" and {len(without) - 4} more" if len(without) > 4 else "")

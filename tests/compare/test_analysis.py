@@ -238,6 +238,14 @@ def test_failed_and_missing_cells_are_left_out_in_pairs(tmp_path):
     assert "compared with baseline on the 2 seeds that both have finished" in notes
 
 
+def test_times_of_a_busy_machine_are_not_taken_for_costs(tmp_path):
+    cells = grid(tmp_path, ARMS[:2], (0, 1))
+    assert "Times differ" not in said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))
+    cells[0].cost["step_seconds"] *= 2
+    notes = said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))
+    assert "Times differ up to 2.0 times between seeds of one arm" in notes
+
+
 def test_an_arm_that_failed_altogether(tmp_path):
     cells = [*grid(tmp_path, ARMS[:1], (0,)), RunRecord("good", 0, "runs/good/seed_0", "failed", "out of memory: x")]
     found = compare_runs(plan(ARMS[:2], (0,)), cells, tmp_path, draws=20)
