@@ -172,6 +172,14 @@ def breakable(text: Any) -> Any:
     return markupsafe.Markup("<wbr>").join(parts)
 
 
+def from_here(name: str) -> str:
+    """A remedy's name; of a file of one's own the path from the current folder, without what is above it."""
+    path = Path(name)
+    if not path.is_absolute():
+        return name
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
+
+
 def render(page: dict[str, Any], template: str = "report.html") -> str:
     """A template with its data; plots are trusted markup, all text is escaped."""
     import jinja2
@@ -183,5 +191,5 @@ def render(page: dict[str, Any], template: str = "report.html") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(points=tables.points, bar=share_of, wbr=breakable)
+    environment.filters.update(points=tables.points, bar=share_of, wbr=breakable, near=from_here)
     return environment.get_template(template).render(page)

@@ -2,10 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from imbdet.report import write_report
+from imbdet.report.html import from_here
 
 DIFFERENCES = ["model.x: <Old> -> New"]
 
@@ -78,3 +80,8 @@ def test_errors_name_the_folder(tmp_path, run_dir):
     (run_dir / "result.json").write_text("{")
     with pytest.raises(ValueError, match="result.json is not valid JSON"):
         write_report(run_dir, tmp_path / "page.html")
+
+
+def test_remedies_are_named_without_the_folders_above():
+    assert from_here("focal_loss") == "focal_loss" and from_here(str(Path.cwd() / "mine" / "a.py")) == "mine/a.py"
+    assert from_here("/somewhere/else/b.py") == "b.py"
