@@ -466,7 +466,7 @@ def test_two_processes(tmp_path):
 EXCEPTIONS: dict[str, str] = {}
 
 
-@pytest.mark.slow  # the cascade's test, which is none, tries them all inside of heads of their own
+@pytest.mark.slow  # pairs with these heads are among those that every run of the tests draws
 @pytest.mark.parametrize("name", remedies_of_roi_slots())
 def test_every_remedy_of_an_roi_slot(name):
     if name in EXCEPTIONS:
