@@ -465,7 +465,7 @@ def test_two_processes(tmp_path):
 EXCEPTIONS: dict[str, str] = {}
 
 
-@pytest.mark.slow  # pairs with these heads are among those that every run of the tests draws
+@pytest.mark.slow  # of such pairs the quick run tries those that test_pairs draws
 @pytest.mark.parametrize("name", remedies_of_roi_slots())
 def test_every_remedy_of_an_roi_slot(name):
     if name in EXCEPTIONS:
