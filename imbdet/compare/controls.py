@@ -55,17 +55,23 @@ def with_controls(configs: Configs, arm: Arm, wanted: bool = True) -> list[Arm]:
 def extra_iterations(arm: Arm, base: DictConfig) -> int:
     """How many more iterations than the base config the arm's remedies declare, together.
 
-    A remedy's config file says `extra_iterations = 200`, or `def extra_iterations(cfg)` of the base config.
+    A remedy's config file says `extra_iterations = 200`, or `def extra_iterations(cfg)` of the base config. A function
+    that two of them share, as the adversaries share their phases, counts once.
 
     Raises:
         ValueError: it says anything else.
     """
     from ..config.files import run_file
 
-    total = 0
+    total, shared = 0, set()
     for name in arm.remedies:
         path = find_remedy(name).path
         declared = run_file(path).get("extra_iterations", 0)
+        if callable(declared):
+            place = (declared.__code__.co_filename, declared.__name__)
+            if place in shared:
+                continue
+            shared.add(place)
         count = declared(base) if callable(declared) else declared
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise ValueError(f"{path}: extra_iterations is {count!r}; it must be a whole number of 0 or more")

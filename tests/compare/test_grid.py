@@ -6,9 +6,10 @@ import pytest
 
 from imbdet.compare.announce import describe_plan
 from imbdet.compare.configs import arm_config, base_config, iterations_of
+from imbdet.compare.controls import extra_iterations
 from imbdet.compare.grid import Request, keep_base, make_plan, parse_seeds, with_time_budget
 from imbdet.compare.store import append_result, run_folder, write_plan
-from imbdet.compare.structures import RunRecord
+from imbdet.compare.structures import Arm, RunRecord
 from imbdet.config import save_config
 
 from .conftest import BASE, COST, FOCAL, begin, remedy_file, tiny, tiny_plan
@@ -198,6 +199,8 @@ def test_a_phase_of_its_own_gets_a_longer_baseline(tmp_path):
     alone = plan_of(tmp_path, remedies=(str(phase),))
     assert names(alone) == ["baseline", "phase"] and alone.arms[1].compared_with == "baseline"
     assert iterations_of(arm_config(alone, alone.arms[1])) == 30
+    other = remedy_file(tmp_path, "other", "cfg.model.score_threshold = cfg.model.score_threshold", top)
+    assert extra_iterations(Arm("", (str(phase), str(other))), base_config(plan)) == 20  # two functions, two phases
 
 
 def test_undeclared_iterations_are_refused(tmp_path):

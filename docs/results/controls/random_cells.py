@@ -1,0 +1,8 @@
+"""Not a remedy but a control: spatial dropout that hides as many cells, drawn at random instead of by an adversary."""
+
+baseline = "baselines/faster_rcnn_shapes"
+wraps = ("adversarial_spatial_dropout",)
+
+
+def apply(cfg):
+    cfg.model.roi_heads.region_features.network = None
