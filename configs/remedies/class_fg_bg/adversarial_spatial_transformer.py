@@ -31,5 +31,7 @@ def apply(cfg):
         blocks=4,
         weight=1.0,
         per_image=foreground_per_image(cfg),
+        penalty=0.01,
+        unturned_every=2,
     )
     cfg.model.roi_heads.region_features = transformer if before is None else L(Chain)(parts=[before, transformer])

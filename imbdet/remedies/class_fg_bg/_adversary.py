@@ -72,11 +72,14 @@ class Adversary(nn.Module):
         phases: when what learns; None begins with the third phase.
         per_image: the most foreground regions of an image that are attacked; further ones stay as they are.
         neutral: it changes nothing, ever.
+        spared_every: one image of so many stays as it is while the detector learns, 2: every other; 0 attacks all.
     """
 
     name = ""  #: of its loss and its stats
 
-    def __init__(self, network: nn.Module | None, phases: Phases | None, per_image: int, neutral: bool):
+    def __init__(
+        self, network: nn.Module | None, phases: Phases | None, per_image: int, neutral: bool, spared_every: int
+    ):
         super().__init__()
         if per_image < 1:
             raise ValueError(f"per_image must be at least 1, got {per_image}")
@@ -84,6 +87,7 @@ class Adversary(nn.Module):
         self.phases = phases or Phases()
         self.per_image = per_image
         self.neutral = neutral
+        self.spared_every = spared_every
         self.pending: Callable | None = None  # from `forward` to `settle`
 
     @property
@@ -95,6 +99,16 @@ class Adversary(nn.Module):
         """Whether the detector learns in the training step that begins."""
         self.phases.begin_batch()
         return not self.alone
+
+    def takes_part(self, images: Tensor) -> Tensor:
+        """Image of each region (F,) -> whether it is attacked in this batch; the spared ones move on every batch.
+
+        Attacked features are foreground. Were there no foreground without the attack, the detector could learn to tell
+        foreground by the attack, and would find none at test.
+        """
+        if not self.spared_every:
+            return torch.ones_like(images, dtype=torch.bool)
+        return (images + self.phases.batches) % self.spared_every != 0
 
     def forward(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
         """(R, C, S, S) -> (R, C, S, S), stats."""
@@ -116,6 +130,13 @@ class Adversary(nn.Module):
         if loss is None:  # the first phase: losses keep their names over a training
             loss = logits.new_zeros((), dtype=torch.float32)
         return {**losses, f"loss_{self.name}": loss}, stats
+
+
+def spared(name: str, every: int) -> int:
+    """`every`, the setting `name` of a remedy: one image of so many is spared, 0 none."""
+    if every < 0 or every == 1:
+        raise ValueError(f"{name} is {every}; 2 leaves every other image, 0 none")
+    return every
 
 
 def length(part: float, total: int) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...structures import Matched, Picture
-from ._adversary import Adversary, Phases, choose_foreground, mean_over, probability, sureness
+from ._adversary import Adversary, Phases, choose_foreground, mean_over, probability, spared, sureness
 from ._mask_picture import draw_masks
 
 
@@ -104,15 +104,12 @@ class AdversarialSpatialDropout(Adversary):
         per_image: int = 128,
         searched: int = 48,
     ):
-        super().__init__(network, phases, per_image, neutral=dropped == 0)
+        super().__init__(network, phases, per_image, dropped == 0, spared("unmasked_every", unmasked_every))
         if not 0 <= dropped <= candidates:
             raise ValueError(f"need 0 <= dropped <= candidates, got dropped {dropped}, candidates {candidates}")
         if min(window, stride, searched) < 1:
             raise ValueError(f"window, stride and searched must be at least 1, got {window}, {stride} and {searched}")
-        if unmasked_every < 0 or unmasked_every == 1:
-            raise ValueError(f"unmasked_every is {unmasked_every}; 2 leaves every other image, 0 none")
         self.dropped, self.candidates = dropped, candidates
-        self.unmasked_every = unmasked_every
         self.margin, self.weight = margin, weight
         self.window, self.stride = window, stride
         self.searched = min(searched, per_image)
@@ -168,12 +165,6 @@ class AdversarialSpatialDropout(Adversary):
         seen = x.detach()
         picture = Picture(lambda: draw_masks(seen, 1 - visible, kept))
         return features.index_copy(0, index, changed), {"dropout/masks": picture}
-
-    def takes_part(self, images: Tensor) -> Tensor:
-        """Image of each region (F,) -> whether it is masked in this batch; the unmasked ones move on every batch."""
-        if not self.unmasked_every:
-            return torch.ones_like(images, dtype=torch.bool)
-        return (images + self.phases.batches) % self.unmasked_every != 0
 
     def imitate(self, head, index, masked, before, cells, target, logits, matched) -> tuple[Tensor, dict]:
         """Learn the masks that hurt.

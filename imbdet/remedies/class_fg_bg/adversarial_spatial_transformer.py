@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...structures import Matched
-from ._adversary import Adversary, Phases, choose_foreground, mean_over, probability, sureness
+from ._adversary import Adversary, Phases, choose_foreground, mean_over, probability, spared, sureness
 
 
 class LocalisationNetwork(nn.Module):
@@ -50,28 +50,35 @@ class AdversarialSpatialTransformer(Adversary):
     Source: Wang, Shrivastava, Gupta, 2017, arXiv 1704.03414, section 4.2; no code of it was ever released
     Neutral: max_angle=0, which turns nothing
     Differs: the network starts from random weights, not from those of a classifier's layers, which a pyramid does not
-        have; it learns in the same optimizer, from a loss of its own through the fixed head; one training in three
-        phases; Faster R-CNN in place of Fast R-CNN
+        have; it learns in the same optimizer, from a loss of its own through the fixed head, with a penalty; images
+        take turns at staying as they are, as in the authors' code of the dropout; one training in three phases; Faster
+        R-CNN in place of Fast R-CNN
 
     For each block b of C / B channels, with f the network, x the pooled features, p the detector's probability of the
     true class, and G_a x the bilinear sampling of x at positions turned by a about the region's middle:
 
         angle_b = max_angle * tanh(f(x)_b),    x'_b = G_angle_b x_b,    L = -mean log p(x')  over foreground
 
-    The detector descends its losses on x'. The network climbs L, and only it: the gradient runs through the detector's
-    head, whose weights are constants for it, and the sampling, and changes its sign there (as Ganin and Lempitsky,
-    2015, arXiv 1409.7495). The detector's own gradient to the backbone runs through the sampling, not through f. To
-    reverse that gradient for the network instead, without a second pass of the head, was tried and left: it climbs the
-    box regression too, and within 20 steps of the detector's rate every region was turned by the same 10 degrees, where
-    tanh has no gradient left. At angles of exactly 0 the sampling has a kink, so the very first step may go either way.
-    Background stays as it is, and so does everything at test.
+    The detector descends its losses on x'. The network climbs L - penalty * mean f(x)^2, and only it: the gradient of L
+    runs through the detector's head, whose weights are constants for it, and the sampling, and changes its sign there
+    (as Ganin and Lempitsky, 2015, arXiv 1409.7495). The detector's own gradient to the backbone runs through the
+    sampling, not through f. To reverse that gradient for the network instead, without a second pass of the head, was
+    tried and left: it climbs the box regression too, and within 20 steps of the detector's rate every region was turned
+    by the same 10 degrees, where tanh has no gradient left.
+
+    Without the penalty that may still happen. Without images that stay as they are, the detector may then learn that
+    what is turned is foreground, and find nothing at test: one training of three did. At angles of exactly 0 the
+    sampling has a kink, so the very first step may go either way. Background stays as it is, and so does everything at
+    test.
 
     Args:
         network: gives f; None draws every angle evenly from +-max_angle: the control.
         phases: when what learns; None begins with the third phase.
         max_angle: degrees, 10. blocks: of channels, each with an angle of its own, 4.
-        weight: factor of L.
+        weight: factor of L and its penalty.
         per_image: the most foreground regions of an image that are turned; further ones stay as they are.
+        penalty: of the mean square of f, which keeps it from where tanh is flat.
+        unturned_every: in the third phase one image of so many stays as it is, 2: every other; 0 turns all.
 
     Example:
         >>> import math, torch
@@ -92,13 +99,16 @@ class AdversarialSpatialTransformer(Adversary):
         blocks: int = 4,
         weight: float = 1.0,
         per_image: int = 128,
+        penalty: float = 0.01,
+        unturned_every: int = 2,
     ):
-        super().__init__(network, phases, per_image, neutral=max_angle == 0)
-        if not 0 <= max_angle <= 180 or blocks < 1 or weight < 0:
+        super().__init__(network, phases, per_image, max_angle == 0, spared("unturned_every", unturned_every))
+        if not 0 <= max_angle <= 180 or blocks < 1 or min(weight, penalty) < 0:
             raise ValueError(
-                f"need max_angle in 0..180 degrees, blocks >= 1 and weight >= 0, got {max_angle}, {blocks}, {weight}"
+                "need max_angle in 0..180 degrees, blocks >= 1, weight >= 0 and penalty >= 0, "
+                f"got {max_angle}, {blocks}, {weight}, {penalty}"
             )
-        self.max_angle, self.blocks, self.weight = max_angle, blocks, weight
+        self.max_angle, self.blocks, self.weight, self.penalty = max_angle, blocks, weight, penalty
 
     def build(self, channels: int, size: int) -> None:
         """Make the layers; channels C and side S of what will come."""
@@ -110,31 +120,37 @@ class AdversarialSpatialTransformer(Adversary):
     def attack(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
         index, kept = choose_foreground(matched, self.per_image)
         x, labels = features[index], matched.labels[index]
-        angles = self.angles(x.detach())
-        loss = None if self.network is None else self.loss(x.detach(), labels, kept, angles, head)
-        turned = torch.where(kept.view(-1, 1, 1, 1), turn(x, angles.detach()), x)
-        self.pending = partial(self.compare, head, index, kept, sureness(x, labels, head), loss)
+        values = self.values(x.detach())
+        angles = self.angles(values)
+        loss = None if self.network is None else self.loss(x.detach(), labels, kept, values, head)
+        moved = kept if self.alone else kept & self.takes_part(matched.images[index])
+        turned = torch.where(moved.view(-1, 1, 1, 1), turn(x, angles.detach()), x)
+        self.pending = partial(self.compare, head, index, moved, sureness(x, labels, head), loss)
         degrees = angles.detach().abs().mean(dim=1) * (180 / math.pi)
         return features.index_copy(0, index, turned), {"transformer/angle": mean_over(degrees, kept)}
 
-    def angles(self, x: Tensor) -> Tensor:
-        """Features (F, C, S, S) -> radians (F, B)."""
-        limit = math.radians(self.max_angle)
+    def values(self, x: Tensor) -> Tensor:
+        """Features (F, C, S, S) -> f (F, B); of the control what gives angles evenly within the limit."""
         if self.network is None:
-            return (2 * torch.rand(len(x), self.blocks, device=x.device) - 1) * limit
-        return limit * torch.tanh(self.network(x))
+            return torch.atanh((2 * torch.rand(len(x), self.blocks, device=x.device) - 1) * (1 - 1e-6))
+        return self.network(x)
 
-    def loss(self, x: Tensor, labels: Tensor, kept: Tensor, angles: Tensor, head) -> Tensor:
-        """Cross entropy of the turned regions x (F, C, S, S), whose gradient makes the network climb it."""
-        logits, _ = head.fixed(turn(x, Reversed.apply(angles)))
+    def angles(self, values: Tensor) -> Tensor:
+        """f (F, B) -> radians (F, B)."""
+        return math.radians(self.max_angle) * torch.tanh(values)
+
+    def loss(self, x: Tensor, labels: Tensor, kept: Tensor, values: Tensor, head) -> Tensor:
+        """Cross entropy of the turned regions x (F, C, S, S), whose gradient makes the network climb it, + penalty."""
+        logits, _ = head.fixed(turn(x, Reversed.apply(self.angles(values))))
         own = probability(head.scores(logits), labels)
         entropy = -own.clamp(min=1e-12).log()  # finite where the detector is certain of another class
-        return self.weight * (entropy * kept).sum() / kept.sum().clamp(min=1)
+        loss = entropy + self.penalty * values.square().mean(dim=1)
+        return self.weight * (loss * kept).sum() / kept.sum().clamp(min=1)
 
-    def compare(self, head, index, kept, before, loss, logits, matched) -> tuple[Tensor | None, dict]:
+    def compare(self, head, index, moved, before, loss, logits, matched) -> tuple[Tensor | None, dict]:
         """The loss, and how sure the detector was before and is after; logits (R, C) of the turned regions."""
         after = probability(head.scores(logits[index]), matched.labels[index])
-        return loss, {"transformer/before": mean_over(before, kept), "transformer/after": mean_over(after, kept)}
+        return loss, {"transformer/before": mean_over(before, moved), "transformer/after": mean_over(after, moved)}
 
 
 class Reversed(torch.autograd.Function):

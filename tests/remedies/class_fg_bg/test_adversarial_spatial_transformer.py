@@ -40,10 +40,10 @@ def transformer(network=True, **settings):
     return AdversarialSpatialTransformer(LocalisationNetwork([16]) if network else None, **settings)
 
 
-def one_pass(change, labels=LABELS, classification=None, seed=0):
+def one_pass(change, labels=LABELS, classification=None, seed=0, images=1):
     """Head, features, changed features, losses, stats."""
     torch.manual_seed(seed)
-    head, matched = stage(change, classification), some_regions(labels)
+    head, matched = stage(change, classification), some_regions(labels, images)
     features = torch.rand(len(labels), C, S, S, requires_grad=True)
     change.begin_step()
     changed, stats = change(features, matched, head)
@@ -100,7 +100,7 @@ def test_angles_stay_within_the_limit_and_differ_between_blocks():
     change.build(C, S)
     for scale, least in ((1.0, 0.0), (1e4, 9.99)):
         torch.nn.init.normal_(change.network.layers[-1].weight, std=scale)
-        angles = change.angles(torch.randn(50, C, S, S)).detach() * 180 / math.pi
+        angles = change.angles(change.values(torch.randn(50, C, S, S))).detach() * 180 / math.pi
         assert angles.shape == (50, 4) and least < angles.abs().max() <= 10 + 1e-5
         assert angles.std(dim=1).mean() > 0.1
 
@@ -129,6 +129,37 @@ def test_loss_against_a_naive_loop(classification):
     assert losses["loss_transformer"].item() == pytest.approx(-2 * sum(map(math.log, want)) / 5, rel=1e-4)
     for when in ("before", "after"):
         assert stats[f"transformer/{when}"].item() == pytest.approx(sum(want) / 5, rel=1e-4)
+
+
+def test_every_other_image_stays_unturned_while_the_detector_learns():
+    """Regions 0 to 3 are of the first image, 4 to 7 of the second; in the second phase, all are turned."""
+    change = transformer()
+    change.build(C, S)
+    torch.nn.init.normal_(change.network.layers[-1].weight)
+    change.build = lambda *shape: None
+    turned = [one_pass(change, images=2)[1:3] for _ in range(2)]
+    moved = [(before != after).flatten(1).any(1).nonzero().flatten().tolist() for before, after in turned]
+    assert sorted(moved) == [[0, 1, 3], [5, 7]]
+    change.phases = Phases(detector=0, adversary=10)
+    _, before, after, _, _ = one_pass(change, images=2)
+    assert (before != after).flatten(1).any(1).nonzero().flatten().tolist() == FOREGROUND
+
+
+@pytest.mark.parametrize(("penalty", "comes_back"), [(0.01, True), (0.0, False)])
+def test_a_network_that_turns_all_it_can_comes_back(penalty, comes_back):
+    """At f = 12 tanh has no gradient: without the penalty all regions stay at 10 degrees for good."""
+    change = transformer(penalty=penalty, phases=Phases(detector=0, adversary=1000))
+    change.build(C, S)
+    torch.nn.init.constant_(change.network.layers[-1].bias, 12.0)
+    change.build = lambda *shape: None
+    optimizer, (_, _, _, losses, first) = torch.optim.AdamW(change.parameters(), lr=0.1), one_pass(change)
+    for _ in range(150):
+        optimizer.zero_grad()
+        losses["loss_transformer"].backward()
+        optimizer.step()
+        _, _, _, losses, last = one_pass(change)
+    assert first["transformer/angle"] > 9.99
+    assert (last["transformer/angle"] < 9.9) == comes_back
 
 
 def nudged(network):
@@ -287,7 +318,7 @@ def test_after_dropout_what_was_hidden_is_turned():
     chain = instantiate(tiny_config([DROPOUT, TRANSFORMER]).model.roi_heads.region_features)
     assert isinstance(chain, Chain) and [part.name for part in chain.parts] == ["dropout", "transformer"]
     assert cfg.train.max_iter == 571  # lengthened once
-    chain.parts[0].unmasked_every = 0
+    chain.parts[0].spared_every = chain.parts[1].spared_every = 0
     head, matched = stage(chain), some_regions(LABELS)
     features, seen = torch.rand(len(LABELS), C, S, S), []
     chain.parts[1].register_forward_hook(lambda module, args, output: seen.append((args[0], output[0])))
@@ -328,7 +359,7 @@ def test_the_control_turns_at_random():
     assert change.begin_step()  # no second phase
 
 
-@pytest.mark.parametrize("bad", [{"max_angle": -1}, {"max_angle": 181}, {"blocks": 0}, {"weight": -1}])
+@pytest.mark.parametrize("bad", [{"max_angle": -1}, {"max_angle": 181}, {"blocks": 0}, {"weight": -1}, {"penalty": -1}])
 def test_bad_settings(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         AdversarialSpatialTransformer(**bad)
