@@ -65,9 +65,10 @@ class AdversarialSpatialDropout(Adversary):
 
         second phase:  t = the window whose hiding makes p smallest;  L = mean BCE(a(x), t)
         third phase:   t = 15 of the 20 cells of the highest a(x), at random;  x' = x where t = 0, else 0
-                       L = weight / (R S^2) * sum BCE(a(x), t)  over regions with p(x') + margin < p(x)
+                       L = weight / (R S^2) * sum BCE(a(x), t)  over foreground regions with p(x') + margin < p(x)
 
-    Gradients of L reach the network only. Background is never hidden, nor is anything at test.
+    Gradients of L reach the network only. Nothing is hidden at test, and of background only with background=True: as
+    published, hidden cells tell the detector that a region is foreground.
 
     Args:
         network: gives the logits; None hides `dropped` of all cells at random, without a second phase: the control.
@@ -80,6 +81,7 @@ class AdversarialSpatialDropout(Adversary):
         window, stride: of the windows tried in the second phase, in cells.
         per_image: the most foreground regions of an image that are masked; further ones stay as they are.
         searched: the most of an image that windows are tried on; memory for W times as many features is taken.
+        background: whether cells of the background regions of an image that is not spared are hidden, too.
 
     Example:
         >>> import torch
@@ -103,6 +105,7 @@ class AdversarialSpatialDropout(Adversary):
         stride: int = 2,
         per_image: int = 128,
         searched: int = 48,
+        background: bool = False,
     ):
         super().__init__(network, phases, per_image, dropped == 0, spared("unmasked_every", unmasked_every))
         if not 0 <= dropped <= candidates:
@@ -110,7 +113,7 @@ class AdversarialSpatialDropout(Adversary):
         if min(window, stride, searched) < 1:
             raise ValueError(f"window, stride and searched must be at least 1, got {window}, {stride} and {searched}")
         self.dropped, self.candidates = dropped, candidates
-        self.margin, self.weight = margin, weight
+        self.margin, self.weight, self.background = margin, weight, background
         self.window, self.stride = window, stride
         self.searched = min(searched, per_image)
 
@@ -148,6 +151,9 @@ class AdversarialSpatialDropout(Adversary):
     def hide(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
         """The third phase, and the control without a network."""
         index, kept = choose_foreground(matched, self.per_image)
+        if self.background:
+            index = torch.arange(len(matched.labels), device=matched.labels.device)
+            kept = matched.considered
         masked = kept & self.takes_part(matched.images[index])
         x = features[index]
         if self.network is None:
@@ -174,6 +180,7 @@ class AdversarialSpatialDropout(Adversary):
                 mask. cells: (F, S * S) the network's logits. target: (F, S * S), 1 where hidden. logits: (R, C).
         """
         after = probability(head.scores(logits[index]), matched.labels[index])
+        masked = masked & matched.foreground[index]
         harmful = masked & (after + self.margin < before)
         loss = F.binary_cross_entropy_with_logits(cells, target, reduction="none").sum(dim=1)
         loss = (loss * harmful).sum() * (self.weight / target.shape[1]) / matched.considered.sum().clamp(min=1)
@@ -183,7 +190,7 @@ class AdversarialSpatialDropout(Adversary):
     def look(self, head, index, masked, logits, matched) -> tuple[None, dict]:
         """As `imitate`, for the control, which learns nothing."""
         after = probability(head.scores(logits[index]), matched.labels[index])
-        return None, {"dropout/after": mean_over(after, masked)}
+        return None, {"dropout/after": mean_over(after, masked & matched.foreground[index])}
 
 
 def window_masks(size: int, window: int, stride: int) -> Tensor:

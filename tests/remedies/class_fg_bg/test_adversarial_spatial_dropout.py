@@ -252,6 +252,20 @@ def test_unmasked_images_teach_nothing():
     assert losses["loss_dropout"] == 0 and torch.equal(changed, features)
 
 
+@pytest.mark.parametrize("network", [True, False])
+def test_background_may_be_hidden_too(network):
+    """All but the ignored region; the network and the stats learn of foreground alone, at most a share of 5 / 7."""
+    change = dropout(network, background=True, margin=-1.0)
+    features, matched, losses, stats, changed = attacked(change)
+    assert masks_of(features, changed).sum(1).tolist() == [15 if label >= 0 else 0 for label in LABELS]
+    if network:
+        cells, target = change.network(features).detach(), masks_of(features, changed).float()
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(cells, target, reduction="none").sum(1)
+        foreground = entropy[matched.foreground].sum()
+        assert losses["loss_dropout"].item() == pytest.approx(0.0025 * foreground.item() / (7 * CELLS), rel=1e-4)
+        assert stats["dropout/harmful"] == 1
+
+
 def test_mechanism_a_step_of_the_adversary_raises_the_cross_entropy_of_a_frozen_detector():
     """Class 0 shows in channel 0 of one window, elsewhere in every region, and the head reads that channel: after one
     step on the labels of the search, more of the window is hidden than before.
