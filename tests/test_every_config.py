@@ -28,7 +28,7 @@ def on_tiny_set(name: str, root, output):
             loader[split].num_workers = 0
             loader[split].resize = L(ResizeShortestEdge)(short_edge_length=64, max_size=128)
     cfg.train.update(max_iter=2, eval_period=0, log_period=1, output_dir=str(output), device="cpu", num_threads=1)
-    cfg.train.update(reference_batch=0, val_loss_batches=1, val_pictures=0, tensorboard=False)
+    cfg.train.update(reference_batch=0, val_loss_batches=int("baselines" in name), val_pictures=0, tensorboard=False)
     if name == "baselines/faster_rcnn_r50_coco":  # 1000 regions of an image would be nine tenths of the time on R-50
         cfg.model.rpn.after_nms = [40, 40]
         cfg.model.roi_heads.criterion.region_sampler.per_image = 32

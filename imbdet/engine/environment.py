@@ -1,5 +1,6 @@
 """environment.json: what a run was computed with, so that its numbers can be repeated or doubted."""
 
+import functools
 import json
 import os
 import platform
@@ -59,6 +60,7 @@ def write_json(path: Path, value: Any) -> None:
         os.replace(temporary, path)
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -66,6 +68,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@functools.cache  # of the code as it was when this process began to use it
 def _git_commit(folder: Path) -> str | None:
     """Commit of the checkout this code lies in, "+changes" if it differs from it; None for an installed package."""
     try:

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "tools/train.py", "--config", "baselines/retinanet_shapes", "dataloader.train.num_workers=1"]
 SMALL = ["data.train.num_images=40", "data.val.num_images=8", "train.tensorboard=false", "train.num_threads=1"]
@@ -28,6 +30,7 @@ def test_sigterm_to_the_main_process_only(tmp_path):
     assert time.monotonic() - begin < 30  # without the repair it waits for ever
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite(tmp_path):
     run = start(tmp_path / "run", "optimizer.lr=1e30", "train.clip_grad.max_norm=0", "train.max_iter=50")
     text = run.communicate(timeout=60)[0]
