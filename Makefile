@@ -27,7 +27,8 @@ demo: $(STAMP)  ## train a small detector, evaluate it, write output/demo/report
 test: lint  ## install, lint, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(ARGS)
 
-test-all: lint  ## the same with the slow tests
+test-all: lint  ## the same with the slow tests, Ray's among them
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e ".[$(EXTRAS),sweep]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
 
 lint: $(STAMP)  ## ruff only
