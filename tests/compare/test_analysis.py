@@ -49,7 +49,7 @@ def cells(root):
 
 @pytest.fixture(scope="module")
 def comparison(root, cells):
-    return compare_runs(plan(), cells, root, draws=100)
+    return compare_runs(plan(), cells, root, draws=40)
 
 
 def arm(comparison, name):
@@ -209,16 +209,16 @@ def iou(a, b):
 def test_head_of_the_page(comparison):
     facts = dict(comparison.facts)
     assert facts["images"] == "40 (val)" and facts["iterations"] == "100" and facts["threads"] == "2"
-    assert facts["bootstrap"] == "100 draws of the images" and facts["budget"] == "equal iterations"
+    assert facts["bootstrap"] == "40 draws of the images" and facts["budget"] == "equal iterations"
     assert facts["versions"] == "imbdet 0.1.0, torch 2.9.0" and "maxDets 1/10/100" in facts["evaluator"]
-    assert "terciles" in comparison.group_rule and comparison.seeds == [0, 1, 2] and comparison.draws == 100
+    assert "terciles" in comparison.group_rule and comparison.seeds == [0, 1, 2] and comparison.draws == 40
     assert "fewer than 5 seeds a verdict is indicative" in said(comparison)
     assert "fewer than 20 test objects" in said(comparison)
 
 
 def test_the_same_records_give_the_same_comparison(comparison, cells, root):
-    assert compare_runs(plan(), cells, root, draws=100).arms == comparison.arms
-    other = compare_runs(plan(), cells, root, draws=200, seed=1)
+    assert compare_runs(plan(), cells, root, draws=40).arms == comparison.arms
+    other = compare_runs(plan(), cells, root, draws=20, seed=1)
     assert other.arms != comparison.arms and arm(other, "good").means == arm(comparison, "good").means
 
 
