@@ -128,6 +128,7 @@ def _of_run(folder: str, split: str) -> _Found:
         finish(cfg, path, split, record)
         record.pins["budget"] = "iterations"
         write_json(path / RECORD, asdict(record))
+    record.folder = "."  # a cell of a grid calls its folder as the grid sees it
     return _Found(record, cfg, folder)
 
 

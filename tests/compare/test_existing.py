@@ -1,5 +1,6 @@
 """`--runs`: a comparison made of runs that are there already."""
 
+import os
 import shutil
 
 import pytest
@@ -54,6 +55,16 @@ def test_runs_become_arms_by_their_remedies(runs, tmp_path, capsys):
     again = collect_runs(runs, tmp_path)  # their records serve
     assert again == (plan, records) and said.count("evaluating the last weights") <= 3
     assert "evaluating" not in capsys.readouterr().out
+
+
+def test_single_runs_of_a_grid(finished_grid, tmp_path):
+    grid = tmp_path / "grid"
+    shutil.copytree(finished_grid, grid, symlinks=True)
+    folders = [str(grid / "runs" / arm / "seed_0") for arm in ("baseline", "focal_loss")]
+    for folder in folders:  # newer than the weights, as the grid leaves it
+        os.utime(os.path.join(folder, "record.json"))
+    _, records = collect_runs(folders, tmp_path / "out")
+    assert [record.folder for record in records] == folders
 
 
 def test_a_folder_inside_is_named_from_there(copied, tmp_path):
