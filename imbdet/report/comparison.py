@@ -21,7 +21,7 @@ from . import comparison_plots as plots
 from . import comparison_tables as tables
 from .comparison_formats import classes_csv, comparison_text, markdown, report_csv, runs_csv
 from .comparison_latex import latex
-from .html import render, write_whole
+from .html import from_here, render, write_whole
 
 __all__ = ["comparison_text", "write_comparison"]
 
@@ -90,7 +90,8 @@ def describe(comparison: Comparison) -> dict[str, Any]:
 def head(comparison: Comparison) -> list[tuple[str, str]]:
     """The facts that stand below the title: config, seeds, and those of the comparison that are short."""
     seeds = ", ".join(map(str, comparison.seeds))
-    facts = [("config", comparison.config), ("seeds", f"{len(comparison.seeds)} ({seeds})" if seeds else "none")]
+    seeds = f"{len(comparison.seeds)} ({seeds})" if seeds else "none"
+    facts = [("config", from_here(comparison.config)), ("seeds", seeds)]
     taken = {name for name, _ in facts}
     short = [(name, numbers.one_line(value)) for name, value in comparison.facts if name not in taken]
     return facts + [(name, value) for name, value in short if len(value) <= LONG_FACT]

@@ -17,6 +17,7 @@ from . import comparison_numbers as numbers
 from . import comparison_tables as tables
 from .comparison_numbers import DASH
 from .comparison_tables import Row
+from .html import from_here
 
 VERDICT_HEADS = ("arm", "seeds", "AP", "difference", "95 % interval", "P(better)", "p (Holm)", "verdict")
 VERDICT_ALIGN = ("left", "right", "right", "right", "right", "right", "right", "left")
@@ -96,7 +97,7 @@ def _mean_sd(result: ArmResult, metric: str) -> str:
 def markdown(comparison: Comparison) -> str:
     """The whole comparison but curves, classes and pictures."""
     every = tables.rows(comparison)
-    facts = [("config", code(comparison.config)), ("seeds", ", ".join(map(str, comparison.seeds)))]
+    facts = [("config", code(from_here(comparison.config))), ("seeds", ", ".join(map(str, comparison.seeds)))]
     facts += [(prose(name), prose(value)) for name, value in comparison.facts]
     if comparison.group_rule:
         facts.append(("groups of classes", prose(comparison.group_rule)))

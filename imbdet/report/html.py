@@ -173,7 +173,7 @@ def breakable(text: Any) -> Any:
 
 
 def from_here(name: str) -> str:
-    """A remedy's name; of a file of one's own the path from the current folder, without what is above it."""
+    """A name; of a file or folder of one's own the path from the current folder, without what is above it."""
     path = Path(name)
     if not path.is_absolute():
         return name

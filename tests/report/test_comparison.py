@@ -143,6 +143,16 @@ def test_markdown_shows_the_same_and_keeps_its_tables(comparison, written):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1, block[0]
 
 
+def test_no_folder_above_is_named(comparison, tmp_path):
+    """A comparison of single runs has the baseline's folder for its config."""
+    of_runs = copy.copy(comparison)
+    of_runs.config = "/somewhere/else/plain"
+    write_comparison(of_runs, tmp_path)
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "plain" in text and "/somewhere" not in text
+
+
 def test_csv_reads_back_equal(comparison, written):
     rows = {(row["arm"], row["metric"]): row for row in rows_of(written["csv"])}
     for result in comparison.arms:

@@ -81,7 +81,7 @@ class AdversarialSpatialDropout(Adversary):
         window, stride: of the windows tried in the second phase, in cells.
         per_image: the most foreground regions of an image that are masked; further ones stay as they are.
         searched: the most of an image that windows are tried on; memory for W times as many features is taken.
-        background: whether cells of the background regions of an image that is not spared are hidden, too.
+        background: whether cells of all regions of an image are hidden, background too, without a limit by per_image.
 
     Example:
         >>> import torch
@@ -150,10 +150,10 @@ class AdversarialSpatialDropout(Adversary):
 
     def hide(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
         """The third phase, and the control without a network."""
-        index, kept = choose_foreground(matched, self.per_image)
         if self.background:
-            index = torch.arange(len(matched.labels), device=matched.labels.device)
-            kept = matched.considered
+            index, kept = torch.arange(len(matched.labels), device=matched.labels.device), matched.considered
+        else:
+            index, kept = choose_foreground(matched, self.per_image)
         masked = kept & self.takes_part(matched.images[index])
         x = features[index]
         if self.network is None:

@@ -120,28 +120,23 @@ class AdversarialSpatialTransformer(Adversary):
     def attack(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
         index, kept = choose_foreground(matched, self.per_image)
         x, labels = features[index], matched.labels[index]
-        values = self.values(x.detach())
-        angles = self.angles(values)
-        loss = None if self.network is None else self.loss(x.detach(), labels, kept, values, head)
+        values = None if self.network is None else self.network(x.detach())
+        angles = self.angles(x, values)
+        loss = None if values is None else self.loss(x.detach(), labels, kept, values, angles, head)
         moved = kept if self.alone else kept & self.takes_part(matched.images[index])
         turned = torch.where(moved.view(-1, 1, 1, 1), turn(x, angles.detach()), x)
         self.pending = partial(self.compare, head, index, moved, sureness(x, labels, head), loss)
         degrees = angles.detach().abs().mean(dim=1) * (180 / math.pi)
         return features.index_copy(0, index, turned), {"transformer/angle": mean_over(degrees, kept)}
 
-    def values(self, x: Tensor) -> Tensor:
-        """Features (F, C, S, S) -> f (F, B); of the control what gives angles evenly within the limit."""
-        if self.network is None:
-            return torch.atanh((2 * torch.rand(len(x), self.blocks, device=x.device) - 1) * (1 - 1e-6))
-        return self.network(x)
+    def angles(self, x: Tensor, values: Tensor | None) -> Tensor:
+        """Radians (F, B) for features x (F, C, S, S), by f (F, B); of the control, which has none, at random."""
+        share = 2 * torch.rand(len(x), self.blocks, device=x.device) - 1 if values is None else torch.tanh(values)
+        return math.radians(self.max_angle) * share
 
-    def angles(self, values: Tensor) -> Tensor:
-        """f (F, B) -> radians (F, B)."""
-        return math.radians(self.max_angle) * torch.tanh(values)
-
-    def loss(self, x: Tensor, labels: Tensor, kept: Tensor, values: Tensor, head) -> Tensor:
+    def loss(self, x: Tensor, labels: Tensor, kept: Tensor, values: Tensor, angles: Tensor, head) -> Tensor:
         """Cross entropy of the turned regions x (F, C, S, S), whose gradient makes the network climb it, + penalty."""
-        logits, _ = head.fixed(turn(x, Reversed.apply(self.angles(values))))
+        logits, _ = head.fixed(turn(x, Reversed.apply(angles)))
         own = probability(head.scores(logits), labels)
         entropy = -own.clamp(min=1e-12).log()  # finite where the detector is certain of another class
         loss = entropy + self.penalty * values.square().mean(dim=1)

@@ -100,7 +100,8 @@ def test_angles_stay_within_the_limit_and_differ_between_blocks():
     change.build(C, S)
     for scale, least in ((1.0, 0.0), (1e4, 9.99)):
         torch.nn.init.normal_(change.network.layers[-1].weight, std=scale)
-        angles = change.angles(change.values(torch.randn(50, C, S, S))).detach() * 180 / math.pi
+        x = torch.randn(50, C, S, S)
+        angles = change.angles(x, change.network(x)).detach() * 180 / math.pi
         assert angles.shape == (50, 4) and least < angles.abs().max() <= 10 + 1e-5
         assert angles.std(dim=1).mean() > 0.1
 
