@@ -21,6 +21,7 @@ from ..evaluation.significance import Paired, judge
 from .arms import METRICS, arm_result
 from .cells import TIDE, Cell, first, measure, read_cell
 from .remarks import facts, say_what_is_missing
+from .store import BASE
 from .structures import BASELINE, ArmResult, Comparison, Difference, Plan, RunRecord
 
 ERRORS = ("oLRP", *(f"d{name}" for name in TIDE))  #: less is better
@@ -45,7 +46,7 @@ def compare_runs(plan: Plan, records: Sequence[RunRecord], root: Path, draws: in
     _judge_all(results, by_arm)
     say_what_is_missing(notes, plan, results, by_arm, truth)
     return Comparison(
-        title=f"Remedies on {Path(plan.config).stem}",
+        title=_title(plan.config),
         config=plan.config,
         arms=results,
         seeds=list(plan.seeds),
@@ -55,6 +56,12 @@ def compare_runs(plan: Plan, records: Sequence[RunRecord], root: Path, draws: in
         draws=draws,
         pictures=_pictures(results, by_arm, truth),
     )
+
+
+def _title(config: str) -> str:
+    """After the config; a run's folder, or the copy of a config that a comparison keeps, has no name worth showing."""
+    path = Path(config)
+    return "Remedies compared" if path.is_dir() or path.name == BASE else f"Remedies on {path.stem}"
 
 
 def _cells_by_arm(plan: Plan, records: Sequence[RunRecord], root: Path) -> dict[str, dict[int, Cell]]:

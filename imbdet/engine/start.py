@@ -15,7 +15,16 @@ from .progress import Progress
 from .seed import seed_everything
 from .settings import Settings
 from .stop import StopRequest
-from .summary import check_best_metric, check_data, describe_data, describe_run, epoch_length, group_of_classes, splits
+from .summary import (
+    check_best_metric,
+    check_data,
+    describe_data,
+    describe_run,
+    describe_warmup,
+    epoch_length,
+    group_of_classes,
+    splits,
+)
 
 
 def start_run(cfg: Any, settings: Settings, world: World, stop: StopRequest, resume: bool) -> tuple[Run, int]:
@@ -59,6 +68,7 @@ def _begin(cfg: Any, run: Run, folder: Path, records: dict[str, Any], start: int
     check_data(records)
     check_best_metric(run)
     describe_run(run, say)
+    describe_warmup(run, say)
     if start:
         say(f"continuing after iteration {start}")
     save_config(cfg, folder / folders.CONFIG)

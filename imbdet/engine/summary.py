@@ -13,6 +13,8 @@ from .build import Run
 from .meters import GROUPS
 from .validation import known_metrics
 
+LONG_WARMUP = 0.5  # a larger share of the training is said
+
 
 def group_of_classes(records: Any) -> tuple[Tensor, str]:
     """(K,) int64, 0 rare, 1 common, 2 frequent, and the rule in words."""
@@ -93,6 +95,16 @@ def describe_run(run: Run, say: Any) -> None:
         say("the config has no dataloader.val: nothing is evaluated, and there will be no best.pth")
     elif settings.eval_period:
         say(f"evaluation every {settings.eval_period} iterations; best.pth by {settings.best_metric}")
+
+
+def describe_warmup(run: Run, say: Any) -> None:
+    """A warning where most of the training would be warm-up: a config's length of it, kept for a shorter run."""
+    share = getattr(run.schedule.multiplier, "length", 0.0)
+    if share > LONG_WARMUP:
+        say(
+            f"warning: the warm-up takes {share:.0%} of the training, so its learning rate is hardly ever what the "
+            "config says; for a short run, set a shorter lr_multiplier.warmup_length"
+        )
 
 
 def epoch_length(run: Run) -> float | None:

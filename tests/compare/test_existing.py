@@ -7,6 +7,7 @@ import pytest
 
 import imbdet
 from imbdet.commands import run
+from imbdet.compare.analysis import compare_runs
 from imbdet.compare.budget import check_equal
 from imbdet.compare.existing import collect_runs
 from imbdet.compare.store import read_plan, read_results, write_plan
@@ -51,6 +52,8 @@ def test_runs_become_arms_by_their_remedies(runs, tmp_path, capsys):
     ]
     assert all((tmp_path / r.folder / DETECTIONS).is_file() and "AP" in r.metrics for r in records)
     assert check_equal(records, plan.arms) == []
+    # named after no folder such as seed_0
+    assert compare_runs(plan, records, tmp_path, draws=10).title == "Remedies compared"
     said = capsys.readouterr().out
     again = collect_runs(runs, tmp_path)  # their records serve
     assert again == (plan, records) and said.count("evaluating the last weights") <= 3

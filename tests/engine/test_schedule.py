@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from imbdet.engine.schedule import (
     WarmupParamScheduler,
     epochs_to_iterations,
 )
+from imbdet.engine.summary import describe_warmup
 
 
 def test_linear_warm_up_then_steps():
@@ -41,6 +44,15 @@ def test_length_in_iterations_equals_length_as_share():
 def test_warm_up_longer_than_the_run_never_ends():
     warm = WarmupParamScheduler(CosineParamScheduler(1.0, 0.0), 0.0, 1000, num_updates=2)
     assert [warm(0), warm(0.5)] == [0.0, 0.5]
+
+
+@pytest.mark.parametrize("max_iter, said", [(150, True), (250, False)])
+def test_a_warm_up_of_most_of_the_training_is_said(max_iter, said):
+    """A warm-up of 100 iterations, kept for a run of 150, is two thirds of it."""
+    multiplier = WarmupParamScheduler(CosineParamScheduler(1.0, 0.0), 0.0, 100, num_updates=max_iter)
+    lines = []
+    describe_warmup(SimpleNamespace(schedule=SimpleNamespace(multiplier=multiplier)), lines.append)
+    assert [("67%" in line, "lr_multiplier.warmup_length" in line) for line in lines] == [(True, True)] * said
 
 
 def test_wrong_settings_are_named():

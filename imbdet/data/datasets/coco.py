@@ -298,16 +298,16 @@ def _file_name(image: _Image, source: str, index: int) -> str:
 
 def _explain(path: str, error: msgspec.DecodeError, data: bytes) -> str:
     """msgspec's message, with the file, the place and what would be right."""
-    message = str(error)
+    more = "tools/check_data.py lists everything that is wrong in this file"
     if isinstance(error, msgspec.ValidationError):
-        what, _, place = message.partition(" - at `")
+        what, _, place = str(error).partition(" - at `")
         place = place.rstrip("`") or "$"
         key = (re.findall(r"missing required field `(\w+)`", what) or re.findall(r"\.(\w+)[^.]*$", place) or [""])[0]
         if place == "$" and what == "Expected `object`, got `array`":
             what += " (a list is what a file of detection results holds; annotations are {images, annotations, ...})"
         right = f". Right is: {_RIGHT[key]}" if key in _RIGHT else ""
-        return f"{path}: {place}: {what}{right}. tools/check_data.py lists everything that is wrong in this file"
-    return explain_json_error(path, error, data)
+        return f"{path}: {place}: {what}{right}. {more}"
+    return f"{explain_json_error(path, error, data)}. {more}"
 
 
 def explain_json_error(path: str, error: msgspec.DecodeError, data: bytes) -> str:
