@@ -38,30 +38,44 @@ def load_config(path: str | os.PathLike, remedies: Sequence[str] = (), overrides
     """
     if isinstance(remedies, str):
         raise ValueError(f"remedies must be a list of names, got the single string {remedies!r}")
-    cfg, applied = _fresh(find_config(path))
-    if remedies and len(applied) < len(cfg.remedies):
-        applied = known_changes(cfg, load_config)
-    cfg, _ = apply_remedies(cfg, applied, remedies, str(path))
+    cfg = _fresh(find_config(path), tuple(remedies), str(path))
     apply_overrides(cfg, overrides)
-    apply_loss_scale(cfg, lambda: _fresh(find_config(baseline_of(path)))[0])
+    apply_loss_scale(cfg, lambda: _fresh(find_config(baseline_of(path))))
     OmegaConf.set_struct(cfg, True)
     return cfg
 
 
-def _fresh(path: Path) -> tuple[DictConfig, list[Applied]]:
-    """As `_load`, a copy of one's own; shipped files are run once for as long as none of them changes."""
+def _fresh(path: Path, remedies: tuple[str, ...] = (), named: str = "") -> DictConfig:
+    """The config in `path`, called `named` in errors, with `remedies` on it: a copy of one's own.
+
+    Shipped files are run once for as long as none of them changes.
+    """
     if path.suffix != ".py" or not path.is_relative_to(configs_dir().resolve()):
-        return _load(path, ())
-    files = sorted(configs_dir().rglob("*.py"))
-    saved, applied = _load_once(path, tuple((str(file), file.stat().st_mtime_ns) for file in files))
-    return pickle.loads(saved), list(applied)
+        return _with_remedies(_load(path, ()), remedies, named)
+    files = sorted(map(str, configs_dir().rglob("*.py")))
+    saved, applied = _once(path, (), "", stamps := tuple((file, os.stat(file).st_mtime_ns) for file in files))
+    if any(name.endswith(".py") for name in remedies):
+        return _with_remedies((pickle.loads(saved), applied), remedies, named)
+    return pickle.loads(_once(path, remedies, named, stamps)[0])
 
 
-@functools.lru_cache(maxsize=64)
-def _load_once(path: Path, stamps: tuple) -> tuple[bytes, list[Applied]]:
-    """As `_load`, with the config as a pickle, of which a copy is made in a fifth of the time of copy.deepcopy."""
-    cfg, applied = _load(path, ())
-    return pickle.dumps(cfg), applied
+@functools.lru_cache(maxsize=256)
+def _once(path: Path, remedies: tuple[str, ...], named: str, stamps: tuple) -> tuple[bytes, list[Applied]]:
+    """The config as a pickle, of which a copy is made in a fifth of the time of copy.deepcopy; and what `path` itself
+    put on its baseline.
+    """
+    if not remedies:
+        cfg, applied = _load(path, ())
+        return pickle.dumps(cfg), applied
+    saved, applied = _once(path, (), "", stamps)
+    return pickle.dumps(_with_remedies((pickle.loads(saved), applied), remedies, named)), applied
+
+
+def _with_remedies(loaded: tuple[DictConfig, list[Applied]], remedies: tuple[str, ...], named: str) -> DictConfig:
+    cfg, applied = loaded
+    if remedies and len(applied) < len(cfg.remedies):
+        applied = known_changes(cfg, load_config)
+    return apply_remedies(cfg, applied, remedies, named)[0]
 
 
 def _load(path: Path, chain: tuple[Path, ...]) -> tuple[DictConfig, list[Applied]]:
