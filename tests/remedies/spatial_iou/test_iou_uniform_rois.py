@@ -25,8 +25,8 @@ from tests.remedies.spatial_iou.inside import (
     detector,
     remedies_of_roi_slots,
 )
+from tests.remedies.spatial_iou.iou_uniform_rois.test_box_generator import objects_of, uniformity
 from tests.remedies.spatial_iou.scenes import SIZE, K, built, without_objects, world
-from tests.remedies.spatial_iou.test_box_generator import objects_of, uniformity
 
 NEUTRAL = {"generator": None, "iou_branch": False, "separate_head": False}
 
