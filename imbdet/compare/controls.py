@@ -24,6 +24,7 @@ from .structures import BASELINE, Arm, Plan, RunRecord
 
 CRITERIA = ("model.criterion", "model.rpn.criterion", "model.roi_heads.criterion")
 LOSSES = ("classification", "regression")  #: the slots of a criterion that make its losses, in the order of `names`
+BOTH = ("normalizer", "weighting")  #: what makes both losses larger or smaller
 NAMES = ("loss_cls", "loss_box_reg")  #: of a criterion that says nothing else
 WINDOW = 100  #: iterations over which losses are matched
 
@@ -82,8 +83,8 @@ def extra_iterations(arm: Arm, base: DictConfig) -> int:
 def scaled_losses(base: DictConfig, cfg: DictConfig) -> list[tuple[str, str, str]]:
     """The losses whose size an arm may have changed: (key of the weight, tag in the base, tag in the arm).
 
-    Those whose slot it filled or whose weight it set. A criterion that the arm replaced as a whole has no counterpart
-    in the base, and none of these.
+    Those whose slot it filled or whose weight it set; both, where it weighs regions or divides by another number of
+    them. A criterion that the arm replaced as a whole has no counterpart in the base, and none of these.
     """
     changed, found = changes_of(base, cfg), []
     for criterion in CRITERIA:
@@ -91,10 +92,10 @@ def scaled_losses(base: DictConfig, cfg: DictConfig) -> list[tuple[str, str, str
         if not isinstance(before, dict) or not isinstance(after, dict):
             continue
         for number, loss in enumerate(LOSSES):
-            slot, weight = f"{criterion}.{loss}", f"{criterion}.{loss}_weight"
-            if any(path in (slot, weight) or path.startswith(f"{slot}.") for path in changed):
+            scale = [f"{criterion}.{key}" for key in (loss, f"{loss}_weight", *BOTH)]
+            if any(path == key or path.startswith(f"{key}.") for path in changed for key in scale):
                 tags = [loss_tag((node.get("names") or NAMES)[number]) for node in (before, after)]
-                found.append((weight, *tags))
+                found.append((f"{criterion}.{loss}_weight", *tags))
     return found
 
 

@@ -51,6 +51,9 @@ def test_what_counts_as_a_loss_of_another_size(configs):
     assert [tag for _, tag, _ in found] == ["loss/box_reg"]
     found = scaled_losses(configs.base, changed(configs, model__criterion__regression_weight=10.0))
     assert [key for key, _, _ in found] == ["model.criterion.regression_weight"]
+    for part in ("normalizer", "weighting"):  # what both losses are divided by, or weighed with
+        cfg = changed(configs, **{f"model__criterion__{part}": {"_target_": "other"}})
+        assert [tag for _, tag, _ in scaled_losses(configs.base, cfg)] == ["loss/cls", "loss/box_reg"]
     assert scaled_losses(configs.base, changed(configs, model__criterion__matcher__foreground=0.6)) == []
     assert scaled_losses(configs.base, changed(configs, model__criterion=None)) == []  # replaced as a whole
 
