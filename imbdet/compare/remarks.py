@@ -35,6 +35,13 @@ def say_what_is_missing(
             notes.append(
                 f"{arm.name} is compared with {arm.compared_with} on the {len(shared)} seeds that both have finished"
             )
+    if plan.budget == "iterations":
+        longer = [name for result in results if (name := _trained_longer(result, by_arm))]
+        if longer:
+            notes.append(
+                f"Trained longer than what they are compared with: {', '.join(longer)}. Their gain may be that alone; "
+                "without --no-controls a baseline of as many iterations stands beside them"
+            )
     steps = {name: [c.record.cost.get("step_seconds") for c in cells.values()] for name, cells in by_arm.items()}
     spread = max((max(s) / min(s) for s in steps.values() if s and all(s)), default=1.0)
     if spread > UNEVEN:
@@ -62,6 +69,16 @@ def say_what_is_missing(
                 f"{few} of {len(boxes)} classes have fewer than {FEW_OBJECTS} test objects: AP of such a class alone "
                 "cannot tell remedies apart"
             )
+
+
+def _trained_longer(result: ArmResult, by_arm: Mapping[str, Mapping[int, Cell]]) -> str:
+    """The arm with both numbers of iterations if it has more than the arm it is compared with, else nothing."""
+    own, other = (
+        max((c.record.cost.get("iterations") or 0 for c in by_arm.get(name, {}).values()), default=0)
+        for name in (result.arm.name, result.arm.compared_with)
+    )
+    is_remedy = result.arm.name != BASELINE and not result.arm.control_of
+    return f"{result.arm.name} ({own:g} iterations, {other:g})" if is_remedy and own > other > 0 else ""
 
 
 def facts(plan: Plan, cells: Sequence[Cell], truth: GroundTruth | None, draws: int) -> list[tuple[str, str]]:

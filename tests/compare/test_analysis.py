@@ -246,6 +246,14 @@ def test_times_of_a_busy_machine_are_not_taken_for_costs(tmp_path):
     assert "Times differ up to 2.0 times between seeds of one arm" in notes
 
 
+def test_a_longer_training_is_said_where_no_control_has_it(tmp_path):
+    cells = grid(tmp_path, ARMS[:2], (0, 1))
+    assert "Trained longer" not in said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))
+    cells[-1].cost["iterations"] = 140
+    notes = said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))
+    assert f"Trained longer than what they are compared with: {ARMS[1].name} (140 iterations, 100)." in notes
+
+
 def test_an_arm_that_failed_altogether(tmp_path):
     cells = [*grid(tmp_path, ARMS[:1], (0,)), RunRecord("good", 0, "runs/good/seed_0", "failed", "out of memory: x")]
     found = compare_runs(plan(ARMS[:2], (0,)), cells, tmp_path, draws=20)
