@@ -1,0 +1,17 @@
+"""Not a remedy but a control: the RoI head learns from all proposals, none drawn and none mined.
+
+Its losses are divided by the foreground regions, as with hard negative mining.
+"""
+
+from imbdet.config import LazyCall as L
+from imbdet.config import criterion_of
+from imbdet.modeling.normalizers import Foreground
+from imbdet.modeling.region_sampling import AllRegions
+
+baseline = "baselines/faster_rcnn_shapes"
+
+
+def apply(cfg):
+    criterion = criterion_of(cfg)
+    criterion.region_sampler = L(AllRegions)()
+    criterion.normalizer = L(Foreground)()
