@@ -24,8 +24,9 @@ help:  ## this list
 demo: $(STAMP)  ## train a small detector, evaluate it, write output/demo/report.html
 	$(BIN)/python -m imbdet.cli demo $(ARGS)
 
+# Bytecode is written whatever the environment says: the tests start many processes that import the package.
 test: lint  ## install, lint, run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(ARGS)
 
 test-all: lint  ## the same with the slow tests, Ray's among them
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e ".[$(EXTRAS),sweep]"

@@ -19,6 +19,7 @@ def start(folder, *more):
     return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_main_process_only(tmp_path):
     run = start(tmp_path / "run", "train.log_period=1", "train.max_iter=100000")
     while "/100000" not in run.stdout.readline():
