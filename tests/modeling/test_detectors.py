@@ -84,6 +84,7 @@ def test_operators_and_waits_do_not_grow_with_the_images(model):
         assert counts[8].synchronisations <= 8 and counts[8].operators == counts[2].operators
 
 
+@pytest.mark.slow
 def test_loss_falls_on_one_batch(model):
     torch.manual_seed(0)
     images, targets = scene(2, 3)

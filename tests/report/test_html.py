@@ -67,6 +67,7 @@ def test_detections_file_of_the_run_is_used_and_an_unchanged_config_said(
     assert text.count("<image ") == 3 and "its baseline, unchanged" in text
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_pages(page, run_dir, val_records, val_detections, tmp_path):
     again = write_report(run_dir, tmp_path / "again.html", val_records, val_detections, DIFFERENCES)
     assert again.read_bytes() == page.read_bytes()
