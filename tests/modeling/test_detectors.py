@@ -100,15 +100,17 @@ def test_loss_falls_on_one_batch(model):
     assert sum(history[-3:]) < 0.7 * sum(history[:3])
 
 
-def test_calibration_acts_at_test_only(model):
-    images, targets = scene(2)
+def test_calibration_decides_what_is_kept(model):
+    """Of an untrained detector, whose own scores may all lie below the threshold."""
+    images, _ = scene(2)
     model.eval()
-    with torch.no_grad():
-        plain = model(images)[0]
-        model.calibration = lambda scores: scores * 0
-        none = model(images)[0]
+    found = []
+    for value in (0.0, 0.9):
+        model.calibration = lambda scores, value=value: torch.full_like(scores, value)
+        with torch.no_grad():
+            found.append(model(images)[0]["scores"])
     model.calibration = None
-    assert len(none["scores"]) == 0 and len(plain["scores"]) > 0
+    assert len(found[0]) == 0 and len(found[1]) > 0 and found[1].unique().tolist() == [pytest.approx(0.9)]
 
 
 def test_autocast_gives_finite_losses(model):
