@@ -40,7 +40,7 @@ def say_what_is_missing(
         if longer:
             notes.append(
                 f"Trained longer than what they are compared with: {', '.join(longer)}. Their gain may be that alone; "
-                "without --no-controls a baseline of as many iterations stands beside them"
+                "a baseline of as many iterations would tell, which imbdet compare adds but for --no-controls"
             )
     steps = {name: [c.record.cost.get("step_seconds") for c in cells.values()] for name, cells in by_arm.items()}
     spread = max((max(s) / min(s) for s in steps.values() if s and all(s)), default=1.0)

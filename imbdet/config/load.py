@@ -53,22 +53,22 @@ def _fresh(path: Path, remedies: tuple[str, ...] = (), named: str = "") -> DictC
     if path.suffix != ".py" or not path.is_relative_to(configs_dir().resolve()):
         return _with_remedies(_load(path, ()), remedies, named)
     files = sorted(map(str, configs_dir().rglob("*.py")))
-    saved, applied = _once(path, (), "", stamps := tuple((file, os.stat(file).st_mtime_ns) for file in files))
-    if any(name.endswith(".py") for name in remedies):
-        return _with_remedies((pickle.loads(saved), applied), remedies, named)
-    return pickle.loads(_once(path, remedies, named, stamps)[0])
+    stamps = tuple((file, os.stat(file).st_mtime_ns) for file in files)
+    if any(name.endswith(".py") for name in remedies):  # a file of one's own
+        return _with_remedies(_load_once(path, stamps), remedies, named)
+    return pickle.loads(_remedies_once(path, remedies, named, stamps))
+
+
+@functools.lru_cache(maxsize=64)
+def _load_once(path: Path, stamps: tuple) -> tuple[DictConfig, list[Applied]]:
+    """As `_load`; not to be changed."""
+    return _load(path, ())
 
 
 @functools.lru_cache(maxsize=256)
-def _once(path: Path, remedies: tuple[str, ...], named: str, stamps: tuple) -> tuple[bytes, list[Applied]]:
-    """The config as a pickle, of which a copy is made in a fifth of the time of copy.deepcopy; and what `path` itself
-    put on its baseline.
-    """
-    if not remedies:
-        cfg, applied = _load(path, ())
-        return pickle.dumps(cfg), applied
-    saved, applied = _once(path, (), "", stamps)
-    return pickle.dumps(_with_remedies((pickle.loads(saved), applied), remedies, named)), applied
+def _remedies_once(path: Path, remedies: tuple[str, ...], named: str, stamps: tuple) -> bytes:
+    """The config as a pickle, of which a copy is made in a fifth of the time of copy.deepcopy."""
+    return pickle.dumps(_with_remedies(_load_once(path, stamps), remedies, named))
 
 
 def _with_remedies(loaded: tuple[DictConfig, list[Applied]], remedies: tuple[str, ...], named: str) -> DictConfig:

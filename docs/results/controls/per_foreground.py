@@ -1,6 +1,6 @@
 """Not a remedy but a control: the losses of the RoI head are divided by the foreground regions, as hard negative mining
-divides them, and nothing is mined. A quarter of the regions is foreground at most, so both become four times as large
-or more.
+divides them, and nothing is mined. At most a quarter of the regions is foreground, so both become at least four times
+as large.
 """
 
 from imbdet.config import LazyCall as L
