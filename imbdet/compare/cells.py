@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.bootstrap import GROUP_METRICS, RankedDetections, over_classes, rank_detections
+from ..evaluation.bootstrap import RankedDetections, over_classes, rank_detections
 from ..evaluation.detections import as_detections
 from ..evaluation.errors import error_types
 from ..evaluation.ground_truth import GroundTruth
+from ..evaluation.metrics import BY_NAME
 from .structures import DETECTIONS, RunRecord
 
 TIDE = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
@@ -120,8 +121,8 @@ def measure(
     }
     values.update(_tide(truth, found))
     draws = over_classes(ranked.metrics(weights), groups)
-    labels = dict.fromkeys(draws, range(truth.num_classes))
-    labels.update({name: groups[GROUP_METRICS[name]] for name in draws if name in GROUP_METRICS})
+    of_groups = {name: BY_NAME[name].group for name in draws}
+    labels = {name: groups[group] if group else range(truth.num_classes) for name, group in of_groups.items()}
     images = {name: ranked.images_with_objects(some, name) for name, some in labels.items()}
     return Measured(values, draws, f1_of_images(ranked, int((~truth.crowd).sum())), images)
 

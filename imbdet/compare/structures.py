@@ -7,6 +7,8 @@ An arm is one config (the baseline with some remedies and overrides); a cell is 
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..evaluation.significance import Difference
+
 BASELINE = "baseline"  #: name of the arm that all others are compared with
 DETECTIONS = "detections.json"  #: COCO results of a cell's last weights, in its run folder
 RESULTS = "results.jsonl"
@@ -68,31 +70,6 @@ class RunRecord:
     per_class: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, float | None] = field(default_factory=dict)
     pins: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Difference:
-    """An arm minus the arm it is compared with, in one metric, paired by seed and by image.
-
-    Attributes:
-        mean: of the paired differences, 0..1 units. low, high: 95 % interval over seeds and images, None with one seed.
-        p_better: probability that the arm is better. p_value: two-sided. p_holm: corrected over the arms.
-        seed_sd: deviation of the difference between seeds; image_sd: its standard error from the choice of images.
-        verdict: "better", "worse", "no evidence" or "one seed: no claim"; seeds_needed: for "no evidence", how many
-            seeds the observed difference would take, None if no number would do (the images are too few).
-    """
-
-    metric: str
-    mean: float
-    low: float | None
-    high: float | None
-    p_better: float | None
-    p_value: float | None
-    p_holm: float | None
-    seed_sd: float | None
-    image_sd: float | None
-    verdict: str
-    seeds_needed: int | None = None
 
 
 @dataclass

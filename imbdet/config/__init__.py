@@ -1,8 +1,8 @@
 """Configs: python files of lazy calls, remedies as diffs on them, strict overrides, YAML that reloads equal.
 
-    from imbdet.config import LazyCall as L       # in a config file: a call to be made later
-    cfg = load_config("baselines/faster_rcnn_shapes", remedies=["focal_loss"], overrides=["train.max_iter=100"])
-    model = instantiate(cfg.model)                # now the calls are made
+from imbdet.config import LazyCall as L       # in a config file: a call to be made later
+cfg = load_config("baselines/faster_rcnn_shapes", remedies=["focal_loss"], overrides=["train.max_iter=100"])
+model = instantiate(cfg.model)                # now the calls are made
 """
 
 from .build import instantiate, locate

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..evaluation.metrics import EVALUATED
 from .build import Run
 from .meters import loss_tag, read_stats
 from .seed import preserved_rng
@@ -89,26 +90,8 @@ def metric_of(scalars: dict[str, float], name: str) -> float | None:
 
 def known_metrics(run: Run) -> list[str]:
     """What `train.best_metric` may be."""
-    coco = [
-        "AP",
-        "AP50",
-        "AP75",
-        "AP90",
-        "APs",
-        "APm",
-        "APl",
-        "AR1",
-        "AR10",
-        "AR100",
-        "ARs",
-        "ARm",
-        "ARl",
-        "APr",
-        "APc",
-        "APf",
-    ]
     return [
-        *coco,
+        *EVALUATED,
         *getattr(run.val_records, "class_names", ()),
         *(["loss/total"] if run.settings.val_loss_batches else []),
     ]

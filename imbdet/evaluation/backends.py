@@ -18,7 +18,6 @@ from .detections import Detections
 from .ground_truth import GroundTruth, positions
 
 BACKENDS = ("auto", "hotcoco", "pycocotools")
-AREAS = ("all", "small", "medium", "large")  #: below 32^2, between, above 96^2 pixels, by the object's `area`
 
 
 @dataclass

@@ -11,7 +11,7 @@ evaluator's, bit for bit. And since only detections that found an object carry t
 on those; how many false alarms lie before each comes from one running sum per class.
 
 Letters: N images, B draws, D detections, P detections of a class that found an object, M objects, K classes, T IoU
-thresholds, A area ranges, C columns of METRICS.
+thresholds, A area ranges, C columns of COLUMNS.
 """
 
 from __future__ import annotations
@@ -25,21 +25,12 @@ import numpy as np
 from .detections import as_detections
 from .ground_truth import as_ground_truth
 from .matching import match_areas, overlaps
+from .metrics import AREAS, THRESHOLDS, precisions
 
-THRESHOLDS = np.linspace(0.5, 0.95, 10)
 AREA_RANGES = ((0.0, 1e10), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))  #: all, small, medium, large
 #: what is measured per class -> the thresholds and the area range of which it is the mean
-AVERAGES = {
-    "AP": (slice(0, 10), 0),
-    "AP50": (slice(0, 1), 0),
-    "AP75": (slice(5, 6), 0),
-    "AP90": (slice(8, 9), 0),
-    "APs": (slice(0, 10), 1),
-    "APm": (slice(0, 10), 2),
-    "APl": (slice(0, 10), 3),
-}
-METRICS = (*AVERAGES, "oLRP")  #: oLRP is at IoU 0.5, over all areas, see lrp.py
-GROUP_METRICS = {"APr": "rare", "APc": "common", "APf": "frequent"}
+AVERAGES = {metric.name: (metric.thresholds, AREAS.index(metric.area)) for metric in precisions()}
+COLUMNS = (*AVERAGES, "oLRP")  #: oLRP is at IoU 0.5, over all areas, see lrp.py
 RECALLS = np.linspace(0, 1, 101)  #: of the interpolated precision, the evaluator's own floats
 _LATE = np.flatnonzero(RECALLS > np.arange(101) / 100).tolist()  # those that lie above k / 100 by rounding
 _TINY = np.spacing(1)  # which COCO adds to every denominator
@@ -116,7 +107,7 @@ class RankedDetections:
     num_images: int
 
     def metrics(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Whole weights (N, B) (None: all one, B = 1) -> float64 (B, K, C), columns as in METRICS.
+        """Whole weights (N, B) (None: all one, B = 1) -> float64 (B, K, C), columns as in COLUMNS.
 
         NaN where a draw holds no object of the class (in the area range), which the evaluator leaves out of its means.
         With weights of float64 every number is the evaluator's. Those of float32 take half the time; then recall is not
@@ -125,7 +116,7 @@ class RankedDetections:
         weights = np.ones((self.num_images, 1)) if weights is None else weights
         if weights.ndim != 2 or len(weights) != self.num_images:
             raise ValueError(f"weights must be ({self.num_images}, draws), got {weights.shape}")
-        values = np.full((weights.shape[1], len(self.objects), len(METRICS)), np.nan)
+        values = np.full((weights.shape[1], len(self.objects), len(COLUMNS)), np.nan)
         for label in range(len(self.objects)):
             most = int(self.true[..., self.starts[label] : self.starts[label + 1]].sum(axis=2).max(initial=1))
             step = max(1, _MOST // max(most, len(self.objects[label][0]), 1))
@@ -245,10 +236,9 @@ def over_classes(draws: np.ndarray, groups: Mapping[str, Sequence[int]] | None =
 
     groups: {"rare": labels, "common": labels, "frequent": labels} adds APr, APc and APf.
     """
-    values = {name: _mean(draws[:, :, column]) for column, name in enumerate(METRICS)}
-    for name, group in GROUP_METRICS.items():
-        if groups is not None:
-            values[name] = _mean(draws[:, list(groups[group]), 0])
+    values = {name: _mean(draws[:, :, column]) for column, name in enumerate(COLUMNS)}
+    if groups is not None:
+        values.update({m.name: _mean(draws[:, list(groups[m.group]), 0]) for m in precisions(groups=True)})
     return values
 
 

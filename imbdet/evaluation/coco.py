@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from ..data.statistics import GROUPS, frequency_groups
-from .backends import AREAS, Curves, accumulate
+from .backends import Curves, accumulate
 from .detections import Detections, as_detections
 from .ground_truth import GroundTruth, as_ground_truth, positions
 from .hints import why_so_low
+from .metrics import AREAS, METRICS, RECALL, precisions
 from .result import EvaluationWarning, Result
 
 
@@ -69,7 +70,7 @@ def evaluate_coco(
     if train_records is not None:
         groups, more = _add_train_counts(per_class, train_records)
         warnings += more
-        metrics.update({key: groups[name]["AP"] for key, name in zip(("APr", "APc", "APf"), GROUPS, strict=True)})
+        metrics.update({metric.name: groups[metric.group]["AP"] for metric in precisions(groups=True)})
     if not isinstance(detections, Detections):  # a file may hold a slip; a model in its first epoch is just bad
         warnings += why_so_low(truth, found, metrics["AP50"])
     for message in warnings:
@@ -102,13 +103,12 @@ def summarize(curves: Curves) -> dict[str, float]:
         chosen = slice(None) if iou is None else np.isclose(curves.iou_thresholds, iou)
         return _mean(precision[chosen][..., AREAS.index(area), -1])
 
-    metrics = {"AP": ap(), "AP50": ap(iou=0.5), "AP75": ap(iou=0.75)}
-    metrics.update(APs=ap("small"), APm=ap("medium"), APl=ap("large"))
+    metrics = {metric.name: ap(metric.area, metric.iou) for metric in precisions()}
     for place, limit in enumerate(curves.max_dets):
         metrics[f"AR{limit}"] = _mean(recall[:, :, 0, place])
-    for key, area in (("ARs", "small"), ("ARm", "medium"), ("ARl", "large")):
-        metrics[key] = _mean(recall[:, :, AREAS.index(area), -1])
-    metrics["AP90"] = ap(iou=0.9)
+    for metric in METRICS:
+        if metric.section == RECALL and metric.area != "all":
+            metrics[metric.name] = _mean(recall[:, :, AREAS.index(metric.area), -1])
     return metrics
 
 

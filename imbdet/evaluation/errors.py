@@ -10,15 +10,9 @@ from .backends import hotcoco_matched, renumbered
 from .coco import check_images
 from .detections import as_detections
 from .ground_truth import as_ground_truth
+from .metrics import BY_NAME, TIDE_ERRORS
 
-TYPES = {
-    "Cls": "right place, wrong class",
-    "Loc": "right class, box off",
-    "Both": "class and box off",
-    "Dupe": "found before",
-    "Bkg": "nothing there",
-    "Miss": "not found",
-}
+TYPES = {name.removeprefix("d"): BY_NAME[name].title for name in TIDE_ERRORS}
 
 
 def error_types(records_or_gt: Any, detections: Any, iou: float = 0.5, background: float = 0.1) -> dict[str, Any]:

@@ -12,22 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .backends import Curves
-
-_TITLES = {
-    "AP": "AP, IoU .50:.95",
-    "AP50": "AP, IoU .50",
-    "AP75": "AP, IoU .75",
-    "AP90": "AP, IoU .90",
-    "APs": "AP, small (area < 32^2)",
-    "APm": "AP, medium",
-    "APl": "AP, large (area > 96^2)",
-    "ARs": "AR, small",
-    "ARm": "AR, medium",
-    "ARl": "AR, large",
-    "APr": "AP, rare classes",
-    "APc": "AP, common classes",
-    "APf": "AP, frequent classes",
-}
+from .metrics import METRICS
 
 
 class EvaluationWarning(UserWarning):
@@ -94,7 +79,8 @@ class Result:
         return "\n\n".join(part for part in parts if part)
 
     def _metrics_table(self) -> str:
-        titles = {f"AR{limit}": f"AR, {limit} per image and class" for limit in self.evaluator["max_dets"]} | _TITLES
+        titles = {f"AR{limit}": f"AR, {limit} per image and class" for limit in self.evaluator["max_dets"]}
+        titles |= {metric.name: metric.title for metric in METRICS}
         rows = [(key, titles[key], points(value)) for key, value in self.metrics.items()]
         return _table(rows, ("metric", "what", "value"))
 

@@ -35,19 +35,74 @@ Letters: n seeds, B draws, m images.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 import numpy as np
-
-from ..compare.structures import Difference
-from .student import student_quantile, student_tail
+from scipy.special import stdtr, stdtrit
 
 ALPHA, POWER = 0.05, 0.8
 BETTER, WORSE, NO_EVIDENCE, NO_CLAIM = "better", "worse", "no evidence", "one seed: no claim"
 #: numbers of seeds that `seeds_needed` tries: all up to 200, then steps of 10 to 1000
 SEEDS = np.concatenate([np.arange(2, 200), np.arange(200, 1001, 10)])
 _LOWEST = 1e-12  # a p value is not told apart from a smaller one
+
+
+@dataclass
+class Difference:
+    """An arm minus the arm it is compared with, in one metric, paired by seed and by image.
+
+    Attributes:
+        mean: of the paired differences, 0..1 units. low, high: 95 % interval over seeds and images, None with one seed.
+        p_better: probability that the arm is better. p_value: two-sided. p_holm: corrected over the arms.
+        seed_sd: deviation of the difference between seeds; image_sd: its standard error from the choice of images.
+        verdict: "better", "worse", "no evidence" or "one seed: no claim"; seeds_needed: for "no evidence", how many
+            seeds the observed difference would take, None if no number would do (the images are too few).
+    """
+
+    metric: str
+    mean: float
+    low: float | None
+    high: float | None
+    p_better: float | None
+    p_value: float | None
+    p_holm: float | None
+    seed_sd: float | None
+    image_sd: float | None
+    verdict: str
+    seeds_needed: int | None = None
+
+
+@dataclass
+class Sample:
+    """One metric of all arms of a comparison.
+
+    Attributes:
+        values: {arm: {seed: value}}, without values that are not defined.
+        against: {arm: the arm it is compared with}, of every arm that is judged.
+        draws: {arm: {seed: (B,) value on each draw of the images}}, the same images for all; no entry where unknown.
+        images: how many hold an object that the metric is about. lower_is_better: for errors.
+    """
+
+    values: Mapping[str, Mapping[int, float]]
+    against: Mapping[str, str]
+    draws: Mapping[str, Mapping[int, np.ndarray]] = field(default_factory=dict)
+    images: int = 2
+    lower_is_better: bool = False
+
+    def pair(self, arm: str) -> "Paired | None":
+        """Differences of the seeds that both arms have, with draws if all of these runs have some; None without."""
+        other = self.against[arm]
+        mine, theirs = self.values.get(arm, {}), self.values.get(other, {})
+        seeds = [seed for seed in mine if seed in theirs]
+        if not seeds:
+            return None
+        differences = [mine[seed] - theirs[seed] for seed in seeds]
+        own, others = self.draws.get(arm, {}), self.draws.get(other, {})
+        if not all(seed in own and seed in others for seed in seeds):
+            return Paired(differences, lower_is_better=self.lower_is_better)
+        draws = np.stack([own[seed] - others[seed] for seed in seeds])
+        return Paired(differences, draws, self.images, self.lower_is_better)
 
 
 @dataclass
@@ -103,6 +158,12 @@ class Paired:
         return float(((values > 0) + 0.5 * (values == 0)).mean())
 
 
+def judge_samples(samples: Mapping[str, Sample], alpha: float = ALPHA) -> dict[str, dict[str, Difference]]:
+    """{metric: Sample} -> {metric: {arm: Difference}}, of the arms that share a seed with the one they go against."""
+    pairs = {metric: {arm: sample.pair(arm) for arm in sample.against} for metric, sample in samples.items()}
+    return judge({m: {arm: pair for arm, pair in arms.items() if pair is not None} for m, arms in pairs.items()}, alpha)
+
+
 def judge(pairs: Mapping[str, Mapping[str, Paired]], alpha: float = ALPHA) -> dict[str, dict[str, Difference]]:
     """{metric: {arm: Paired}} -> the same with Differences; p values are corrected over the arms of a metric."""
     named = [(metric, arm, pair) for metric, arms in pairs.items() for arm, pair in arms.items()]
@@ -146,15 +207,20 @@ def seeds_needed(pair: Paired, alpha: float = ALPHA, power: float = POWER) -> in
     return int(SEEDS[np.argmax(enough)]) if enough.any() else None
 
 
+def _t_quantile(tail: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """Student's t that is exceeded with this probability; `scipy.stats.t.isf` without its checks."""
+    return -stdtrit(df, tail)
+
+
 @cache
 def _quantile(tail: float, df: int) -> float:
-    return float(student_quantile(tail, df))
+    return float(_t_quantile(tail, df))
 
 
 @cache
 def _quantiles(tail: float) -> np.ndarray:
     """Student's t for each number of SEEDS."""
-    return student_quantile(tail, SEEDS - 1)
+    return _t_quantile(tail, SEEDS - 1)
 
 
 def _difference(metric: str, pair: Paired, p_value: float | None, half_width: float | None) -> Difference:
@@ -203,7 +269,7 @@ def _test(pairs: Sequence[Paired], alpha: float) -> list[tuple[float | None, flo
 def critical_value(tail: float, share: np.ndarray, df_seeds: np.ndarray, df_images: np.ndarray) -> np.ndarray:
     """c of the top of this file, for a one-sided tail; arrays of one shape."""
     w = _weight(share)
-    return np.sqrt((1 - w) * student_quantile(tail, df_images) ** 2 + w * student_quantile(tail, df_seeds) ** 2)
+    return np.sqrt((1 - w) * _t_quantile(tail, df_images) ** 2 + w * _t_quantile(tail, df_seeds) ** 2)
 
 
 def _weight(share: np.ndarray) -> np.ndarray:
@@ -214,7 +280,7 @@ def _weight(share: np.ndarray) -> np.ndarray:
 def p_value_of(t: np.ndarray, share: np.ndarray, df_seeds: np.ndarray, df_images: np.ndarray) -> np.ndarray:
     """Two-sided p value of t = |mean| / sqrt(V): where `critical_value` is t. Arrays of one shape."""
     # It lies between those of either source alone; bisection on the logarithm, and a line through the last two.
-    alone = student_tail(t, df_images), student_tail(t, df_seeds)
+    alone = stdtr(df_images, -t), stdtr(df_seeds, -t)
     low, high = (np.log(np.maximum(choose(*alone), _LOWEST)) for choose in (np.minimum, np.maximum))
     while (high - low).max() > 0.02:
         middle = (low + high) / 2

@@ -11,7 +11,7 @@ from imbdet.evaluation.benchmark import benchmark_comparison
 from imbdet.evaluation.bootstrap import (
     AREA_RANGES,
     AVERAGES,
-    METRICS,
+    COLUMNS,
     RECALLS,
     THRESHOLDS,
     _OneClass,
@@ -158,7 +158,7 @@ def test_a_draw_is_the_evaluation_of_the_resampled_images(seed):
     for draw in range(6):
         copy = resampled(ground_truth, found, weights[:, draw])
         result = evaluated(*copy)
-        for name in METRICS:
+        for name in COLUMNS:
             expected = optimal_lrp(*copy)["oLRP"] if name == "oLRP" else result[name]
             assert exact[name][draw] == pytest.approx(expected, abs=1e-13), name
             assert fast[name][draw] == pytest.approx(expected, abs=5e-3), name
@@ -228,7 +228,7 @@ def test_parts_of_the_draws_give_the_same(monkeypatch):
 def test_nothing_found_and_nothing_to_find():
     none = Detections([], [], [], np.zeros((0, 4)), ("class 0", "class 1"))
     assert (rank_detections(truth(), none).metrics()[0, :, [0, 1, 6]] <= 0).sum() == 4  # AP, AP50 of both; no large one
-    assert rank_detections(truth(), none).metrics()[0, :, METRICS.index("oLRP")].tolist() == [1, 1]
+    assert rank_detections(truth(), none).metrics()[0, :, COLUMNS.index("oLRP")].tolist() == [1, 1]
     assert np.isnan(rank_detections(truth(boxes=0), none).metrics()).all()
 
 
@@ -266,5 +266,5 @@ def test_wrong_weights():
 
 
 def test_columns():
-    assert METRICS == ("AP", "AP50", "AP75", "AP90", "APs", "APm", "APl", "oLRP")
+    assert COLUMNS == ("AP", "AP50", "AP75", "AP90", "APs", "APm", "APl", "oLRP")
     assert [round(float(THRESHOLDS[AVERAGES[name][0]][0]), 2) for name in ("AP50", "AP75", "AP90")] == [0.5, 0.75, 0.9]

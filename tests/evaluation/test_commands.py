@@ -79,9 +79,7 @@ def test_a_run(finished, tmp_path, capsys, tiny_coco):
     for row in rows:
         size = sizes[row["image_id"]]
         assert row["bbox"] == pytest.approx([0, 0, size["width"] / 2, size["height"]])
-    again = imbdet.evaluation.evaluate_coco(
-        tiny_coco / "instances_test.json", rows, tiny_coco / "instances_train.json"
-    )
+    again = imbdet.evaluation.evaluate_coco(tiny_coco / "instances_test.json", rows, tiny_coco / "instances_train.json")
     assert {key: written[key] for key in again.metrics} == again.metrics
     assert written["groups"] == again.groups and written["per_class"] == again.per_class
     assert "best.pth" in capsys.readouterr().out
