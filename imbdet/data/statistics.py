@@ -1,7 +1,8 @@
 """What configs and reports need to know about a data set: its classes, their counts, and how unequal they are.
 
-Notable: counts never include crowd regions, and "rare" goes by the number of training images that hold the class, as
-in LVIS, not by the number of boxes.
+Notable: counts never include crowd regions; "rare" goes by the number of training images that hold the class, as in
+LVIS, not by the number of boxes; and a class without boxes is in no statistic at all (`takes_part`): neither a category
+that only groups others (Roboflow's id 0) nor one that nobody has labelled yet is a rare class.
 """
 
 from __future__ import annotations
@@ -33,21 +34,32 @@ def class_counts(records: Records) -> list[int]:
     return records.class_counts().tolist()
 
 
+def takes_part(counts) -> np.ndarray:
+    """bool (K,): whether a class takes part in statistics, that is, in groups, means, weights and samplers' targets.
+
+    It does if it has a box or an image to be counted. One without keeps its name and its label, and nothing else.
+
+    Args:
+        counts: (K,) boxes, or images, of each class, crowd left out.
+    """
+    return np.asarray(counts) > 0
+
+
 @dataclass(frozen=True)
 class FrequencyGroups:
     """Which classes are rare, common and frequent.
 
     Attributes:
-        labels: {"rare": labels, "common": labels, "frequent": labels}; together every class once.
+        labels: {"rare": labels, "common": labels, "frequent": labels}; together every class with boxes once.
         rule: how they were told apart, in words, to be printed beside every number per group.
     """
 
     labels: dict[str, tuple[int, ...]]
     rule: str
 
-    def of(self, label: int) -> str:
-        """The group of a class."""
-        return next(group for group, labels in self.labels.items() if label in labels)
+    def of(self, label: int) -> str | None:
+        """The group of a class; None for one without boxes."""
+        return next((group for group, labels in self.labels.items() if label in labels), None)
 
 
 def frequency_groups(train_records: Records) -> FrequencyGroups:
@@ -55,8 +67,11 @@ def frequency_groups(train_records: Records) -> FrequencyGroups:
 
     LVIS's limits (at most 10 images, at most 100, more) where all three groups then have members; else terciles: the
     classes sorted by their count and cut in three parts that are as equal as can be, with ties in order of the label.
+    A class without boxes is in no group.
     """
     counts = train_records.image_counts()
+    present = np.flatnonzero(takes_part(counts))
+    counts = counts[present]
     group = np.digitize(counts, [LVIS_RARE + 1, LVIS_COMMON + 1])
     limits = [f"at most {LVIS_RARE} training images", f"{LVIS_RARE + 1} to {LVIS_COMMON}", f"more than {LVIS_COMMON}"]
     rule = "LVIS's limits: " + ", ".join(f"{name} = {limit}" for name, limit in zip(GROUPS, limits, strict=True))
@@ -72,14 +87,16 @@ def frequency_groups(train_records: Records) -> FrequencyGroups:
             "terciles of the classes by their number of training images (LVIS's limits leave a group empty): "
             + ", ".join(ranges)
         )
-    labels = {name: tuple(np.flatnonzero(group == index).tolist()) for index, name in enumerate(GROUPS)}
+    labels = {name: tuple(present[group == index].tolist()) for index, name in enumerate(GROUPS)}
+    if len(present) < train_records.num_classes:
+        rule += f"; {train_records.num_classes - len(present)} without boxes in no group"
     return FrequencyGroups(labels, rule)
 
 
 def imbalance_ratio(records: Records) -> float:
     """Boxes of the most frequent class over those of the least frequent one that has any; NaN without boxes."""
     counts = records.class_counts()
-    counts = counts[counts > 0]
+    counts = counts[takes_part(counts)]
     return float(counts.max() / counts.min()) if len(counts) else float("nan")
 
 

@@ -17,11 +17,11 @@ LONG_WARMUP = 0.5  # a larger share of the training is said
 
 
 def group_of_classes(records: Any) -> tuple[Tensor, str]:
-    """(K,) int64, 0 rare, 1 common, 2 frequent, and the rule in words."""
+    """(K,) int64, 0 rare, 1 common, 2 frequent, -1 none (no boxes), and the rule in words."""
     from ..data.statistics import frequency_groups
 
     groups = frequency_groups(records)
-    number = torch.zeros(records.num_classes, dtype=torch.int64)
+    number = torch.full((records.num_classes,), -1, dtype=torch.int64)
     for index, name in enumerate(GROUPS):
         number[list(groups.labels[name])] = index
     return number, groups.rule

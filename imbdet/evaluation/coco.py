@@ -143,7 +143,8 @@ def _class_table(curves: Curves, truth: GroundTruth) -> list[dict]:
 
 
 def _add_train_counts(per_class: list[dict], train_records: Any) -> tuple[dict, list[str]]:
-    """Train counts and group into each row; AP of each group. Warns of classes that train does not know."""
+    """Train counts and group into each row; AP of each group. Warns of classes that train does not know or has no box
+    of."""
     train = train_records if hasattr(train_records, "image_counts") else as_ground_truth(train_records)
     label = {name: k for k, name in enumerate(train.class_names)}
     boxes, images, made = train.class_counts(), train.image_counts(), frequency_groups(train)
@@ -151,7 +152,7 @@ def _add_train_counts(per_class: list[dict], train_records: Any) -> tuple[dict, 
         k = label.get(row["name"])
         known = k is not None
         row["train_boxes"], row["train_images"] = (int(boxes[k]), int(images[k])) if known else (None, None)
-        row["group"] = next(name for name in GROUPS if k in made.labels[name]) if known else None
+        row["group"] = made.of(k) if known else None
     groups: dict[str, Any] = {"rule": made.rule}
     for name in GROUPS:
         members = [row for row in per_class if row["group"] == name]
@@ -163,10 +164,10 @@ def _add_train_counts(per_class: list[dict], train_records: Any) -> tuple[dict, 
             "train_boxes": sum(row["train_boxes"] for row in members),
             "boxes": sum(row["boxes"] for row in members),
         }
-    unknown = [row["name"] for row in per_class if row["group"] is None]
-    if unknown:
-        return groups, [f"{len(unknown)} classes are not in the train data {train.name}, so in no group: {unknown[:5]}"]
-    return groups, []
+    unknown = [row["name"] for row in per_class if row["train_boxes"] is None]
+    unlearned = [row["name"] for row in per_class if row["train_boxes"] == 0 and row["boxes"]]
+    found = ((unknown, "are not in the train data"), (unlearned, "are here, but have no box in the train data"))
+    return groups, [f"{len(n)} classes {what} {train.name}, so in no group: {n[:5]}" for n, what in found if n]
 
 
 def check_images(truth: GroundTruth, found: Detections) -> None:

@@ -79,3 +79,13 @@ def test_nothing_to_count(coco):
 def test_describe_lists_the_ends_of_many_classes():
     text = describe(with_image_counts(list(range(1, 31))), limit=4)
     assert "class 29: 30 boxes in 30 images" in text and "class 0: 1 boxes" in text and "class 15" not in text
+
+
+def test_a_class_without_boxes_is_in_no_group():
+    """Terciles of the three classes with boxes: one each; the two without are in none, and the log says so."""
+    groups = frequency_groups(with_image_counts([0, 9, 0, 2, 40]))
+    assert groups.labels == {"rare": (3,), "common": (1,), "frequent": (4,)} and groups.of(0) is None
+    assert "rare = 2 to 2" in groups.rule and "2 without boxes in no group" in groups.rule
+    lvis = frequency_groups(with_image_counts([0, 101, 50, 3]))
+    assert lvis.labels == {"rare": (3,), "common": (2,), "frequent": (1,)}
+    assert imbalance_ratio(with_image_counts([0, 9, 3])) == 3

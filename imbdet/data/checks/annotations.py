@@ -59,7 +59,22 @@ def check_annotations(coco: dict, path: str, findings: Findings) -> None:
     images = _check_images(parts["images"], path, findings)
     names = _check_categories(parts["categories"], path, findings)
     _check_ids(parts["annotations"], path, findings)
-    _check_annotations(parts["annotations"], images, names, path, findings)
+    supers = {str(c.get("supercategory")) for _, c in parts["categories"] if c.get("supercategory") != c.get("name")}
+    _check_annotations(parts["annotations"], images, names, supers, path, findings)
+
+
+def report_unused_classes(unused: list[tuple[str, str]], supers: set, path: str, findings: Findings) -> None:
+    """Say once over all files of each class without boxes what it is.
+
+    Args:
+        unused: (name, text for the report) of each.
+        supers: the names that other categories have as their `supercategory`.
+    """
+    codes = ("grouping_category", "class_without_boxes")
+    said = {finding.value.split(" (category id")[0] for finding in findings if finding.code in codes}
+    for name, text in unused:
+        if text.split(" (category id")[0] not in said:
+            findings.add(codes[0] if name in supers else codes[1], path, text)
 
 
 def whole(value: Any) -> int | None:
@@ -206,6 +221,7 @@ def _check_annotations(
     entries: list[tuple[int, dict]],
     images: dict[int, tuple[float, float]],
     names: dict[int, str],
+    supers: set,
     path: str,
     findings: Findings,
 ) -> None:
@@ -237,9 +253,8 @@ def _check_annotations(
     _report_boxes(boxes, sizes, owners, path, findings)
     if names and not counts:
         findings.add("no_boxes", path)
-    for category_id, name in names.items():
-        if counts and not counts[category_id]:
-            findings.add("class_without_boxes", path, f"{name!r} (category id {category_id})")
+    unused = [(name, f"{name!r} (category id {i})") for i, name in names.items() if counts and not counts[i]]
+    report_unused_classes(unused, supers, path, findings)
     empty = sum(image_id not in used for image_id in images)
     if empty:
         findings.add("images_without_objects", path, f"{empty} of {len(images)} images")

@@ -81,7 +81,18 @@ KINDS = {
     "picture_repeated": Kind(WARNING, "the same picture twice in one split", "each picture once", False),
     "pictures_not_checked": Kind(INFO, "pictures were not checked", "--images DIR", False),
     # classes and splits
-    "class_without_boxes": Kind(WARNING, "class without any box", "boxes of every class in train and val", False),
+    "class_without_boxes": Kind(
+        WARNING,
+        "class without any box, left out of groups, weights, means and samplers' targets",
+        "boxes of every class in train and val",
+        False,
+    ),
+    "grouping_category": Kind(
+        INFO,
+        "a category that only groups others (it is their supercategory) and has no box",
+        "nothing to do here: it stays in the list of names and is in no statistic",
+        False,
+    ),
     "classes_differ": Kind(
         ERROR, "classes that the training file does not have", "the same names in both files", False
     ),

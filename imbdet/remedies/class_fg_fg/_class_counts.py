@@ -6,11 +6,12 @@ Letters: N images, K classes, E pairs of an image and a class that is in it.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...data.records import Records
+from ...data.statistics import takes_part
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class ImageClasses:
         keep, k = ~records.crowd, records.num_classes
         pairs, boxes = np.unique(records.object_image[keep] * k + records.labels[keep], return_counts=True)
         return cls(pairs // max(k, 1), pairs % max(k, 1), boxes, len(records), k)
+
+    def only(self, kept: np.ndarray) -> "ImageClasses":
+        """The same with the classes of a mask (K,) counted through; the others must be in no image."""
+        return replace(self, labels=(np.cumsum(kept) - 1)[self.labels], num_classes=int(kept.sum()))
 
     def expected_boxes(self, repeats: np.ndarray) -> np.ndarray:
         """float64 (K,): boxes of each class when image i comes repeats[i] times, repeats (N,)."""
@@ -55,7 +60,7 @@ class Change:
     def ratios(self) -> tuple[float, float]:
         """Most to least frequent class, before and after, of the classes with boxes; inf where one has lost its
         last."""
-        present = self.before > 0
+        present = takes_part(self.before)
         if not present.any():
             return float("nan"), float("nan")
         before, after = self.before[present], self.after[present]
@@ -64,6 +69,7 @@ class Change:
     def describe(self, limit: int = 20) -> str:
         """Lines for the log; with more classes than `limit`, only the most and least frequent ones."""
         order = np.argsort(-self.before, kind="stable")
+        order = order[takes_part(self.before)[order]]
         if len(order) > limit:
             order = np.concatenate([order[: limit // 2], order[-(limit - limit // 2) :]])
         lines = [f"  boxes in {self.draws} drawn images, without -> with it:"]

@@ -24,7 +24,7 @@ def nearest_repeats(held: ImageClasses, target: np.ndarray, low: float, high: fl
 
     Args:
         held: what is in the images.
-        target: float (K,), wanted boxes of each class, positive; of classes without any box it does not matter.
+        target: float (K,), wanted boxes of each class, positive.
         low, high: bounds of the repeats, 0 <= low <= 1 <= high.
         ridge: > 0; the smaller, the nearer the target and the farther from 1.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...data.records import Records
 from ...data.samplers import ROUNDING, SHUFFLE
+from ...data.statistics import takes_part
 from ._class_counts import Change, ImageClasses
 
 ONE = 2**20  # repeats are whole multiples of 1 / ONE: sums are exact, so that lengths of epochs are, on any machine
@@ -98,7 +99,7 @@ def repeats_of_rarest(records: Records, frequency: np.ndarray, threshold: float)
     frequency: float (K,), 0 only for classes without boxes.
     """
     held, factor = ImageClasses.of(records), np.ones(len(frequency))
-    present = frequency > 0
+    present = takes_part(frequency)
     factor[present] = np.maximum(1, np.sqrt(threshold / frequency[present]))
     repeats = np.ones(len(records))
     np.maximum.at(repeats, held.images, factor[held.labels])
@@ -112,7 +113,7 @@ def threshold_or_median(threshold: float | None, frequency: np.ndarray) -> tuple
         ValueError: a threshold outside 0..1.
     """
     if threshold is None:
-        present = frequency[frequency > 0]
+        present = frequency[takes_part(frequency)]
         threshold = float(np.median(present)) if len(present) else 0.0
         return threshold, f"threshold {threshold:.3g} (that of the median class)"
     if not 0 <= threshold <= 1:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from ...data.statistics import takes_part
 from ...structures import Matched
 
 
@@ -30,14 +31,18 @@ class ClassWeights(nn.Module):
 
         w_c = v_c N / sum_k n_k v_k      (mean over boxes 1);   w_c = v_c K / sum_k v_k   (mean over classes 1)
 
+    Sums and K go over the classes that have train boxes. One that has none never has a region to weigh: it is in no
+    mean, and 1 stands in its place.
+
     A weight belongs to a region, not to a logit. Under softmax that is the usual weighted cross entropy. Under sigmoid,
     all K logits of a foreground region take the weight of its class, the negatives of the other classes with it, and
     background regions keep 1: a rare class's positives count w_c where its many negatives on background count 1.
 
     Args:
-        counts: K numbers, the train boxes of each class; one without boxes counts as having one.
+        counts: K numbers, the train boxes of each class.
         class_names: K names, for messages, for the log, and for rules that go by name.
-        rule: (counts (K,) float64, names) -> (K,) float64 weights of any scale.
+        rule: (counts (K,) float64, names) -> (K,) float64 weights of any scale. Of classes without boxes
+            it gets the count 1, and what it says of them is not used.
         mean_over_boxes: False makes the mean over classes 1 instead, as Cui et al. (2019) do; the loss then shrinks,
             as frequent classes have most boxes.
 
@@ -63,12 +68,15 @@ class ClassWeights(nn.Module):
         self.class_names = list(class_names)
         self.mean_over_boxes = mean_over_boxes
         self.rule = rule
-        n = torch.as_tensor(counts, dtype=torch.float64).clamp(min=1)
+        n = torch.as_tensor(counts, dtype=torch.float64)
+        present = torch.from_numpy(takes_part(n)) if n.any() else torch.ones(len(n), dtype=torch.bool)
+        self._present, n = present.tolist(), n.clamp(min=1)
         weights = rule(n, self.class_names)
-        if not torch.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        if not torch.isfinite(weights).all() or (weights < 0).any() or not weights[present].any():
             raise ValueError(f"class weights must be finite, not negative and not all 0, got {self._listed(weights)}")
-        shares = n / n.sum() if mean_over_boxes else torch.full_like(n, 1 / len(n))
-        weights = weights / (shares * weights).sum()
+        shares = (n if mean_over_boxes else torch.ones_like(n)) * present
+        weights = weights / (shares / shares.sum() * weights).sum()
+        weights = weights.where(present, 1.0)
         # A buffer, so that it moves to the device with the model; not saved, as it comes from the data.
         self.register_buffer("table", torch.cat([weights, weights.new_ones(1)]).float(), persistent=False)
 
@@ -87,7 +95,8 @@ class ClassWeights(nn.Module):
         return f"class weights by {self.rule}, mean over {over} 1: {self._listed(self.table[:-1])}"
 
     def _listed(self, weights: Tensor) -> str:
-        return ", ".join(f"{name} {w:.3g}" for name, w in zip(self.class_names, weights.tolist(), strict=True))
+        listed = zip(self.class_names, weights.tolist(), self._present, strict=True)
+        return ", ".join(f"{name} {w:.3g}" for name, w, present in listed if present)
 
 
 class InversePower:

@@ -6,6 +6,7 @@ Letters: N images, K classes.
 import numpy as np
 
 from ...data.records import Records
+from ...data.statistics import takes_part
 from ._class_counts import ImageClasses
 from ._nearest_repeats import nearest_repeats
 from ._repeats import RepeatedImages
@@ -70,8 +71,10 @@ class CoOccurrenceSampling(RepeatedImages):
         if not 1e-6 <= ridge < np.inf:
             raise ValueError(f"ridge must be at least 1e-6, e.g. 0.1, got {ridge}")
         counts = records.class_counts().astype(float)
-        target = np.where(counts > 0, np.maximum(counts, 1) ** (1 - power), 0)
+        present = takes_part(counts)
+        target = counts[present] ** (1 - power)
         target *= counts.sum() / max(target.sum(), 1)
-        repeats = nearest_repeats(ImageClasses.of(records), target, min_repeats, max_repeats, ridge)
+        held = ImageClasses.of(records).only(present)
+        repeats = nearest_repeats(held, target, min_repeats, max_repeats, ridge)
         settings = f"power {power:g}, ridge {ridge:g}, min_repeats {min_repeats:g}"
         super().__init__(records, repeats, seed, max_repeats, settings)

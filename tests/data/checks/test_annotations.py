@@ -80,6 +80,10 @@ FAULTS = {
     "class without boxes": (
         lambda c: c["categories"].append({"id": 1, "name": "cow"}), {"class_without_boxes": 1}, None, None, "'cow'"
     ),
+    "grouping category": (
+        lambda c: [c["categories"][0].update(supercategory="x"), c["categories"].append({"id": 0, "name": "x"})],
+        {"grouping_category": 1}, None, None, "'x' (category id 0)"
+    ),
     "image without objects": (
         lambda c: c["images"].append({"id": 8, "file_name": "c.png", "width": 5, "height": 5}),
         {"images_without_objects": 1}, None, None, "1 of 3 images",
@@ -227,3 +231,17 @@ def test_many_findings_are_counted_and_not_all_kept(monkeypatch):
     assert findings.count("missing_iscrowd") == 5 and len(list(findings)) == 2
     assert findings.to_dict()["counts"] == {"error": 0, "warning": 5, "info": 0} and not findings.has_errors
     assert "... and 4 more" in findings.summary(examples=1)
+
+
+def test_a_grouping_category_is_said_once():
+    """Roboflow's category 0: the `supercategory` of the others, with no box; and a class that nobody labelled."""
+    findings = Findings()
+    for path in ("train.json", "val.json"):
+        coco = tiny_coco()
+        for category in coco["categories"]:
+            category["supercategory"] = "animals"
+        coco["categories"] += [{"id": 0, "name": "animals", "supercategory": "none"}, {"id": 1, "name": "cow"}]
+        check_annotations(coco, path, findings)
+    told = [(f.code, f.file, f.value) for f in findings]
+    assert ("grouping_category", "train.json", "'animals' (category id 0)") in told
+    assert ("class_without_boxes", "train.json", "'cow' (category id 1)") in told and len(told) == 2

@@ -72,9 +72,11 @@ def test_the_mean_is_1(over_boxes):
     assert (n * table).sum().item() == pytest.approx(1)
 
 
-def test_a_class_without_boxes_counts_as_one():
-    table = ClassWeights([90, 10, 0], NAMES, InversePower(1)).table
-    assert torch.isfinite(table).all() and table[2] / table[1] == pytest.approx(10)
+@pytest.mark.parametrize("over_boxes", [True, False])
+def test_a_class_without_boxes_takes_no_part(over_boxes):
+    table = ClassWeights([90, 0, 10], NAMES, InversePower(1), over_boxes).table
+    assert torch.equal(table[[0, 2]], ClassWeights([90, 10], NAMES[:2], InversePower(1), over_boxes).table[:2])
+    assert table[1] == 1 and ClassWeights([0, 0, 0], NAMES, InversePower(1)).table.tolist() == [1, 1, 1, 1]
 
 
 def test_no_object_at_all():
