@@ -12,6 +12,7 @@ from imbdet.data.checks.findings import Findings
 from imbdet.data.checks.fix import CannotFix, repair
 from imbdet.data.checks.kinds import ERROR
 from imbdet.data.checks.run import Split, check_splits_fully, open_splits
+from imbdet.write import write_whole
 
 _EPILOG = """\
 exit code: 0 no errors (there may be warnings), 1 errors, 2 wrong use
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     print(findings.summary(options.max))
     try:
         if options.json:
-            _write_json(options.json, findings.to_dict())
+            write_whole(options.json, msgspec.json.encode(findings.to_dict()))
         if options.fix:
             return _fix(splits[0], options)
     except CannotFix as error:
@@ -109,7 +110,7 @@ def _fix(split: Split, options: argparse.Namespace) -> int:
     if split.coco is None:
         raise CannotFix("the file is not readable")
     fixed, done = repair(split.coco, split.pictures)
-    _write_json(options.fix, fixed)
+    write_whole(options.fix, msgspec.json.encode(fixed))  # what is NaN becomes null
     print(f"\nwrote {options.fix}:")
     print("\n".join(f"  {line}" for line in done) or "  nothing had to be changed")
     left = Findings()
@@ -117,19 +118,6 @@ def _fix(split: Split, options: argparse.Namespace) -> int:
     check_splits_fully([again], left, decode=not options.headers_only)
     print(f"\n{options.fix} checked:\n{left.summary(options.max)}")
     return 1 if left.has_errors else 0
-
-
-def _write_json(path: str, content: dict) -> None:
-    """Write to a temporary name first, so that a full disk leaves no half file behind."""
-    temporary = f"{path}.part"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(msgspec.json.encode(content))  # what is NaN becomes null
-        os.replace(temporary, path)
-    except OSError as error:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise OSError(error.errno, error.strerror, path) from None
 
 
 if __name__ == "__main__":

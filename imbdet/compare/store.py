@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
+from ..write import write_json, write_whole
 from .structures import PLAN, RESULTS, Arm, Plan, RunRecord
 
 BASE, RECORD, LOG, LOCK = "base.yaml", "record.json", "log.txt", ".lock"
@@ -33,25 +33,6 @@ def folder_name(arm: str) -> str:
 def run_folder(arm: str, seed: int) -> str:
     """Of a cell, relative to the comparison's folder."""
     return f"runs/{folder_name(arm)}/seed_{seed}"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all, and flushed to the disk."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all, and flushed to the disk. Raises OSError, and then what was there still is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_plan(plan: Plan, root: Path) -> None:
@@ -130,7 +111,7 @@ def append_result(root: Path, record: RunRecord) -> None:
 
 def write_results(root: Path, records: Sequence[RunRecord]) -> None:
     """All lines anew, whole or not at all."""
-    write_text(Path(root) / RESULTS, "".join(json.dumps(asdict(record)) + "\n" for record in records))
+    write_whole(Path(root) / RESULTS, "".join(json.dumps(asdict(record)) + "\n" for record in records))
 
 
 def record_of(values: dict) -> RunRecord:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..evaluation.significance import Difference
+from ..runs import DETECTIONS as DETECTIONS
 
 BASELINE = "baseline"  #: name of the arm that all others are compared with
-DETECTIONS = "detections.json"  #: COCO results of a cell's last weights, in its run folder
 RESULTS = "results.jsonl"
 PLAN = "plan.json"
 

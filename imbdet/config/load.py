@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from ..write import write_whole
 from . import yaml12
 from .files import configs_dir, find_config, read_text, run_file
 from .lazy import plain
@@ -139,15 +140,6 @@ def save_config(cfg: DictConfig, path: str | os.PathLike) -> None:
     """Write `cfg` to `path` as YAML that `load_config` reads back equal. The file appears whole or not at all.
 
     Raises:
-        FileNotFoundError, PermissionError: the folder does not exist or cannot be written.
+        WriteError (an OSError): the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(to_yaml(cfg))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, to_yaml(cfg))

@@ -9,46 +9,17 @@ stands in with a warning. Everything is tensors and plain python values, so that
 `weights_only=True`, which runs no code.
 """
 
-import contextlib
 import os
 import shutil
 import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-LAST, PREVIOUS, BEST = "last.pth", "last_prev.pth", "best.pth"
-
-
-class WriteError(OSError):
-    """A file could not be written; the message tells it all, so the number stays out of it."""
-
-    def __str__(self) -> str:
-        return self.strerror
-
-
-@contextlib.contextmanager
-def writing(path: Path, consequence: str) -> Iterator[None]:
-    """Turn a failed write of `path` inside into a WriteError that says which file, why, and what is still good."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        cause = error
-        while not isinstance(cause, OSError) and cause.__context__ is not None:
-            cause = cause.__context__  # torch's zip writer trips over the end of a file that the disk has refused
-        if not isinstance(cause, OSError) and "inline_container" not in str(error):
-            raise
-        reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
-        try:
-            free = f"{shutil.disk_usage(path.parent).free / 2**20:.0f} MiB free there"
-        except OSError:
-            free = "the folder cannot be read"
-        raise WriteError(
-            getattr(cause, "errno", None) or 0, f"cannot write {path}: {reason} ({free}). {consequence}"
-        ) from error
+from ..runs import BEST, LAST, NAMED, PREVIOUS
+from ..write import write_whole, writing
 
 
 def save_file(state: dict[str, Any], path: Path, former: Path | None = None) -> None:
@@ -56,30 +27,7 @@ def save_file(state: dict[str, Any], path: Path, former: Path | None = None) -> 
 
     Raises OSError, and then what was at `path` is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    kept = f"The {path.name} of before is untouched." if path.exists() else "Nothing was written."
-    try:
-        with writing(path, kept):
-            with open(temporary, "wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            if former is not None and path.exists():
-                os.replace(path, former)  # killed between the two renames, `former` is there and `load` takes it
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the folder's entries, so that a rename survives a power cut (not possible, nor needed, on Windows)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    write_whole(path, lambda file: torch.save(state, file), former=former)
 
 
 def damage(path: Path) -> str | None:
@@ -165,5 +113,5 @@ class Checkpoints:
         except OSError:
             with writing(named, f"{LAST} is complete."):
                 shutil.copyfile(last, named)
-        for old in sorted(self.folder.glob("model_*.pth"))[: -self.max_to_keep]:
+        for old in sorted(self.folder.glob(NAMED))[: -self.max_to_keep]:
             old.unlink()

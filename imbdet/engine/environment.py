@@ -1,7 +1,6 @@
 """environment.json: what a run was computed with, so that its numbers can be repeated or doubted."""
 
 import functools
-import json
 import os
 import platform
 import subprocess
@@ -14,7 +13,8 @@ from typing import Any
 import torch
 
 from .. import __version__ as imbdet_version
-from .checkpoint import writing
+from ..runs import ENVIRONMENT, read_json
+from ..write import write_json
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "omegaconf", "fvcore", "hotcoco", "pycocotools")
 
@@ -44,20 +44,12 @@ def describe_environment(device: torch.device, seed: int, data: dict[str, str], 
 
 def write_environment(folder: Path, environment: dict[str, Any], resumed_at: int | None = None) -> None:
     """Write environment.json; a resumed run (at that iteration) appends to "resumed" of the one that is there."""
-    path = folder / "environment.json"
+    path = folder / ENVIRONMENT
     if resumed_at is not None and path.exists():
-        first = json.loads(path.read_text(encoding="utf-8"))
+        first = read_json(path)
         first.setdefault("resumed", []).append({"iteration": resumed_at, **environment})
         environment = first
-    write_json(path, environment)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all; numbers at full precision."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path, "Checkpoints are untouched."):
-        temporary.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+    write_json(path, environment, "Checkpoints are untouched.")
 
 
 @functools.cache

@@ -8,7 +8,6 @@ writer keeps only its last one).
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .checkpoint import writing
-
-METRICS = "metrics.jsonl"
+from ..runs import METRICS, TENSORBOARD, read_metrics
+from ..write import write_whole, writing
 
 
 class RunLog:
@@ -75,7 +73,7 @@ class RunLog:
                 self.tensorboard = False
                 return None
             purge = self.start + 1 if self.start else None
-            self.writers[split] = SummaryWriter(self.path.parent / "tb" / split, purge_step=purge, flush_secs=20)
+            self.writers[split] = SummaryWriter(self.path.parent / TENSORBOARD / split, purge_step=purge, flush_secs=20)
         return self.writers[split]
 
 
@@ -116,23 +114,9 @@ def add_histogram(writer: Any, tag: str, histogram: dict, iteration: int) -> Non
     )
 
 
-def read_metrics(path: str | Path) -> list[dict]:
-    """The lines of a metrics.jsonl, without a last line that a kill has cut."""
-    lines = []
-    for text in Path(path).read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines
-
-
 def truncate_metrics(path: Path, iteration: int) -> None:
     """Drop the lines after `iteration`, which a resumed run will write again."""
     if not path.exists():
         return
     kept = [line for line in read_metrics(path) if line["iteration"] <= iteration]
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path, f"The {path.name} of before is untouched."):
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        os.replace(temporary, path)
+    write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))

@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
+from ..runs import LAST, RESULT
+from ..write import write_json
 from .build import Run
 from .distributed import world_of
-from .environment import write_json
 from .meters import read_pictures, read_stats
 from .optimizer import clip_and_norm
 from .progress import Clock
-from .run_folder import RESULT
 from .seed import set_threads
 from .settings import read_settings
 from .start import start_run
@@ -175,7 +175,7 @@ def _save(run: Run, iteration: int) -> None:
 
 def _leave(run: Run, iteration: int) -> None:
     _save(run, iteration)
-    run.progress.say(f"stopped after iteration {iteration}, its state is in {run.checkpoints.folder}/last.pth")
+    run.progress.say(f"stopped after iteration {iteration}, its state is in {run.checkpoints.folder / LAST}")
     raise Interrupted(run.stop.signum or 15, iteration)
 
 
@@ -193,5 +193,5 @@ def _finish(run: Run, iteration: int, report: dict | None) -> dict[str, Any]:
     if evaluation:
         run.progress.say("\n" + evaluation.to_text())
     if run.world.main:
-        write_json(run.checkpoints.folder / RESULT, result)
+        write_json(run.checkpoints.folder / RESULT, result, "Checkpoints are untouched.")
     return result

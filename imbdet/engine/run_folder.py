@@ -1,7 +1,4 @@
-"""The run folder: may we write there, is it ours to use, and does a resumed run have the config it began with.
-
-output_dir/  config.yaml  environment.json  metrics.jsonl  tb/  last.pth  last_prev.pth  best.pth  result.json
-"""
+"""The run folder: may we write there, is it ours to use, and does a resumed run have the config it began with."""
 
 import shutil
 import tempfile
@@ -10,10 +7,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from .checkpoint import writing
-from .log import METRICS
+from ..runs import BEST, CONFIG, LAST, METRICS, PREVIOUS, RESULT, TENSORBOARD, RunFolder
+from ..write import writing
 
-CONFIG, RESULT = "config.yaml", "result.json"
 #: what a resumed run may change, because no number that it trains with depends on it
 FREE = (
     "train.output_dir",
@@ -47,7 +43,9 @@ def prepare(folder: Path, resume: bool, overwrite: bool) -> None:
             probe.flush()
     if resume:
         return
-    found = [name for name in (METRICS, "last.pth", "last_prev.pth", "best.pth", RESULT) if (folder / name).exists()]
+    for path in folder.glob(".*.tmp"):  # of a write that was killed
+        path.unlink(missing_ok=True)
+    found = [name for name in (METRICS, LAST, PREVIOUS, BEST, RESULT) if (folder / name).exists()]
     if found and not overwrite:
         raise ValueError(
             f"{folder} holds a run already ({', '.join(found)}): continue it with --resume, replace it with"
@@ -59,19 +57,9 @@ def prepare(folder: Path, resume: bool, overwrite: bool) -> None:
 
 def clear(folder: Path) -> None:
     """Remove the files of a run, and only those."""
-    for pattern in (
-        CONFIG,
-        "environment.json",
-        METRICS,
-        RESULT,
-        "last.pth",
-        "last_prev.pth",
-        "best.pth",
-        "model_*.pth",
-    ):
-        for path in folder.glob(pattern):
-            path.unlink()
-    shutil.rmtree(folder / "tb", ignore_errors=True)
+    for path in RunFolder(folder).files():
+        path.unlink()
+    shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
 
 
 def plain(cfg: Any) -> dict:
@@ -118,6 +106,6 @@ def refuse_changes(saved: dict, current: dict, folder: Path) -> list[str]:
             f"the run in {folder} began with another config; these keys differ:\n  "
             + "\n  ".join(forbidden)
             + f"\nResume with the config it began with (--config {folder / CONFIG} --resume), or start a new run from"
-            f" its weights: train.init_checkpoint={folder / 'last.pth'} and another train.output_dir"
+            f" its weights: train.init_checkpoint={folder / LAST} and another train.output_dir"
         )
     return free

@@ -5,6 +5,7 @@ written.
 from pathlib import Path
 from typing import Any
 
+from ..runs import CONFIG
 from . import run_folder as folders
 from .build import Run, build
 from .checkpoint import Checkpoints
@@ -71,7 +72,7 @@ def _begin(cfg: Any, run: Run, folder: Path, records: dict[str, Any], start: int
     describe_warmup(run, say)
     if start:
         say(f"continuing after iteration {start}")
-    save_config(cfg, folder / folders.CONFIG)
+    save_config(cfg, folder / CONFIG)
     data = {name: split.fingerprint() for name, split in records.items()}
     environment = describe_environment(run.device, run.settings.seed, data, run.world.size)
     write_environment(folder, environment, resumed_at=start or None)

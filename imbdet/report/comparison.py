@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ..compare.structures import BASELINE, Comparison
+from ..write import write_whole
 from . import comparison_numbers as numbers
 from . import comparison_plots as plots
 from . import comparison_tables as tables
 from .comparison_formats import classes_csv, comparison_text, markdown, report_csv, runs_csv
 from .comparison_latex import latex
-from .html import from_here, render, write_whole
+from .html import from_here, render
 
 __all__ = ["comparison_text", "write_comparison"]
 

@@ -7,16 +7,15 @@ a temporary name first, so that a report that exists is whole.
 from __future__ import annotations
 
 import math
-import os
 import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..runs import CONFIG, DETECTIONS
+from ..write import write_whole
 from . import plots, tables
 from .run import Run, read_run
-
-DETECTIONS = "detections.json"
 
 
 def write_report(
@@ -48,18 +47,6 @@ def write_report(
     page = describe(run, title or Path(run_dir).resolve().name, differences)
     page.update(gallery(run, records, detections, max_pictures))
     return write_whole(Path(out_html), render(page))
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write `text` under a temporary name, then rename, so that a file that exists is whole. Folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def describe(run: Run, title: str, differences: list[str] | None) -> dict[str, Any]:
@@ -114,7 +101,7 @@ def validation_records(run: Run, split: str = "val") -> Any:
     """The Records of `data.<split>`, built from the run's own config."""
     from ..config import instantiate, load_config
 
-    path = run.folder / "config.yaml"
+    path = run.folder / CONFIG
     if not path.exists():
         raise ValueError(f"{run.folder} holds no config.yaml that names its data; give records=... for the pictures")
     return instantiate(load_config(path).data[split])
@@ -142,7 +129,7 @@ def remedies(run: Run) -> list[str]:
     """Names of the remedies in the run's config."""
     from ..config import yaml12
 
-    config = yaml12.read(run.config_text, "config.yaml") if run.config_text else {}
+    config = yaml12.read(run.config_text, CONFIG) if run.config_text else {}
     return [str(name) for name in (config or {}).get("remedies") or []]
 
 

@@ -9,10 +9,11 @@ empty here and left out of the page, never an error; only a folder without any n
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ..runs import METRICS, RESULT, RunFolder
 
 
 @dataclass
@@ -64,33 +65,9 @@ def read_run(folder: str | Path) -> Run:
         FileNotFoundError: there is no such folder, or it holds neither metrics.jsonl nor result.json.
         ValueError: result.json or environment.json is no JSON.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no run folder {folder}; give the train.output_dir of a training")
-    metrics = folder / "metrics.jsonl"
-    if not metrics.exists() and not (folder / "result.json").exists():
-        raise FileNotFoundError(f"{folder} holds neither metrics.jsonl nor result.json, so there is nothing to report")
-    from ..engine.log import read_metrics
-
-    config = folder / "config.yaml"
-    return Run(
-        folder=folder,
-        metrics=read_metrics(metrics) if metrics.exists() else [],
-        result=_evaluation(_read_json(folder / "result.json")),
-        environment=_read_json(folder / "environment.json"),
-        config_text=config.read_text(encoding="utf-8") if config.exists() else "",
-    )
-
-
-def _evaluation(content: dict[str, Any]) -> dict[str, Any]:
-    """A training's result.json holds its last evaluation under a key; the evaluation's own file is one itself."""
-    return (content["evaluation"] or {}) if "evaluation" in content else content
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); evaluate the run again to write it anew") from error
+    run = RunFolder(folder)
+    if not run.path.is_dir():
+        raise FileNotFoundError(f"no run folder {run}; give the train.output_dir of a training")
+    if not run.has(METRICS) and not run.has(RESULT):
+        raise FileNotFoundError(f"{run} holds neither {METRICS} nor {RESULT}, so there is nothing to report")
+    return Run(run.path, run.metrics(), run.evaluation(), run.environment(), run.config_text())

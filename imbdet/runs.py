@@ -1,0 +1,146 @@
+"""What a run is on disk: the names of its files, and reading them.
+
+    run = RunFolder("output/demo/run")
+    run.result()["metrics"]["AP"], run.metrics(), run.checkpoint("best"), run.config()
+
+    config.yaml       the config, reloadable        last.pth        all state at the last save
+    environment.json  versions, device, data hash   last_prev.pth   the save before
+    metrics.jsonl     every number on the way       best.pth        weights of the best evaluation
+    result.json       the last evaluation           model_*.pth     periodic saves that are kept
+    detections.json   COCO results, where kept      tb/             TensorBoard events
+
+A run that was stopped early lacks some of them: what is missing reads as empty. A file that is damaged is an error that
+names it.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+CONFIG, ENVIRONMENT, METRICS = "config.yaml", "environment.json", "metrics.jsonl"
+RESULT, DETECTIONS, TENSORBOARD = "result.json", "detections.json", "tb"
+LAST, PREVIOUS, BEST, NAMED = "last.pth", "last_prev.pth", "best.pth", "model_*.pth"
+#: what `checkpoint` takes, in the order of preference
+WHICH = {"best": BEST, "last": LAST}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that training wrote, or will write. Nothing is read before it is asked for, and nothing is remembered.
+
+    Raises TypeError for a path that is none.
+    """
+
+    path: Path
+
+    def __post_init__(self):
+        object.__setattr__(self, "path", Path(self.path))
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __truediv__(self, name: str) -> Path:
+        """The path of a file in it: `run / METRICS`."""
+        return self.path / name
+
+    def has(self, name: str) -> bool:
+        """Whether it holds a file of this name."""
+        return (self.path / name).is_file()
+
+    def files(self) -> list[Path]:
+        """The files of a run that are there, and no others."""
+        patterns = (CONFIG, ENVIRONMENT, METRICS, RESULT, LAST, PREVIOUS, BEST, NAMED)
+        return [path for pattern in patterns for path in sorted(self.path.glob(pattern))]
+
+    def checked(self) -> "RunFolder":
+        """Itself. Raises FileNotFoundError if it is no folder of a run, with runs that are near."""
+        if not self.path.is_dir():
+            raise FileNotFoundError(
+                f"no run at {self.path}: a run is the folder that training wrote (train.output_dir)"
+            )
+        if not self.has(CONFIG):
+            near = sorted(str(path.parent) for path in self.path.glob(f"*/{CONFIG}"))[:5]
+            hint = f"; there are runs at {', '.join(near)}" if near else ""
+            raise FileNotFoundError(f"{self.path} is not a run: it holds no {CONFIG}{hint}")
+        return self
+
+    def config(self, remedies: Sequence[str] = (), overrides: Sequence[str] = ()) -> "DictConfig":
+        """Its config, see `load_config`. Raises as that does."""
+        from .config import load_config
+
+        return load_config(self.path / CONFIG, remedies, overrides)
+
+    def config_text(self) -> str:
+        """config.yaml as text, "" without one."""
+        return (self.path / CONFIG).read_text(encoding="utf-8") if self.has(CONFIG) else ""
+
+    def environment(self) -> dict[str, Any]:
+        """environment.json, {} without one."""
+        return read_json(self.path / ENVIRONMENT)
+
+    def result(self) -> dict[str, Any]:
+        """result.json, {} without one."""
+        return read_json(self.path / RESULT)
+
+    def evaluation(self) -> dict[str, Any]:
+        """The evaluation in result.json, {} without one: a training's file holds it under a key, a file that
+        `imbdet evaluate --out` wrote is one.
+        """
+        result = self.result()
+        return (result["evaluation"] or {}) if "evaluation" in result else result
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl in order, [] without one."""
+        return read_metrics(self.path / METRICS) if self.has(METRICS) else []
+
+    def detections(self) -> Path:
+        """The COCO results of its last weights, where they were kept."""
+        return self.path / DETECTIONS
+
+    def checkpoint(self, which: str | None = None) -> Path:
+        """The weights "best" or "last"; None: the best, or the last if nothing was evaluated.
+
+        Raises FileNotFoundError: there are none; with what there is.
+        """
+        names = [WHICH[which]] if which else list(WHICH.values())
+        for name in names:
+            if self.has(name):
+                return self.path / name
+        there = sorted(path.name for path in self.path.glob("*.pth"))
+        hint = f"; it has {', '.join(there)}" if there else ""
+        raise FileNotFoundError(f"{self.path} holds no {' or '.join(names)}{hint}")
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """The object in a JSON file, {} if there is no such file. Raises ValueError if it is not valid, with the place."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:  # also of bytes that are no UTF-8
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds a {type(value).__name__}, not an object of keys")
+    return value
+
+
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl, without a last line that a kill has cut."""
+    lines = []
+    for text in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines
