@@ -85,6 +85,8 @@ def find_remedy(name: str) -> Remedy:
         path = Path(name).resolve()
         if not path.is_file():
             raise ValueError(f"remedy file {name!r} does not exist")
+    elif name.startswith("combined/") and (root.parent / f"{name}.py").is_file():
+        path = root.parent / f"{name}.py"  # a bundle with lines of its own
     else:
         found = [full for full in known if name in (full, full.rsplit("/", 1)[-1])]
         if len(found) > 1:
@@ -110,8 +112,15 @@ def read_remedy(path: Path) -> Remedy:
     wraps = names.get("wraps", ())
     if isinstance(wraps, str) or not all(isinstance(item, str) for item in wraps):
         raise ValueError(f'{path}: wraps must be a tuple of remedy names such as ("focal_loss",), got {wraps!r}')
-    shipped = path.resolve().is_relative_to((files.configs_dir() / "remedies").resolve())
-    return Remedy(path.stem if shipped else str(path), path, names["apply"], names.get("baseline", ""), tuple(wraps))
+    return Remedy(_name_of(path), path, names["apply"], names.get("baseline", ""), tuple(wraps))
+
+
+def _name_of(path: Path) -> str:
+    """Of a shipped remedy "focal_loss", of a shipped bundle "combined/libra_rcnn", of any other file its path."""
+    root, path = files.configs_dir().resolve(), path.resolve()
+    if path.is_relative_to(root / "remedies"):
+        return path.stem
+    return path.relative_to(root).with_suffix("").as_posix() if path.is_relative_to(root) else str(path)
 
 
 def apply_remedies(

@@ -28,20 +28,28 @@ class RandomSampling:
     Args:
         per_image: regions kept of one image (RPN 256, RoI head 512).
         fraction: largest share of foreground (RPN 0.5, RoI head 0.25).
+        background_ratio: most background regions for each foreground one of the image, or for one where it has none;
+            None sets no limit.
     """
 
-    def __init__(self, per_image: int = 512, fraction: float = 0.25):
+    def __init__(self, per_image: int = 512, fraction: float = 0.25, background_ratio: float | None = None):
         if per_image < 1 or not 0 <= fraction <= 1:
             raise ValueError(f"need per_image >= 1 and fraction in 0..1, got {per_image} and {fraction}")
+        if background_ratio is not None and background_ratio < 0:
+            raise ValueError(f"background_ratio must be 0 or more, got {background_ratio}")
         self.per_image = per_image
         self.fraction = fraction
+        self.background_ratio = background_ratio
 
     def __call__(self, matched: Matched) -> tuple[Tensor, dict]:
         n, most = matched.num_images, int(self.per_image * self.fraction)
         foreground, background = matched.foreground.view(n, -1), matched.background.view(n, -1)
         positives = foreground.sum(dim=1, keepdim=True).clamp(max=most)
+        negatives = self.per_image - positives
+        if self.background_ratio is not None:
+            negatives = torch.minimum(negatives, (self.background_ratio * positives.clamp(min=1)).long())
         chosen = self.positives(matched, foreground, positives, most)
-        chosen = chosen | self.negatives(matched, background, self.per_image - positives, self.per_image)
+        chosen = chosen | self.negatives(matched, background, negatives, self.per_image)
         return chosen.view(-1), {}
 
     def positives(self, matched: Matched, candidates: Tensor, count: Tensor, most: int) -> Tensor:

@@ -1,12 +1,15 @@
 """The index of remedies, read from their docstrings.
 
-Every remedy's docstring has five fixed lines, in this order, each of which may run over indented lines:
+Every remedy's docstring has six fixed lines, in this order, each of which may run over indented lines:
 
     Slot: classification
     Imbalance: class_fg_bg
+    Home: retinanet
     Source: Lin et al. 2017, arXiv 1708.02002, equation 5
     Neutral: gamma=0, alpha=None equals cross entropy
     Differs: nothing
+
+`Home` begins with the detector that the remedy was made for, one of HOMES.
 
 What is notable here: files are parsed, not imported, so a remedy whose library is missing is listed all the same.
 """
@@ -18,7 +21,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-FIELDS = ("Slot", "Imbalance", "Source", "Neutral", "Differs")
+FIELDS = ("Slot", "Imbalance", "Home", "Source", "Neutral", "Differs")
+HOMES = ("retinanet", "faster_rcnn", "either")
 IMBALANCES = (
     "class_fg_bg",
     "class_fg_fg",
@@ -48,6 +52,12 @@ class Entry:
     def slots(self) -> tuple[str, ...]:
         """The slots that it fills, e.g. ("classification",)."""
         return tuple(word for word in re.findall(r"\w+", self.fields.get("Slot", "")) if word in _slot_names())
+
+    @property
+    def home(self) -> str:
+        """The detector that it was made for, one of HOMES; "" where the docstring does not say."""
+        words = re.findall(r"\w+", self.fields.get("Home", ""))
+        return words[0] if words else ""
 
 
 def _slot_names() -> tuple[str, ...]:
@@ -102,6 +112,38 @@ def slots_needed(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(slot for entry in entries() if entry.name == name for slot in entry.slots))
 
 
+def home_baseline(name: str, data: str = "shapes") -> str:
+    """The baseline config on which the remedy `name` is to be judged: its home detector on that data.
+
+    A remedy for either detector, and one from a file of one's own without a `Home:`, goes on the detector of the
+    baseline that its config names.
+
+    Args:
+        name: as `find_remedy` takes it. data: the end of the baselines' names, "shapes", "r50_coco" or "lite0_custom".
+
+    Returns:
+        e.g. "baselines/retinanet_shapes".
+
+    Raises:
+        ValueError: an unknown remedy, or no baseline of that detector on that data.
+    """
+    from imbdet.config import shipped_configs
+    from imbdet.config.remedy import find_remedy
+
+    remedy, known = find_remedy(name), shipped_configs("baselines")
+    homes = [entry.home for entry in entries() if entry.name == remedy.name]
+    home = homes[0] if homes and homes[0] in HOMES[:2] else _detector_of(remedy.baseline)
+    wanted = f"baselines/{home}_{data}"
+    if wanted not in known:
+        raise ValueError(f"no baseline of {home or 'an unknown detector'} on {data!r}; there are {', '.join(known)}")
+    return wanted
+
+
+def _detector_of(baseline: str) -> str:
+    """ "baselines/faster_rcnn_shapes" -> "faster_rcnn"."""
+    return next((home for home in HOMES[:2] if baseline.rsplit("/", 1)[-1].startswith(f"{home}_")), "")
+
+
 def choose(slot: str | None = None, imbalance: str | None = None, detector: str | None = None) -> list[Entry]:
     """The entries that fill `slot`, act on `imbalance`, and that the config `detector` can take; None asks for any.
 
@@ -133,18 +175,19 @@ def remedy_table(chosen: Sequence[Entry]) -> str:
     """The entries as aligned text."""
     if not chosen:
         return "no remedy matches"
-    rows = [("remedy", "imbalance", "slot", "source")]
-    rows += [(e.name, e.imbalance, ", ".join(e.slots), e.fields.get("Source", "")) for e in chosen]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d}" for a, b, c, d in rows)
+    rows = [("remedy", "imbalance", "home", "slot", "source")]
+    rows += [(e.name, e.imbalance, e.home, ", ".join(e.slots), e.fields.get("Source", "")) for e in chosen]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    return "\n".join("  ".join([*map(str.ljust, row, widths), row[4]]) for row in rows)
 
 
 def remedy_table_markdown(chosen: Sequence[Entry] | None = None) -> str:
     """The table of the README: every remedy (or `chosen`) by imbalance, with a link to its config."""
-    lines = ["| imbalance | remedy | slot | what it does | source |", "|---|---|---|---|---|"]
+    lines = ["| imbalance | remedy | home | slot | what it does | source |", "|---|---|---|---|---|---|"]
     for entry in entries() if chosen is None else chosen:
         link = f"[{entry.name}](configs/remedies/{entry.imbalance}/{entry.name}.py)"
-        cells = (entry.imbalance, link, ", ".join(entry.slots), entry.deed, entry.fields.get("Source", ""))
+        slots = ", ".join(entry.slots)
+        cells = (entry.imbalance, link, entry.home, slots, entry.deed, entry.fields.get("Source", ""))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 

@@ -76,3 +76,16 @@ def test_compress_keeps_exactly_the_mask():
 def test_bad_settings(per_image, fraction):
     with pytest.raises(ValueError, match="per_image >= 1"):
         RandomSampling(per_image, fraction)
+
+
+def test_background_ratio_by_hand():
+    """At most 5 background regions for each of 3 foreground ones, for one where an image has none, and never more than
+    there is room for.
+    """
+    rows = [labels_with(3, 97, 0), labels_with(0, 90, 10), labels_with(30, 70, 0)]
+    m = matched(rows, 3)
+    mask, _ = RandomSampling(64, 0.25, background_ratio=5)(m)
+    assert (mask & m.foreground).view(3, -1).sum(dim=1).tolist() == [3, 0, 16]
+    assert (mask & m.background).view(3, -1).sum(dim=1).tolist() == [15, 5, 48]
+    with pytest.raises(ValueError, match="background_ratio must be 0 or more, got -1"):
+        RandomSampling(background_ratio=-1)

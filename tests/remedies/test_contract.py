@@ -92,6 +92,13 @@ def test_docstring_fields(entry):
     assert re.search(r"\b(19|20)\d\d\b", entry.fields["Source"]), "Source: needs a year"
 
 
+def test_home_is_a_detector_that_takes_it(entry):
+    assert entry.home in index.HOMES, f"Home: begins with one of {index.HOMES}, got {entry.fields['Home']!r}"
+    assert index.home_baseline(entry.name) in fitting(entry)
+    baseline = run_file(ROOT / "configs" / "remedies" / entry.imbalance / f"{entry.name}.py")["baseline"]
+    assert index.home_baseline(entry.name) == baseline, "the config of a remedy stands on its home detector"
+
+
 def test_the_example_runs(entry):
     if "balance" in entry.slots:
         pytest.importorskip("imblearn", reason="the extra `sampling` is not installed")

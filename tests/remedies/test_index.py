@@ -1,5 +1,7 @@
 """Reading remedies' docstrings."""
 
+import pytest
+
 from imbdet.remedies import index
 
 SOURCE = '''
@@ -10,6 +12,8 @@ class Focal:
 
     Slot: classification, weighting
     Imbalance: class_fg_bg
+    Home: retinanet; made for
+        dense heads
     Source: Lin et al. 2017,
         arXiv 1708.02002
     Neutral: gamma=0
@@ -35,6 +39,7 @@ def test_fields_of_a_file(tmp_path):
     assert (entry.name, entry.imbalance, entry.deed) == ("focal", "class_fg_bg", "Deed in one line.")
     assert entry.target == "imbdet.remedies.class_fg_bg.focal.Focal"
     assert entry.slots == ("classification", "weighting")
+    assert entry.home == "retinanet" and entry.fields["Home"] == "retinanet; made for dense heads"
     assert entry.fields["Source"] == "Lin et al. 2017, arXiv 1708.02002"
     assert entry.fields["Differs"] == "nothing"
 
@@ -49,3 +54,24 @@ def test_tables_hold_every_remedy():
 def test_slots_needed():
     assert index.slots_needed("focal_loss") == ("classification",)
     assert index.slots_needed("no_such_remedy") == ()
+
+
+@pytest.mark.parametrize(
+    "name, data, expected",
+    [
+        ("focal_loss", "shapes", "baselines/retinanet_shapes"),
+        ("kl_loss", "lite0_custom", "baselines/faster_rcnn_lite0_custom"),
+        ("class_fg_fg/class_weights", "shapes", "baselines/faster_rcnn_shapes"),  # for either: its config's detector
+        ("random_sampling", "r50_coco", "baselines/retinanet_r50_coco"),
+    ],
+)
+def test_home_baseline(name, data, expected):
+    assert index.home_baseline(name, data) == expected
+
+
+def test_home_baseline_of_a_file_and_of_unknown_data(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text('baseline = "baselines/faster_rcnn_shapes"\n\ndef apply(cfg):\n    cfg.model.nms_threshold = 0.4\n')
+    assert index.home_baseline(str(path), "r50_coco") == "baselines/faster_rcnn_r50_coco"
+    with pytest.raises(ValueError, match="no baseline of retinanet on 'lvis'; there are baselines/"):
+        index.home_baseline("focal_loss", "lvis")

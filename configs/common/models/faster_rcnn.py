@@ -66,7 +66,9 @@ model = L(FasterRCNN)(
             num_classes="${model.num_classes}",
         ),
     ),
-    score_threshold=0.05,
+    # detectron2: 0.05, which cuts the end of the precision-recall curve, of rare classes above all; what is drawn has
+    # thresholds of its own
+    score_threshold=0.001,
     nms_threshold=0.5,
     max_detections=100,
     objective=L(FixedWeights)(weights={}),

@@ -6,6 +6,7 @@ model.roi_heads.generator=null, model.roi_heads.iou_branch=false, model.roi_head
 
 from imbdet.config import LazyCall as L
 from imbdet.config import rebuilt
+from imbdet.modeling.regression import SmoothL1
 from imbdet.remedies.spatial_iou._box_generator import UniformBoxes
 from imbdet.remedies.spatial_iou.iou_uniform_rois import IoUUniformRoIHeads
 
@@ -24,5 +25,6 @@ def apply(cfg):
         bin_weights=[1.0, 1.5, 2.0, 3.0],
         iou_weight=1.0,
         beta=0.5,
+        regression=L(SmoothL1)(beta=1.0),  # what the bin weights are made for
         score_threshold="${model.score_threshold}",  # for the class score, before the IoU is multiplied in
     )

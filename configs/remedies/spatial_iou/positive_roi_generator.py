@@ -1,7 +1,8 @@
 """Positive RoI generator: the RoI head's foreground is generated with a wanted distribution over IoU.
 
-The published weights of the bins 0.5, 0.6 ... 0.9; equal ones, model.rpn.weights=[1,1,1,1,1], give uniform IoU. Expect
-most for a RoI head whose foreground begins at a high IoU, where the RPN proposes little.
+Equal weights of the bins 0.5, 0.6 ... 0.9 give uniform IoU; model.rpn.weights=[0.73,0.12,0.15,0.05,0] imitates an RPN.
+Expect most for a RoI head whose foreground begins at a high IoU, where the RPN proposes little. The objects themselves
+are no regions here, as in the authors' baseline: compare with model.roi_heads.append_objects=false, too.
 """
 
 from imbdet.config import rebuilt
@@ -16,7 +17,7 @@ def apply(cfg):
         PositiveRoIGenerator,
         count=128,
         bases=[0.5, 0.6, 0.7, 0.8, 0.9],
-        weights=[0.73, 0.12, 0.15, 0.05, 0.0],
+        weights=[1.0, 1.0, 1.0, 1.0, 1.0],
         limit=0.5,
     )
     cfg.model.roi_heads.append_objects = False

@@ -50,6 +50,7 @@ class AdversarialSpatialDropout(Adversary):
 
     Slot: region_features
     Imbalance: class_fg_bg
+    Home: faster_rcnn
     Source: Wang, Shrivastava, Gupta, 2017, arXiv 1704.03414, section 4.1, with the numbers of the authors' code
         (xiaolonw/adversarial-frcnn)
     Neutral: dropped=0, which hides nothing
@@ -59,7 +60,8 @@ class AdversarialSpatialDropout(Adversary):
         detector's own regions, not 64 with 0.75 of foreground, and weighs all cells alike, as their code does in effect
         (it means to drop gradients of unhidden cells, but throws the result away); images take turns at staying
         unmasked over the batch; biases have the optimizer's rate and decay, and the last one starts from the share of
-        hidden cells, not from 0
+        hidden cells, not from 0; the box head has no dropout, where theirs drops half of its values, in the passes
+        that compare masked and unmasked regions too
 
     With a(x) the network's logits on pooled features x, p(x) the detector's probability of the true class:
 

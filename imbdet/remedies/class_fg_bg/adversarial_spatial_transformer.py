@@ -47,6 +47,7 @@ class AdversarialSpatialTransformer(Adversary):
 
     Slot: region_features
     Imbalance: class_fg_bg
+    Home: faster_rcnn
     Source: Wang, Shrivastava, Gupta, 2017, arXiv 1704.03414, section 4.2; no code of it was ever released
     Neutral: max_angle=0, which turns nothing
     Differs: the network starts from random weights, not from those of a classifier's layers, which a pyramid does not

@@ -11,6 +11,7 @@ class CrossEntropy(SigmoidCrossEntropy):
 
     Slot: classification
     Imbalance: class_fg_bg
+    Home: either
     Source: Lin, Goyal, Girshick, He, Dollar, 2017, arXiv 1708.02002, equation 1 and section 3.3 (the prior)
     Neutral: any setting is the sigmoid cross entropy of `imbdet.modeling.classification`
     Differs: nothing; on RoI heads it replaces the softmax over K + 1 logits by K sigmoids

@@ -18,6 +18,8 @@ class FocalLoss(SigmoidLogits, nn.Module):
 
     Slot: classification
     Imbalance: class_fg_bg
+    Home: retinanet; made for dense heads, whose background outnumbers objects a thousandfold; on sampled regions it is
+        out of its regime
     Source: Lin, Goyal, Girshick, He, Dollar, 2017, arXiv 1708.02002, equation 5
     Neutral: FocalLoss(gamma=0, alpha=None), which is sigmoid cross entropy
     Differs: on RoI heads, where the paper has no result, the published constants are kept and the loss is divided by

@@ -23,6 +23,8 @@ class GHMC(SigmoidLogits, nn.Module):
 
     Slot: classification
     Imbalance: class_fg_bg
+    Home: retinanet; made for dense heads, whose bins hold thousands of logits; on sampled regions some hold a handful,
+        each with a full share of the gradient
     Source: Li, Liu, Wang, 2019, arXiv 1811.05181, equations 3 to 9
     Neutral: GHMC(bins=1, momentum=0), which is the mean sigmoid cross entropy over regions and classes
     Differs: the moving average of a bin starts with the first count and not with 0, which would multiply the first
@@ -59,21 +61,22 @@ class GHMC(SigmoidLogits, nn.Module):
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
         """logits (R, K) -> (R,)."""
         truth = one_hot(matched.labels, logits.shape[1], logits.dtype)
+        learns = self.training and torch.is_grad_enabled()  # a validation loss must not move the training's state
         with torch.no_grad():
             gradient = (logits.sigmoid() - truth).abs()
             bin_of = (gradient * self.bins).long().clamp(max=self.bins - 1)
             considered = matched.considered.unsqueeze(1).expand_as(bin_of)
             now = torch.zeros_like(self.counts).scatter_add_(0, bin_of.reshape(-1), considered.reshape(-1).float())
-            weights = self._weights(now)
+            weights = self._weights(now, learns)
         loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         return (loss * weights[bin_of]).sum(dim=1), {"ghm_c/bins": (now > 0).sum()}
 
-    def _weights(self, now: Tensor) -> Tensor:
+    def _weights(self, now: Tensor, learns: bool) -> Tensor:
         """Counts of this batch (B,) -> weight of each bin (B,), 0 for the empty ones."""
         filled = now > 0
         average = torch.where(self.counts > 0, self.momentum * self.counts + (1 - self.momentum) * now, now)
         average = torch.where(filled, average, self.counts)
-        if self.training and self.momentum:
+        if learns and self.momentum:
             self.counts.copy_(average)
         weights = now.sum() / (average.clamp(min=torch.finfo(now.dtype).tiny) * filled.sum().clamp(min=1))
         return torch.where(filled, weights, 0.0)

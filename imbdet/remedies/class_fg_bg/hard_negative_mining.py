@@ -15,6 +15,7 @@ class HardNegativeMining:
 
     Slot: weighting
     Imbalance: class_fg_bg
+    Home: retinanet; made for dense heads (SSD)
     Source: Liu, Anguelov, Erhan, Szegedy, Reed, Fu, Berg, 2016, arXiv 1512.02325, section 2.2 "Hard negative mining"
     Neutral: HardNegativeMining(ratio=inf), which keeps every region
     Differs: an image without objects keeps `minimum` background regions, where SSD keeps none, so that such images

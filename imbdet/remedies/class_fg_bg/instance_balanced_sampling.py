@@ -15,6 +15,7 @@ class InstanceBalancedSampling(RandomSampling):
 
     Slot: region_sampler
     Imbalance: class_fg_bg
+    Home: faster_rcnn
     Source: Pang, Chen, Shi, Feng, Ouyang, Lin, 2019, arXiv 1904.02701, section 3.1 (last paragraph), and the authors'
         code
     Neutral: images with a single object, where it draws at random

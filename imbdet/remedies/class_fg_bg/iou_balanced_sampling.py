@@ -14,6 +14,7 @@ class IoUBalancedSampling(RandomSampling):
 
     Slot: region_sampler
     Imbalance: class_fg_bg
+    Home: faster_rcnn
     Source: Pang, Chen, Shi, Feng, Ouyang, Lin, 2019, arXiv 1904.02701, section 3.1, equation 2
     Neutral: IoUBalancedSampling(bins=1), which draws at random
     Differs: from the authors' code, whose bins end at the highest IoU of any region (1 once the objects are appended,

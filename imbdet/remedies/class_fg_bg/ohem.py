@@ -20,12 +20,14 @@ class OHEM:
 
     Slot: weighting
     Imbalance: class_fg_bg
+    Home: faster_rcnn
     Source: Shrivastava, Gupta, Girshick, 2016, arXiv 1604.03540, section 4 and the authors' code
     Neutral: OHEM(per_image=all, nms_threshold=1), which keeps every region
     Differs: one forward pass serves scoring and learning, where the authors run a read-only copy of the head first: the
         loss and its gradient are the same but for dropout, which our heads do not have. Of each image the `candidates`
         regions of highest loss enter suppression, so that it works on the anchors of one-stage detectors as well. The
-        losses are divided by `per_image` for each image, what the authors' mean over the chosen amounts to
+        losses are divided by `per_image` for each image, what the authors' mean over the chosen amounts to; the box
+        loss is the detector's L1, theirs smooth L1
 
     Regions are ranked by the sum of both losses; a region goes if one of the same image and label with a higher loss
     overlaps it by more than `nms_threshold`; of the rest the highest N B of the whole batch are kept, whatever their

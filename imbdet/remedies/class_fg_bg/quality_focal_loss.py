@@ -15,6 +15,7 @@ class QualityFocalLoss(QualityClassification):
 
     Slot: classification
     Imbalance: class_fg_bg
+    Home: retinanet; made for dense heads
     Source: Li, Wang, Wu, Chen, Hu, Li, Tang, Yang, 2020, arXiv 2006.04388, equation 2
     Neutral: QualityFocalLoss(beta=0, soft=False), which is sigmoid cross entropy
     Differs: nothing; the rest of GFL (distribution focal loss, ATSS) is not part of it

@@ -11,6 +11,7 @@ class RandomSampling(region_sampling.RandomSampling):
 
     Slot: region_sampler
     Imbalance: class_fg_bg
+    Home: either
     Source: Ren, He, Girshick, Sun, 2015, arXiv 1506.01497, section 3.1.3 (RPN); Girshick, 2015, arXiv 1504.08083,
         section 2.3 (RoI head)
     Neutral: on RoI heads the number and fraction of the baseline, whose own sampler this is

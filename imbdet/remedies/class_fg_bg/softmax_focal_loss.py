@@ -18,6 +18,7 @@ class SoftmaxFocalLoss(nn.Module):
 
     Slot: classification
     Imbalance: class_fg_bg
+    Home: faster_rcnn
     Source: Lin, Goyal, Girshick, He, Dollar, 2017, arXiv 1708.02002, equation 4, put on a softmax
     Neutral: SoftmaxFocalLoss(gamma=0, alpha=None), which is the softmax cross entropy of RoI heads
     Differs: from the paper, which uses sigmoids: background is a logit of its own here, as in Faster R-CNN. There is

@@ -16,6 +16,7 @@ class VarifocalLoss(QualityClassification):
 
     Slot: classification
     Imbalance: class_fg_bg
+    Home: retinanet; made for dense heads
     Source: Zhang, Wang, Dayoub, Suenderhauf, 2021, arXiv 2008.13367, equation 2
     Neutral: VarifocalLoss(alpha=1, gamma=0, soft=False), which is sigmoid cross entropy
     Differs: nothing; the rest of VFNet (star-shaped features, box refinement, ATSS) is not part of it

@@ -22,6 +22,7 @@ class ClassAwareSampling(ImageRepeats):
 
     Slot: image_sampler
     Imbalance: class_fg_fg
+    Home: either
     Source: Shen, Lin, Huang 2016, arXiv 1512.05830, class-aware sampling
     Neutral: none that gives the same numbers; where every image holds one class and all classes are in equally many
         images, each image comes once in N draws, as in the baseline

@@ -21,6 +21,7 @@ class ClassWeights(nn.Module):
 
     Slot: weighting
     Imbalance: class_fg_fg
+    Home: either
     Source: common practice, e.g. class_weight="balanced" of scikit-learn (Pedregosa et al. 2011, arXiv 1201.0490),
         which is InversePower(power=1); the square root as in the sampling of Mahajan et al. 2018, arXiv 1805.00932
     Neutral: rule=InversePower(power=0), which weighs every region 1

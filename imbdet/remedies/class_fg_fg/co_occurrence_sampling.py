@@ -17,6 +17,7 @@ class CoOccurrenceSampling(RepeatedImages):
 
     Slot: image_sampler
     Imbalance: class_fg_fg
+    Home: either
     Source: ours, 2026: least squares with bounds; the observation that a repeated image repeats its frequent classes,
         too, is that of Wu et al. 2020, arXiv 2007.09654 (distribution-balanced loss for multi-label data)
     Neutral: power=0, whose target are the counts as they are: the uniform stream itself

@@ -14,6 +14,7 @@ class EffectiveNumber:
 
     Slot: weighting
     Imbalance: class_fg_fg
+    Home: either
     Source: Cui, Jia, Lin, Song, Belongie 2019, arXiv 1901.05555, proposition 1
     Neutral: beta=0, with which every box is as good as any number of them and all weights are 1
     Differs: written for image classification; here n_c counts boxes, background keeps the weight 1, and the mean of the

@@ -15,6 +15,7 @@ class ForegroundBalancedSampling:
 
     Slot: region_sampler
     Imbalance: class_fg_fg
+    Home: faster_rcnn
     Source: Oksuz, Cam, Akbas, Kalkan, WACV 2020, arXiv 1909.09777, online foreground balanced sampling
     Neutral: power=0, which is RandomSampling, region by region for the same random numbers
     Differs: drawn for all images at once as the top-k of random keys, with the source's distribution; power is ours

@@ -14,6 +14,7 @@ class InstanceAwareRepeatFactor(RepeatedImages):
 
     Slot: image_sampler
     Imbalance: class_fg_fg
+    Home: either
     Source: Yaman, Mahmud, Liu 2023, arXiv 2305.08069 (IRFS)
     Neutral: threshold=0, which is the uniform stream itself
     Differs: as repeat_factor_sampling: by default the median class's frequency is the threshold (1e-3 in the source),

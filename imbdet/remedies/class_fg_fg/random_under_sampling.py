@@ -10,6 +10,7 @@ class RandomUnderSampling(Resampling):
 
     Slot: balance
     Imbalance: class_fg_fg
+    Home: either
     Source: imbalanced-learn's RandomUnderSampler (Lemaitre, Nogueira, Aridas 2017, JMLR 18(17), arXiv 1609.06570)
     Neutral: a data set whose labels are equally frequent, or sampling_strategy={}: every image once, in order
     Differs: an image has many labels, so it goes by its rarest class (the one in fewest images); images without objects

@@ -12,6 +12,7 @@ class RepeatFactorSampling(RepeatedImages):
 
     Slot: image_sampler
     Imbalance: class_fg_fg
+    Home: either
     Source: Gupta, Dollar, Girshick 2019 (LVIS), arXiv 1908.03195, repeat factor sampling
     Neutral: threshold=0, which is the uniform stream itself
     Differs: the threshold is by default the share of the median class, as the published 1e-3 leaves small sets alone;

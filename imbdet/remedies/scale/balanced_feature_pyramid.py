@@ -15,6 +15,7 @@ class BalancedFeaturePyramid(FPN):
 
     Slot: neck
     Imbalance: scale
+    Home: either
     Source: Pang, Chen, Shi, Feng, Ouyang, Lin, 2019, arXiv 1904.02701, section 3.2, equations 4 and 5
     Neutral: BalancedFeaturePyramid(strength=0), which is the FPN
     Differs: nothing; `strength` is a setting of ours for comparisons
@@ -24,8 +25,9 @@ class BalancedFeaturePyramid(FPN):
 
         B = refine(mean over l of to_r(P_l)),    Q_l = P_l + strength to_l(B)
 
-    `refine` is an embedded Gaussian non-local block, x + W softmax(theta(x) phi(x)) g(x) over all H W cells, with W
-    zero at the start.
+    `refine` is an embedded Gaussian non-local block, x + W softmax(theta(x) phi(x)) g(x) over all H W cells. As in the
+    authors' code all four convolutions start with Xavier's values, W too, so that theta, phi and g learn from the first
+    step on; a non-local block of its own begins with W = 0.
 
     Args:
         channels, extra, levels: as in FPN.
@@ -61,7 +63,7 @@ class BalancedFeaturePyramid(FPN):
 
 
 class NonLocal(nn.Module):
-    """Every cell looks at every other: x (N, C, H, W) -> the same shape; the identity before training.
+    """Every cell looks at every other: x (N, C, H, W) -> the same shape.
 
     Wang, Girshick, Gupta, He, 2018, arXiv 1711.07971, embedded Gaussian form, all C channels, no scaling.
     """
@@ -69,11 +71,9 @@ class NonLocal(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.theta, self.phi, self.g, self.out = (nn.Conv2d(channels, channels, 1) for _ in range(4))
-        for layer in (self.theta, self.phi, self.g):
-            nn.init.normal_(layer.weight, std=0.01)
+        for layer in (self.theta, self.phi, self.g, self.out):
+            nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         theta, phi, g = (layer(x).flatten(2).transpose(1, 2) for layer in (self.theta, self.phi, self.g))

@@ -22,6 +22,7 @@ class CascadeRoIHeads(RoIHeads):
 
     Slot: roi_heads
     Imbalance: spatial_iou
+    Home: faster_rcnn
     Source: Cai and Vasconcelos, 2018, arXiv 1712.00726, section 4; defaults of detectron2's implementation
     Neutral: ious=[0.5], box_weights=[[10, 10, 5, 5]], which is the RoI head with class_agnostic=True
     Differs: from the authors' code as detectron2 does: the gradient of the pooled features is scaled by 1/T where they

@@ -18,6 +18,7 @@ class HierarchicalShotDetector(Detector):
 
     Slot: dense_heads, proposals
     Imbalance: spatial_iou
+    Home: retinanet; it is a dense detector
     Source: Cao, Pang, Han, Li, 2019, ICCV, "Hierarchical Shot Detector"; values from the authors' code
         (JialeCao001/HSD, 2019)
     Neutral: none, as it is a network of its own; shift=False is its control, which classifies before it regresses
@@ -27,7 +28,9 @@ class HierarchicalShotDetector(Detector):
         without foreground is mined and counted as if it had 15 positives, where theirs takes nothing of it or, if the
         whole batch has none, 45 negatives divided by 1; an object that no box touches takes no box, where theirs takes
         the first; the convolutions of the heads have a bias and start at a deviation of 0.01; batch norm forgets at
-        0.1 instead of 0.01, for short trainings; the attention leaves out padding
+        0.1 instead of 0.01, for short trainings; the attention leaves out padding; decoded sides grow by at most
+        1000 / 16, as in all detectors here, where theirs have no limit; the maps of the pyramid have mixed levels
+        already
 
     With b0 the anchors, IoU(b) that with the objects, and x the maps of the pyramid:
 

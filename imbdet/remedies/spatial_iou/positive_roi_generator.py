@@ -17,11 +17,15 @@ class PositiveRoIGenerator(RPN):
 
     Slot: proposals, and append_objects of roi_heads, since an object itself is a foreground region of IoU 1
     Imbalance: spatial_iou
+    Home: faster_rcnn
     Source: Oksuz, Cam, Akbas, Kalkan, 2020, arXiv 1909.09777, algorithm 2, and the authors' code (bins and weights)
     Neutral: count=0, with roi_heads.append_objects as it was: the RPN's proposals
     Differs: a box is found along a random direction in position and size where the authors draw its corners from the
         region that its IoU allows; the IoU is that after the box was cut at the image's border; an IoU above 0.95 is
-        not lowered to 0.95; a box that overlaps another object more than its own is left out
+        not lowered to 0.95; a box that overlaps another object more than its own is left out; the weights are equal by
+        default, where the authors' [0.73, 0.12, 0.15, 0.05, 0] for a foreground from 0.5 on imitate an RPN and stand in
+        none of their published configs; their baseline has no objects as regions either
+        (`append_objects=False`), which is to be compared with
 
     For each generated box a bin is drawn by `weights`, an IoU u uniformly from the bin, and an object such that each
     class of the image gets the same number of boxes and each object of a class, too; then a box whose IoU with the
@@ -33,8 +37,8 @@ class PositiveRoIGenerator(RPN):
         anchors, criterion, before_nms, after_nms, nms_threshold: see RPN.
         count: boxes an image, 0..4096; 128 is the foreground that a sampler of 512 regions takes. 0 turns it off.
         bases: lower ends of the bins, rising; each ends where the next begins, the last at 1.
-        weights: share of each bin; they are divided by their sum (the authors' own sum to 1.05). For a RoI head whose
-            foreground begins at 0.7 the authors take [0, 0, 0.48, 0.25, 0.27], at 0.8 [0, 0, 0, 0.64, 0.36].
+        weights: share of each bin; they are divided by their sum. For a RoI head whose foreground begins at 0.7 the
+            authors take [0, 0, 0.48, 0.25, 0.27], at 0.8 [0, 0, 0, 0.64, 0.36].
         limit: proposals of at least this IoU with an object are left out; the IoU at which the RoI head's foreground
             begins.
 
@@ -45,7 +49,7 @@ class PositiveRoIGenerator(RPN):
         >>> from imbdet.config import load_config
         >>> cfg = load_config("baselines/faster_rcnn_shapes", remedies=["positive_roi_generator"])
         >>> cfg.model.rpn.weights, cfg.model.roi_heads.append_objects
-        ([0.73, 0.12, 0.15, 0.05, 0.0], False)
+        ([1.0, 1.0, 1.0, 1.0, 1.0], False)
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class PositiveRoIGenerator(RPN):
         nms_threshold: float = 0.7,
         count: int = 128,
         bases=(0.5, 0.6, 0.7, 0.8, 0.9),
-        weights=(0.73, 0.12, 0.15, 0.05, 0.0),
+        weights=(1.0, 1.0, 1.0, 1.0, 1.0),
         limit: float = 0.5,
     ):
         super().__init__(anchors, criterion, before_nms, after_nms, nms_threshold)

@@ -39,6 +39,7 @@ class AlphaIoULoss(BoxLoss):
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: He, Erfani, Ma, Bailey, Chi, Hua, 2021, arXiv 2110.13675, section 3
     Neutral: none that gives L1 on deltas; power=1 is the form itself, e.g. GIoULoss for form="giou"
     Differs: CIoU's alpha (the weight of the aspect ratio, not the power) has no gradient, as in CIoULoss; the authors'

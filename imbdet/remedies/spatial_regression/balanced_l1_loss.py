@@ -15,6 +15,7 @@ class BalancedL1Loss:
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: faster_rcnn
     Source: Pang, Chen, Shi, Feng, Ouyang, Lin, 2019, arXiv 1904.02701, section 3.3 (Libra R-CNN)
     Neutral: BalancedL1Loss(gamma=1, beta=0), all errors outliers, which is L1, the baseline, exactly
     Differs: for beta other than 1, which the paper does not have, the gradient stays continuous at beta; mmdetection's

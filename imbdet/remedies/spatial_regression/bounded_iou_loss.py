@@ -18,6 +18,7 @@ class BoundedIoULoss(BoxLoss):
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: Tychsen-Smith and Petersson, 2018, arXiv 1711.00164; beta and eps of mmdetection
     Neutral: none that gives L1 on deltas; beta=0 is the plain sum, and 1 - IoU for a wrong width alone
     Differs: nothing in the formula; weight 10 on RoI heads is mmdetection's, weight 2 on RetinaNet is that of

@@ -13,6 +13,7 @@ class CIoULoss(BoxLoss):
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: Zheng, Wang, Liu, Li, Ye, Ren, 2020, arXiv 1911.08287, equations 8 to 11; the gate: Zheng et al., 2020,
         arXiv 2005.03572
     Neutral: none that gives L1 on deltas; gate above 1, or equal aspect ratios, is DIoULoss

@@ -13,6 +13,7 @@ class DIoULoss(BoxLoss):
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: Zheng, Wang, Liu, Li, Ye, Ren, 2020, arXiv 1911.08287, equation 7
     Neutral: none that gives L1 on deltas; where the centres agree it is IoULoss("linear")
     Differs: in pixels of the network input, as in the paper, detectron2 and torchvision, while the authors' Detectron

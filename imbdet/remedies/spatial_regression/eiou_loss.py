@@ -13,6 +13,7 @@ class EIoULoss(BoxLoss):
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: Zhang, Ren, Zhang, Jia, Wang, Tan, 2021, arXiv 2101.08158 (L_EIoU and L_Focal-EIoU)
     Neutral: none that gives L1 on deltas; gamma=0 is EIoU without focus; where the sides agree it is DIoULoss
     Differs: this is Efficient IoU, while mmdetection's EIoULoss is another loss, Extended IoU; the focal weight

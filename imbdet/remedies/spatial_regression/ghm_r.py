@@ -14,6 +14,7 @@ class GHMR(nn.Module):
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: retinanet; made for dense heads, whose bins hold hundreds of boxes
     Source: Li, Liu, Wang, 2019, arXiv 1811.05181 (GHM-R: authentic smooth L1, gradient density, unit regions, moving
         average)
     Neutral: GHMR(mu=1e-6, bins=1, momentum=0), which is L1, the baseline, to 1e-6 an error

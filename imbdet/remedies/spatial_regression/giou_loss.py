@@ -13,6 +13,7 @@ class GIoULoss(BoxLoss):
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: Rezatofighi, Tsoi, Gwak, Sadeghian, Reid, Savarese, 2019, arXiv 1902.09630, algorithm 2
     Neutral: none that gives L1 on deltas; where one box holds the other it is IoULoss("linear")
     Differs: nothing in the formula, which is the same in pixels as in the RoI's own coordinates of the authors' code;

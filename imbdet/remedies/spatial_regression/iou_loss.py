@@ -31,6 +31,7 @@ class IoULoss(BoxLoss):
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: Yu, Jiang, Wang, Cao, Huang, 2016, arXiv 1608.01471, algorithm 1 (log); linear and square as in mmdetection
     Neutral: none that gives L1 on deltas; at mode="linear" it is what GIoU, DIoU and their kin add penalties to
     Differs: the boxes are decoded from the detector's deltas, where the paper predicts the distances to the four sides;

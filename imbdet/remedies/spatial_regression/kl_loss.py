@@ -20,15 +20,19 @@ class KLLoss:
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: faster_rcnn
     Source: He, Zhu, Wang, Savvides, Zhang, 2019, arXiv 1809.08545, sections 3.1 to 3.3
     Neutral: with s = 0 it is smooth L1 of beta 1 on the sides, and voting=None leaves the detections alone, bit for bit
     Differs: the errors are those of the decoded box's sides, and s is the sides', as in the paper, but the head still
-        predicts centre and size, so decoder and cascade stay as they are. s is kept within -limit..limit by a tanh,
-        where the authors have no bound (exp(-s) can explode) and a hard one has no way back. The authors' code sums the
+        predicts centre and size, so decoder and cascade stay as they are. s is kept within least..limit by a tanh,
+        where the authors have no bound (exp(-s) can explode) and a hard one has no way back. On boxes without noise the
+        best exp(-s) grows as errors shrink, until this loss outweighs all others: hence `least`, and loss weight 0.2 on
+        RoI heads, where theirs is 1. The authors' code sums the
         weighted error twice into the printed loss; its voting takes the deviations in the order x1, x2, y1, y2 for
         boxes x1, y1, x2, y2, and not scaled by the box; here they are pixels of the right side. Their results start
-        from a detector trained to the end; loss weight 1 on RoI heads, 0.1 on RetinaNet, where none is published: the
-        unit is ten times that of its L1
+        from a detector trained to the end; their voting runs inside soft-NMS, over the candidates not yet kept or
+        dropped, here over all of the class; loss weight 0.1 on RetinaNet, where none is published: the unit is ten
+        times that of its L1
 
     With x the error of a side in tenths of the region's width or height, s = log sigma^2 predicted beside the deltas:
 
@@ -38,7 +42,8 @@ class KLLoss:
 
     Args:
         unit: an error of 1 is this part of the region's side: 10 is a tenth, the paper's weights.
-        limit: largest |s|; 7 lets the deviation be 0.3 % to 330 % of the region's side.
+        limit: largest s; 7 lets the deviation be up to 330 % of the region's side.
+        least: smallest s; -2 keeps the deviation above 3.7 % of it, and exp(-s) below 7.4.
 
     Example:
         >>> import torch
@@ -53,11 +58,14 @@ class KLLoss:
 
     extra_values = 4
 
-    def __init__(self, unit: float = 10.0, limit: float = 7.0):
-        if unit <= 0 or limit <= 0:
-            raise ValueError(f"unit and limit must be positive, got unit {unit}, limit {limit}")
+    def __init__(self, unit: float = 10.0, limit: float = 7.0, least: float = -2.0):
+        if unit <= 0 or limit <= 0 or least >= 0:
+            raise ValueError(
+                f"unit and limit must be positive and least negative, got unit {unit}, limit {limit}, least {least}"
+            )
         self.unit = unit
         self.limit = limit
+        self.least = least
 
     def __call__(self, deltas: Tensor, matched: Matched, box_coder) -> tuple[Tensor, dict]:
         """deltas (R, 4 + 4) -> (R,)."""
@@ -71,8 +79,9 @@ class KLLoss:
         return values, {"kl_loss/deviation": deviation / self.unit}
 
     def log_variance(self, extra: Tensor) -> Tensor:
-        """What the head predicts (..., 4) -> s (..., 4) within -limit..limit."""
-        return self.limit * torch.tanh(extra / self.limit)
+        """What the head predicts (..., 4) -> s (..., 4) within least..limit; both halves have slope 1 at 0."""
+        end = torch.where(extra < 0, self.least, self.limit)
+        return end * torch.tanh(extra / end)
 
     def deviations(self, extra: Tensor, regions: Tensor) -> Tensor:
         """What the head predicts (..., 4) for regions (..., 4) -> sigma of x1, y1, x2, y2 (..., 4), pixels."""

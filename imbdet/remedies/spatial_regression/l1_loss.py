@@ -13,6 +13,7 @@ class L1Loss:
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: Wu, Kirillov, Massa, Lo, Girshick, 2019, detectron2, where it is the default of both detectors
     Neutral: L1Loss() is the baseline, SmoothL1(beta=0), exactly
     Differs: nothing; loss weight 1

@@ -13,6 +13,7 @@ class L2Loss:
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: Girshick, Donahue, Darrell, Malik, 2014, arXiv 1311.2524, appendix C (R-CNN's box regression)
     Neutral: none that gives L1; while all errors are below 1 it is smooth L1 of beta 1
     Differs: half the square, so that it continues smooth L1's parabola, and no ridge penalty; no loss weight is

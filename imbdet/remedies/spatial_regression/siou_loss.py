@@ -14,6 +14,7 @@ class SIoULoss(BoxLoss):
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: Gevorgyan, 2022, arXiv 2205.12740, angle, distance and shape cost
     Neutral: none that gives L1 on deltas; identical boxes cost 0, and boxes that differ by size alone have no distance
     Differs: the distance cost grows with the distance, as in the paper; mmdetection's default (neg_gamma=False) has the

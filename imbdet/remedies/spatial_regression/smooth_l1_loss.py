@@ -8,6 +8,7 @@ class SmoothL1Loss(SmoothL1):
 
     Slot: regression
     Imbalance: spatial_regression
+    Home: either
     Source: Girshick, 2015, arXiv 1504.08083, equation 3 (beta 1); beta as a setting: Detectron
     Neutral: SmoothL1Loss(beta=0), which is L1, the baseline, exactly
     Differs: below beta = 1e-5 it is L1, as in fvcore, since the parabola's slope divides by almost 0; it is not Huber's

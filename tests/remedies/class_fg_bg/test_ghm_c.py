@@ -54,6 +54,8 @@ def test_moving_average_is_a_state_that_evaluation_leaves_alone():
     loss(torch.full((3, K), 3.0), m)
     assert first.sum() == 9 and not torch.equal(loss.counts, first) and "counts" in loss.state_dict()
     state = loss.counts.clone()
+    with torch.no_grad():
+        loss(torch.randn(3, K), m)  # a validation loss
     loss.eval()(torch.randn(3, K), m)
     assert torch.equal(loss.counts, state)
 

@@ -35,8 +35,9 @@ def test_neutral_is_the_fpn():
 
 
 def test_by_hand_on_constant_maps():
-    """Levels of constant 1, 2, 3 and 3 have the mean 2.25, added to each (the refinement starts as identity)."""
+    """Levels of constant 1, 2, 3 and 3 have the mean 2.25, added to each where the refinement adds nothing."""
     neck = pyramid(refine_level=2)
+    torch.nn.init.zeros_(neck.refine.out.weight)
     levels = {"p2": 1.0, "p3": 2.0, "p4": 3.0, "p5": 3.0}
     shapes = {"p2": 16, "p3": 8, "p4": 4, "p5": 2}
     fake = {name: torch.full((1, 5, shapes[name], shapes[name]), value) for name, value in levels.items()}
@@ -51,6 +52,7 @@ def test_by_hand_on_constant_maps():
 def test_resizing_against_a_naive_loop():
     """Odd sizes: to a coarser level by the maximum of its cells, to a finer one by the nearest cell."""
     neck = pyramid(refine_level=1)
+    torch.nn.init.zeros_(neck.refine.out.weight)
     base = pyramid(FPN)(features())
     maps = list(base.values())
     size = maps[1].shape[-2:]
@@ -71,8 +73,6 @@ def test_resizing_against_a_naive_loop():
 
 def test_non_local_block_against_a_naive_loop():
     block, x = NonLocal(3), torch.randn(1, 3, 2, 4)
-    assert torch.equal(block(x), x)
-    torch.nn.init.normal_(block.out.weight)
     cells = [x[0, :, i, j] for i in range(2) for j in range(4)]
     one = lambda layer, v: layer.weight[:, :, 0, 0] @ v + layer.bias  # noqa: E731
     for place, cell in enumerate(cells):
@@ -108,3 +108,13 @@ def test_images_without_objects(base):
     empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}
     losses, _ = model([torch.zeros(3, 64, 96, dtype=torch.uint8)], [empty])
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_mechanism_all_four_convolutions_learn_from_the_first_step():
+    """Xavier's values, +-sqrt(6 / (C + C)), in the last one too: at W = 0 the other three would get no gradient."""
+    torch.manual_seed(0)
+    block = NonLocal(8)
+    limit = (6 / 16) ** 0.5
+    assert 0.9 * limit < block.out.weight.abs().max() <= limit
+    block(torch.randn(1, 8, 3, 3)).square().sum().backward()
+    assert all(layer.weight.grad.norm() > 1e-3 for layer in (block.theta, block.phi, block.g, block.out))

@@ -11,6 +11,7 @@ from torch import nn
 
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.boxes import BoxCoder, paired_iou, pairwise_iou
+from imbdet.modeling.regression import SmoothL1
 from imbdet.modeling.roi_heads import RoIHeads
 from imbdet.remedies.spatial_iou._box_generator import UniformBoxes, owned
 from imbdet.remedies.spatial_iou.iou_uniform_rois import IoUBinWeights, IoUPrediction, IoUUniformRoIHeads
@@ -91,6 +92,39 @@ def test_bin_weights_by_hand():
     matched = Matched(zeros.long(), zeros.long(), iou, zeros.long(), zeros.long(), boxes, boxes, 1, 1)
     (w_iou, w_reg), _ = IoUBinWeights([1, 1.5, 2, 3])(zeros, zeros, matched)
     assert w_reg.tolist() == [1, 1.5, 2, 3, 3, 1.5, 1] and (w_iou == 1).all()
+
+
+def test_bin_weights_balance_the_gradient_of_smooth_l1_not_of_l1():
+    """Uniform boxes whose deltas are still 0: the mean gradient of the bins from 0.5, 0.6, 0.7, 0.8 times their weights
+    is about even with smooth L1 of beta 1; with L1 it is 1, 1.5, 2, 3.
+    """
+    torch.manual_seed(0)
+    objects, sizes = objects_of(torch.tensor([[[300.0, 300, 400, 380]]]))
+    boxes, _, _ = UniformBoxes(per_object=4000)(objects, sizes, 4000)
+    boxes, target = boxes[0], objects.boxes[0].expand(4000, 4)
+    iou, zeros = paired_iou(boxes, target), torch.zeros(4000)
+    matched = Matched(zeros.long(), zeros.long(), iou, zeros.long(), zeros.long(), boxes, target, 1, 1)
+    (_, weights), _ = IoUBinWeights([1, 1.5, 2, 3])(zeros, zeros, matched)
+    means = {}
+    for beta in (0.0, 1.0):
+        deltas = torch.zeros(4000, 4, requires_grad=True)
+        (SmoothL1(beta)(deltas, matched, BoxCoder((10, 10, 5, 5)))[0] * weights).sum().backward()
+        size = deltas.grad.abs().mean(dim=1)
+        bins = [(iou >= low) & (iou < low + 0.1) for low in (0.5, 0.6, 0.7, 0.8)]
+        means[beta] = [size[inside].mean().item() for inside in bins]
+    assert means[0.0] == pytest.approx([1, 1.5, 2, 3], rel=0.02)
+    assert max(means[1.0]) < 1.5 * min(means[1.0])
+
+
+def test_generated_boxes_learn_by_smooth_l1_unless_a_remedy_fills_the_slot():
+    def regression(*remedies):
+        cfg = load_config("baselines/faster_rcnn_shapes", list(remedies))
+        cfg.model.num_classes = K
+        return instantiate(cfg.model).roi_heads.branch_criterion.regression
+
+    assert regression("iou_uniform_rois").beta == 1.0
+    for order in (("iou_uniform_rois", "giou_loss"), ("giou_loss", "iou_uniform_rois")):
+        assert type(regression(*order)).__name__ == "GIoULoss"
 
 
 def test_smooth_l1_of_the_iou_by_hand():
