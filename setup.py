@@ -54,6 +54,7 @@ setup(
     package_data={
         "imbdet.configs": ["**/*.py"],
         "imbdet.report": ["templates/*"],
+        "imbdet.diagnose": ["templates/*"],
     },
     entry_points={"console_scripts": ["imbdet=imbdet.cli:main"]},
     classifiers=[

@@ -2,6 +2,7 @@
 
     import imbdet
     cfg = imbdet.load_config("baselines/faster_rcnn_shapes", remedies=["focal_loss"], overrides=["train.max_iter=100"])
+    diagnosis = imbdet.diagnose("DATA", cfg)
     model = imbdet.instantiate(cfg.model)
     result = imbdet.train(cfg)
     metrics = imbdet.evaluate(cfg, "output/run/best.pth")
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 
 # name -> the module that defines it
 _LAZY = {
+    "diagnose": "imbdet.diagnose",
     "instantiate": "imbdet.config",
     "load_config": "imbdet.config",
     "train": "imbdet.engine",
@@ -24,10 +26,11 @@ _LAZY = {
     "load_detectron2_weights": "imbdet.modeling.detectron2_weights",
 }
 
-__all__ = ["__version__", "evaluate", "instantiate", "load_config", "load_detectron2_weights", "train"]
+__all__ = ["__version__", "diagnose", "evaluate", "instantiate", "load_config", "load_detectron2_weights", "train"]
 
 if TYPE_CHECKING:
     from imbdet.config import instantiate, load_config
+    from imbdet.diagnose import diagnose
     from imbdet.engine import train
     from imbdet.evaluation import evaluate
     from imbdet.modeling.detectron2_weights import load_detectron2_weights

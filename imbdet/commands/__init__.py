@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _ORDER = (
     "demo",
     "check_data",
+    "diagnose",
     "train",
     "evaluate",
     "predict",
