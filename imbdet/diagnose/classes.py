@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..data.records import Records
-from ..data.statistics import frequency_groups, objects_per_image
+from ..data.statistics import frequency_groups, objects_per_image, takes_part
 from .structures import Missing
 
 SPREAD = 0.32  #: standard deviation of a class's AP times the square root of its test objects
@@ -47,7 +47,7 @@ def diagnose_classes(splits: dict[str, Records]) -> dict[str, Any]:
         "objects_per_image": {name: _per_image(part) for name, part in splits.items()},
         "co_occurrence": co_occurrence(train),
         "missing_in": {
-            name: [train.class_names[k] for k in np.flatnonzero(part.class_counts() == 0)]
+            name: [train.class_names[k] for k in np.flatnonzero(~takes_part(part.class_counts()))]
             for name, part in splits.items()
         },
         "cannot_be_judged": _cannot_be_judged(splits, judge),
@@ -66,7 +66,7 @@ def imbalance(counts: np.ndarray) -> dict[str, float | int | None]:
     the shares, in bits. effective_classes: 2**entropy, the number of equal classes of that entropy. largest_share.
     """
     counts = np.asarray(counts, dtype=np.float64)
-    present = np.sort(counts[counts > 0])
+    present = np.sort(counts[takes_part(counts)])
     n = len(present)
     if n == 0:
         return {"classes": 0, **dict.fromkeys(("ratio", "gini", "entropy", "effective_classes", "largest_share"))}
@@ -115,7 +115,7 @@ def co_occurrence(records: Records) -> dict[str, Any]:
 def _tied(records: Records, matrix: np.ndarray) -> dict[str, Any]:
     """Share of the rarest class's images that hold the most frequent class too: repeating them repeats both."""
     counts = records.class_counts()
-    present = np.flatnonzero(counts)
+    present = np.flatnonzero(takes_part(counts))
     if len(present) < 2:
         return {"rarest": None, "most_frequent": None, "rarest_with_most_frequent": None}
     rare, frequent = present[np.argmin(counts[present])], present[np.argmax(counts[present])]
@@ -145,7 +145,6 @@ def _rows(splits: dict[str, Records], groups: Any, judge: str | None) -> list[di
     boxes = {name: part.class_counts() for name, part in splits.items()}
     images = {name: part.image_counts() for name, part in splits.items()}
     share = {name: counts / max(counts.sum(), 1) for name, counts in boxes.items()}
-    group = {k: name for name, labels in groups.labels.items() for k in labels}
     rows = []
     for k, name in enumerate(next(iter(splits.values())).class_names):
         shares = [float(part[k]) for part in share.values()]
@@ -154,7 +153,7 @@ def _rows(splits: dict[str, Records], groups: Any, judge: str | None) -> list[di
         rows.append(
             {
                 "name": name,
-                "group": group[k],
+                "group": groups.of(k),
                 "boxes": {split: int(counts[k]) for split, counts in boxes.items()},
                 "images": {split: int(counts[k]) for split, counts in images.items()},
                 "share": dict(zip(share, shares, strict=True)),

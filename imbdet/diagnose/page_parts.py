@@ -124,7 +124,7 @@ def _class_tables(numbers: dict[str, Any], part: Part, splits: list[str], judge:
     for row in numbers["rows"]:
         width = [] if not judge else [None if row["half_width"] is None else round(100 * row["half_width"], 1)]
         counts = [*row["boxes"].values(), *row["images"].values()]
-        rows.append([row["name"], row["group"], *counts, share(row["difference"]), *width])
+        rows.append([row["name"], row["group"] or "–", *counts, share(row["difference"]), *width])
     part.tables.append(Table("Every class", heads, rows))
     measures = ("classes", "ratio", "gini", "entropy", "effective_classes", "largest_share")
     heads = [
