@@ -10,6 +10,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests themselves run in parallel
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["IMBDET_TRUST"] = "tests"  # configs of tests name classes of tests
 
 import numpy as np
 import pytest

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -62,8 +62,26 @@ def add_config_arguments(parser: argparse.ArgumentParser, required: bool = True)
         metavar="NAME",
         help="put a remedy on the config; may be given several times (imbdet list_remedies shows them)",
     )
+    add_trust_argument(parser)
     parser.add_argument("--print", action="store_true", help="print what differs from the plain config, and stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="set single keys, e.g. train.max_iter=100")
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --trust MODULE, which takes effect as it is parsed. Every verb that loads a config or a run has it."""
+    parser.add_argument(
+        "--trust",
+        action=_Trust,
+        metavar="MODULE",
+        help="let configs and runs name what a module of yours defines, or a .py file; may be given several times",
+    )
+
+
+class _Trust(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        from imbdet.config import trust
+
+        trust(values)
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import make_parser, parse
+from . import add_trust_argument, make_parser, parse
 
 if TYPE_CHECKING:
     from imbdet.compare.grid import Request
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         help="0, 1, or a fraction (Ray shares one; its default: 0)",
     )
     add("--runs", nargs="+", default=[], metavar="DIR", help="report on these runs or comparisons, train nothing")
+    add_trust_argument(parser)
     add("overrides", nargs="*", metavar="key=value", help="set keys in all arms, e.g. train.max_iter=100")
     return parser
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import make_parser, parse
+from . import add_trust_argument, make_parser, parse
 
 EXAMPLE = """
 imbdet list_remedies --slot classification
@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--slot", metavar="S", help="only those that fill this slot")
     parser.add_argument("--imbalance", metavar="I", help=f"one of {', '.join(index.IMBALANCES)}")
     parser.add_argument("--detector", metavar="C", help="only those that this config, e.g. retinanet_shapes, can take")
+    add_trust_argument(parser)
     parser.add_argument("--markdown", action="store_true", help="print the table of the README")
     parser.add_argument("--write", metavar="FILE", help="renew the table between the markers of a Markdown file")
     args = parse(parser, argv)

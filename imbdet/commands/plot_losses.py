@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from . import make_parser
+from . import add_trust_argument, make_parser
 
 EXAMPLE = """
 imbdet plot_losses --out losses.svg
@@ -14,6 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from imbdet.report.losses import draw, losses_of, outliers_share
 
     parser = make_parser("plot_losses", "Draw the regression losses as a detector's config weighs them.", EXAMPLE)
+    add_trust_argument(parser)
     parser.add_argument(
         "--config",
         default="baselines/faster_rcnn_shapes",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import config_from, make_parser, parse
+from . import add_trust_argument, config_from, make_parser, parse
 
 EXAMPLE = """
 imbdet predict --run output/faster_rcnn_shapes photo.jpg folder/ "more/*.png" --threshold 0.3
@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", "--config-file", metavar="C", help="with --checkpoint: a config instead of a run")
     parser.add_argument("--checkpoint", metavar="W", help="weights for --config")
     parser.add_argument("--remedy", action="append", default=[], metavar="NAME", help="put a remedy on the config")
+    add_trust_argument(parser)
     parser.add_argument("--out", metavar="DIR", help="where to write (default: predictions/ in the run, or in output/)")
     parser.add_argument("--threshold", type=float, default=0.5, metavar="T", help="lowest score (default: 0.5)")
     parser.add_argument("words", nargs="+", metavar="IMAGE", help="pictures, folders, globs; key=value for the config")

@@ -86,7 +86,7 @@ def _base_of(first: _Found, plans: dict[str, Plan]) -> tuple[str, tuple[str, ...
     if not kept.is_file():  # a comparison of existing runs, whose plan names one of them
         return plan.config, plan.overrides
     try:
-        now = load_config(plan.config, (), plan.overrides)
+        now = load_config(plan.config, (), plan.overrides, code=False)
     except (ValueError, OSError):
         return str(kept), ()
     return (str(kept), ()) if config_changes(load_config(kept), now) else (plan.config, plan.overrides)
@@ -175,7 +175,7 @@ def _mark_remedies(found: Sequence[_Found], baseline: _Found | None) -> None:
         one.record.pins[MADE] = []
         if one.record.remedies:
             try:
-                with_remedies = load_config(Path(baseline.given) / "config.yaml", one.record.remedies)
+                with_remedies = load_config(Path(baseline.given) / "config.yaml", one.record.remedies, code=False)
             except (ValueError, FileNotFoundError):
                 continue  # the remedy is not to be found here: its differences will be named
             extra = extra_iterations(Arm(one.record.arm, tuple(one.record.remedies)), baseline.cfg)

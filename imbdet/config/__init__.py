@@ -5,12 +5,13 @@ cfg = load_config("baselines/faster_rcnn_shapes", remedies=["focal_loss"], overr
 model = instantiate(cfg.model)                # now the calls are made
 """
 
+from .allowed import trust
 from .build import instantiate, locate
 from .difference import changed_paths, diff
 from .files import configs_dir, find_config, shipped_configs
 from .keys import select
 from .lazy import LazyCall
-from .load import baseline_of, load_config, save_config, to_yaml
+from .load import baseline_of, config_of, load_config, save_config, to_yaml
 from .overrides import apply_overrides
 from .remedy import criterion_of, rebuilt, remedy_names
 from .slots import slots_of
@@ -20,6 +21,7 @@ __all__ = [
     "apply_overrides",
     "baseline_of",
     "changed_paths",
+    "config_of",
     "configs_dir",
     "criterion_of",
     "diff",
@@ -34,4 +36,5 @@ __all__ = [
     "shipped_configs",
     "slots_of",
     "to_yaml",
+    "trust",
 ]

@@ -14,7 +14,10 @@ from typing import Any
 
 from omegaconf.basecontainer import BaseContainer
 
+from .allowed import NotAllowed, check_found, check_name, check_text
+
 _RESERVED = ("_target_", "_partial_", "_recursive_", "_args_")
+_LARGEST, _DEEPEST = 100_000, 60  # values and levels of a config that comes from a file
 
 
 def instantiate(node: Any, **extra: Any) -> Any:
@@ -28,7 +31,8 @@ def instantiate(node: Any, **extra: Any) -> Any:
         extra: arguments that replace those of the node; they are passed as they are.
 
     Raises:
-        ValueError: `_target_` cannot be imported, or does not take these arguments, or refuses their values.
+        ValueError: `_target_` may not be named in a config (see `allowed.py`) or cannot be imported, or does not take
+            these arguments, or refuses their values.
         FileNotFoundError, PermissionError, other OSError: raised by a constructor, with the config key added.
         RuntimeError: any other failure of a constructor. The failure itself is kept as the cause.
     """
@@ -109,21 +113,65 @@ def _misfit(target: Callable, args: Sequence, kwargs: Mapping) -> str:
     return ""
 
 
+def check_targets(content: Any, source: str) -> None:
+    """Refuse a config from a file that names what it may not, before anything of it is imported or built.
+
+    A part of imbdet that is not there, or lacks its library, is left to `instantiate`: runs of older versions can be
+    read.
+
+    Raises:
+        ValueError: a target or an interpolation that `allowed.py` refuses; more than 100,000 values or 60 levels, as
+            YAML aliases make in a few lines.
+    """
+    targets, stack, seen = [], [("", content, 0)], 0
+    while stack:
+        path, node, depth = stack.pop()
+        seen += 1
+        if seen > _LARGEST or depth > _DEEPEST:
+            raise ValueError(f"{source}: more than {_LARGEST:,} values or {_DEEPEST} levels, below {path[:80]!r}")
+        if isinstance(node, str) and "${" in node:
+            check_text(node, f"{source}: {path}: ")
+        if isinstance(node, Mapping):
+            if "_target_" in node:
+                targets.append((node["_target_"], path))
+                _check_words(node["_target_"], f"{source}: {_join(path, '_target_')}: ")
+            stack += [(_join(path, key), value, depth + 1) for key, value in node.items()]
+        elif isinstance(node, (list, tuple)):
+            stack += [(_join(path, i), value, depth + 1) for i, value in enumerate(node)]
+    for name, path in targets:
+        try:
+            locate(name, f"{source}: {path}")
+        except ImportError:
+            continue
+        except ValueError as error:
+            if isinstance(error, NotAllowed) or not name.startswith("imbdet."):
+                raise
+
+
+def _check_words(name: Any, where: str) -> list[str]:
+    """The parts of a dotted name that a config may hold, as far as its words tell."""
+    parts = name.split(".") if isinstance(name, str) else []
+    if not all(part.isidentifier() for part in parts) or len(parts) < 2:
+        raise ValueError(f"{where}{name!r} is not a dotted import name such as 'torch.optim.SGD'")
+    check_name(name, where)
+    return parts
+
+
 def locate(name: str, path: str = "") -> Any:
     """Import the object with this dotted name, e.g. "torch.optim.SGD".
 
     Raises:
-        ValueError: there is no such module or attribute; the message names the nearest one.
+        ValueError: a config may not name it (see `allowed.py`); or there is no such module or attribute, and the
+            message names the nearest one.
         ImportError: the module exists but fails to import (an optional library is missing, say).
     """
     where = f"{path}._target_: " if path else "_target_: "
-    parts = name.split(".") if isinstance(name, str) else []
-    if not all(part.isidentifier() for part in parts) or len(parts) < 2:
-        raise ValueError(f"{where}{name!r} is not a dotted import name such as 'torch.optim.SGD'")
+    parts = _check_words(name, where)
     found, depth = _deepest_module(parts, where, name)
+    holder = None
     for i in range(depth, len(parts)):
         try:
-            found = getattr(found, parts[i])
+            holder, found = found, getattr(found, parts[i])
         except AttributeError:
             names = [n for n in dir(found) if not n.startswith("_")]
             if hasattr(found, "__path__"):
@@ -131,6 +179,7 @@ def locate(name: str, path: str = "") -> Any:
             raise ValueError(_missing(where, name, ".".join(parts[:i]), parts[i], names)) from None
     if not callable(found):
         raise ValueError(f"{where}{name!r} is a {type(found).__name__}, not something that can be called")
+    check_found(found, holder, name, where)
     return found
 
 

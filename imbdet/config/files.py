@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .allowed import trust_target
+
 _SUFFIXES = (".py", ".yaml", ".yml")
 _PUBLIC = "imbdet.configs"  # absolute name of the shipped folder: `from imbdet.configs.common.train import train`
 
@@ -109,6 +111,7 @@ def run_file(path: Path, chain: tuple[Path, ...] = ()) -> dict[str, Any]:
         code = compile(read_text(path), str(path), "exec")
     except SyntaxError as error:
         raise ValueError(f"config {path}, line {error.lineno}: {error.msg}") from error
+    trust_target(str(path))
     exec(code, namespace)
     return namespace
 

@@ -14,6 +14,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
+from .allowed import trust_target
+
 
 class LazyCall:
     """`LazyCall(f)(a=1)` is the config node of the call `f(a=1)`; `instantiate` makes the call.
@@ -28,6 +30,7 @@ class LazyCall:
 
     def __init__(self, target: Callable | str):
         self._name = target if isinstance(target, str) else target_name(target)
+        trust_target(self._name)
 
     def __call__(self, **kwargs: Any) -> DictConfig:
         return OmegaConf.create({"_target_": self._name, **{key: plain(value) for key, value in kwargs.items()}})
@@ -79,5 +82,5 @@ def plain(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     if callable(value):
-        return {"_target_": target_name(value), "_partial_": True}
+        return dict(LazyCall(value)(_partial_=True))
     return value

@@ -11,14 +11,19 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..write import write_whole
 from . import yaml12
+from .allowed import may_run, trust_target
+from .build import check_targets
 from .files import configs_dir, find_config, read_text, run_file
+from .keys import walk
 from .lazy import plain
 from .loss_scale import apply_loss_scale
 from .overrides import apply_overrides
 from .remedy import Applied, apply_remedies, known_changes
 
 
-def load_config(path: str | os.PathLike, remedies: Sequence[str] = (), overrides: Sequence[str] = ()) -> DictConfig:
+def load_config(
+    path: str | os.PathLike, remedies: Sequence[str] = (), overrides: Sequence[str] = (), code: bool = True
+) -> DictConfig:
     """Load a config, put remedies on it, then override single keys.
 
     Args:
@@ -26,6 +31,7 @@ def load_config(path: str | os.PathLike, remedies: Sequence[str] = (), overrides
             python file is code and is run.
         remedies: names ("focal_loss", "class_fg_bg/focal_loss") or paths of .py files; applied in this order.
         overrides: "key=value" words; values are YAML 1.2 ("train.max_iter=100", "optimizer.lr=1e-3").
+        code: False refuses Python files that are not shipped: for names that come from a file, not from the user.
 
     Returns:
         The config in struct mode: setting a key that does not exist raises. Interpolations are kept. `remedies` lists
@@ -35,10 +41,14 @@ def load_config(path: str | os.PathLike, remedies: Sequence[str] = (), overrides
     Raises:
         FileNotFoundError: no such config; the message names the nearest.
         ValueError: an unknown remedy or key (the nearest is named), two remedies that collide, a remedy without its
-            slot.
+            slot, a target that a config may not name (see `allowed.py`).
     """
     if isinstance(remedies, str):
         raise ValueError(f"remedies must be a list of names, got the single string {remedies!r}")
+    for name in () if code else (find_config(path), *remedies):
+        shipped = Path(name).resolve().is_relative_to(configs_dir().resolve())
+        if str(name).endswith(".py") and not shipped and not may_run(name):
+            raise ValueError(f"{name} is Python code that a file names; to have it run, add --trust {name}")
     cfg = _fresh(find_config(path), tuple(remedies), str(path))
     apply_overrides(cfg, overrides)
     apply_loss_scale(cfg, lambda: _fresh(find_config(baseline_of(path))))
@@ -114,6 +124,9 @@ def _from_names(names: Mapping[str, Any], path: Path) -> DictConfig:
     """The config made of a python file's public dicts and lists."""
     kinds = (DictConfig, ListConfig, dict, list)
     parts = {key: plain(value) for key, value in names.items() if isinstance(value, kinds) and not key.startswith("_")}
+    for key, value in walk(parts):  # of calls that are written as plain dicts; LazyCall has told of the others
+        if key.endswith("._target_"):
+            trust_target(value)
     if not parts:
         raise ValueError(f"config {path} defines nothing: a config is the dicts and LazyCalls at the top of the file")
     parts.setdefault("remedies", [])
@@ -122,9 +135,18 @@ def _from_names(names: Mapping[str, Any], path: Path) -> DictConfig:
 
 
 def _from_yaml(path: Path) -> DictConfig:
-    content = yaml12.read(read_text(path), f"config {path}")
+    return config_of(yaml12.read(read_text(path), f"config {path}"), f"config {path}")
+
+
+def config_of(content: Any, source: str) -> DictConfig:
+    """The config in plain containers that come from a file: YAML, a checkpoint.
+
+    Raises:
+        ValueError: it is no mapping, or names what a config may not (see `allowed.py`); `source` begins the message.
+    """
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"config {path} must be a mapping of keys, got {type(content).__name__}")
+        raise ValueError(f"{source} must be a mapping of keys, got {type(content).__name__}")
+    check_targets(content, source)
     content.setdefault("remedies", [])
     content.setdefault("loss_scale", "published")
     return OmegaConf.create(content)

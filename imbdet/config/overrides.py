@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from . import yaml12
+from .build import check_targets
 from .keys import accepts, child, nearest_key, parameters, walk
 from .lazy import plain
 
@@ -36,6 +37,7 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
             value = yaml12.parse(text)
         except ValueError as error:
             raise ValueError(f"override {key}: {error}") from error
+        check_targets({key.rpartition(".")[2]: value}, f"override {key}")
         if key == "remedies" or key.startswith("remedies."):
             raise ValueError(f"override {word!r}: put a remedy on a config with --remedy NAME, not by this list")
         _set(cfg, key, value, free, quoted=text.strip()[:1] in ("'", '"'))

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from . import files
+from .allowed import may_run
 from .difference import changed_paths
 from .keys import accepts, nearest_key
 from .lazy import LazyCall, plain
@@ -221,13 +222,15 @@ def _refuse_collisions(remedy: Remedy, changed: Sequence[str], applied: Sequence
 def known_changes(cfg: DictConfig, load: Callable[[str], DictConfig]) -> list[Applied]:
     """What the remedies named in a saved config changed, as far as their own files tell.
 
-    A saved config does not say which of its keys a remedy set, so each is applied to its own baseline again; one whose
-    file is gone is left out.
+    A saved config does not say which of its keys a remedy set, so each is applied to its own baseline again. One that
+    is not to be found or not trusted is left out: a Python file is not run because a saved config names it.
     """
     applied = []
     for name in cfg.get("remedies") or []:
+        if str(name).endswith(".py") and not may_run(name):
+            continue
         try:
-            remedy = find_remedy(name)
+            remedy = find_remedy(str(name))
             base = load(remedy.baseline)
             after = _applied_to(base, remedy, remedy.baseline)
         except (ValueError, FileNotFoundError):

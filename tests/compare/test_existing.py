@@ -99,10 +99,11 @@ def test_the_same_remedies_with_another_config_are_an_arm_of_their_own(runs, tmp
     assert records[-1].arm == "focal_loss (sharper)"
 
 
-def test_an_image_sampler_is_known_to_be_the_remedys(runs, tmp_path):
-    """A remedy file that is there tells which differences are its own; one that is gone does not."""
+def test_an_image_sampler_is_known_to_be_the_remedys(runs, tmp_path, monkeypatch):
+    """A remedy file that is there and trusted tells which differences are its own; one that is gone does not."""
     path = remedy_file(tmp_path, "flips", "cfg.dataloader.train.augment.transforms[0].vertical = 0.0")
     run = train_run(tmp_path / "flipped", [str(path)])
+    monkeypatch.setenv("IMBDET_TRUST", f"tests:{path}")
     plan, records = collect_runs([runs[1], run], tmp_path)
     assert plan.arms[1].name == "flips"
     assert any("augment" in note and note.startswith("part of ") for note in check_equal(records, plan.arms))
