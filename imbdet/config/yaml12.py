@@ -60,6 +60,19 @@ def read(text: str, source: str) -> Any:
         raise ValueError(f"{source} is not YAML that can be read safely: {_brief(error)}") from error
 
 
+def read_as_text(text: str, source: str) -> Any:
+    """The document `text` with every scalar as the text that is typed: `yes`, `054` and `null` stay text.
+
+    Raises:
+        ValueError: as of `read`.
+    """
+    try:
+        return yaml.load(text, Loader=TextLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        what = _brief(error) if isinstance(error, yaml.YAMLError) else "nested too deeply"
+        raise ValueError(f"{source} is not YAML that can be read safely: {what}") from error
+
+
 def write(value: Any) -> str:
     """`value` (dicts, lists, scalars) as YAML, keys in their order."""
     return yaml.dump(value, Dumper=Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=120)
@@ -95,6 +108,8 @@ class _Rules:
         seen = set()
         for key, _ in node.value:
             if key.tag != "tag:yaml.org,2002:merge":
+                if isinstance(key.value, list):  # of a list or a mapping, which no key can be
+                    raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key.start_mark)
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
                 seen.add(key.value)
@@ -107,6 +122,10 @@ class Loader(_Rules, yaml.SafeLoader):
 
 class FastLoader(_Rules, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """The same on libyaml, eight times as fast, whose errors are less exact."""
+
+
+class TextLoader(_Rules, yaml.BaseLoader):
+    """All scalars are text; tags are not looked at."""
 
 
 class Dumper(yaml.SafeDumper):

@@ -11,6 +11,7 @@ from imbdet.data.datasets.layout import (
     image_folder_candidates,
     split_names,
 )
+from imbdet.data.datasets.yolo_layout import describe
 from imbdet.data.records import Records
 
 
@@ -75,7 +76,7 @@ def detect_format(root: str, split: str = "train") -> str:
     folders = [root, *(os.path.join(root, name) for name in split_names(split))]
     if os.path.isdir(os.path.join(root, "Annotations")) or any(_has_file(folder, ".xml") for folder in folders):
         return "voc"
-    if any(os.path.isfile(os.path.join(root, name)) for name in ("data.yaml", "data.yml", "dataset.yaml")):
+    if describe(root).file:
         return "yolo"
     if any(os.path.isdir(os.path.join(folder, "labels")) for folder in folders):
         return "yolo"

@@ -9,13 +9,15 @@ treat them (detectron2 trains on them: difficult="keep").
 from __future__ import annotations
 
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
 from imbdet.data.datasets.cache import cached, signature
 from imbdet.data.datasets.imported import Imported, add_annotation, empty_coco, pictures_by_stem, to_records
 from imbdet.data.datasets.layout import checked_root, split_names
-from imbdet.data.images import picture_sizes
+from imbdet.data.datasets.text import read_lines
+from imbdet.data.images import PICTURE_SUFFIXES, picture_sizes
 from imbdet.data.records import Records
 
 
@@ -65,12 +67,13 @@ def read_voc(root: str, split: str, difficult: str = "ignore", one_based: bool =
     pictures = pictures_by_stem(folder)
     for file in files:
         try:
-            tree = ElementTree.parse(file).getroot()
-        except (OSError, ElementTree.ParseError) as error:
-            result.problems.append(f"{file}: {getattr(error, 'strerror', None) or error}")
+            tree = _parse(file)
+        except ValueError as error:
+            result.problems.append(str(error))
             continue
         stem = os.path.splitext(os.path.basename(file))[0]
-        picture = pictures.get(stem) or os.path.basename(tree.findtext("filename") or f"{stem}.jpg")
+        said = (tree.findtext("filename") or "").strip().replace("\\", "/")
+        picture = pictures.get(stem) or os.path.basename(said) or f"{stem}.jpg"
         size = _size(tree, os.path.join(folder, picture))
         if size is None:
             result.problems.append(f"{file}: no <size> with a width and height above 0, and no picture {picture!r}")
@@ -79,15 +82,18 @@ def read_voc(root: str, split: str, difficult: str = "ignore", one_based: bool =
         result.coco["images"].append(image)
         for i, item in enumerate(tree.findall("object"), 1):
             try:
-                corners = [float(item.findtext(f"bndbox/{key}").strip()) for key in ("xmin", "ymin", "xmax", "ymax")]
-                which = label[(item.findtext("name") or "").strip()]
-            except (AttributeError, ValueError, KeyError):
+                which = label[_text(item, "name")]
+                box = _only(item, "bndbox")
+                corners = [_number(box, key) for key in ("xmin", "ymin", "xmax", "ymax")]
+            except ValueError as error:
                 result.problems.append(
-                    f"{file}: object {i}: right is <name> and <bndbox> with the numbers <xmin> <ymin> <xmax> <ymax>"
+                    f"{file}: object {i}: {error}; right is <name> and <bndbox> with the numbers <xmin> <ymin> <xmax> "
+                    "<ymax>, each once"
                 )
                 continue
             left, top = (value - one_based for value in corners[:2])
-            ignored = difficult == "ignore" and (item.findtext("difficult") or "0").strip() == "1"
+            flag = (item.findtext("difficult") or "0").strip().lower()
+            ignored = difficult == "ignore" and flag in ("1", "true", "yes")
             add_annotation(result.coco, which, (left, top, corners[2] - left, corners[3] - top), ignored)
     return result
 
@@ -104,9 +110,7 @@ def _find(root: str, split: str) -> tuple[str, list[str], str]:
         for name in split_names(split):
             file = os.path.join(lists, f"{name}.txt")
             if os.path.isfile(file):
-                with open(file, encoding="utf-8") as lines:
-                    stems = [line.split()[0] for line in lines if line.strip()]
-                return file, [os.path.join(annotations, f"{stem}.xml") for stem in stems], folder
+                return file, _listed_files(file, annotations), folder
     for name in split_names(split):
         beside = os.path.join(root, name)
         if os.path.isdir(os.path.join(beside, "Annotations")):
@@ -134,7 +138,47 @@ def _inner(root: str) -> str:
 def _xml_files(folder: str) -> list[str]:
     if not os.path.isdir(folder):
         return []
-    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".xml")]
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.lower().endswith(".xml")]
+    return [path for path in paths if os.path.isfile(path)]
+
+
+def _listed_files(file: str, annotations: str) -> list[str]:
+    """The XML files of a list in ImageSets/Main, each once.
+
+    A line is a name, which may hold spaces and end in a number; or, in the lists of one class (cat_train.txt), a name
+    and a flag: -1 without the class, 0 difficult, 1 with it. Which of both is told by what is in `annotations`. Flags
+    choose nothing: all pictures of such a list are taken.
+
+    Raises:
+        ValueError: the file is no text, or both readings are as good.
+    """
+    lines = [line for line in read_lines(file) if line]
+    plain = [_xml_of(line, annotations) for line in lines]
+    matches = [re.fullmatch(r"(.*\S)\s+(-1|0|\+?1)", line) for line in lines]
+    if lines and all(matches):
+        flagged = [_xml_of(match.group(1), annotations) for match in matches]
+        hits, hits_flagged = (sum(map(os.path.isfile, paths)) for paths in (plain, flagged))
+        if hits == hits_flagged > 0:
+            raise ValueError(
+                f"{file}: {lines[0]!r} is the picture {lines[0]!r}, or {matches[0].group(1)!r} with a flag: "
+                "over all lines, as many XML files are there for one reading as for the other. Rename "
+                "the pictures of one of them"
+            )
+        if hits_flagged > hits or (not hits and any(match.group(2) == "-1" for match in matches)):
+            plain = flagged
+    return list(dict.fromkeys(plain))
+
+
+def _xml_of(name: str, annotations: str) -> str:
+    """The XML file of a name; one that is written with a folder or an ending is taken without, where that is there."""
+    path = os.path.join(annotations, f"{name}.xml")
+    last = name.replace("\\", "/").rpartition("/")[2]
+    stem, suffix = os.path.splitext(last)
+    for other in (last, stem) if suffix.lower() in (*PICTURE_SUFFIXES, ".xml") else (last,):
+        shorter = os.path.join(annotations, f"{other}.xml")
+        if not os.path.isfile(path) and os.path.isfile(shorter):
+            return shorter
+    return path
 
 
 def _class_names(root: str, files: list[str]) -> list[str]:
@@ -154,16 +198,57 @@ def _names_in(files: list[str]) -> tuple[str, ...]:
     names = set()
     for file in files:
         try:
-            names |= {(item.findtext("name") or "").strip() for item in ElementTree.parse(file).iter("object")}
-        except ElementTree.ParseError:
+            names |= {(item.findtext("name") or "").strip() for item in _parse(file).iter("object")}
+        except ValueError:
             continue  # reported with its split
     return tuple(sorted(names - {""}))
 
 
-def _size(tree: ElementTree.Element, picture: str) -> tuple[int, int] | None:
+def _parse(file: str) -> ElementTree.Element:
+    """The root of an XML file, in any encoding that it declares, with or without a byte order mark.
+
+    Raises:
+        ValueError: it cannot be read, is no regular file, or no XML.
+    """
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise ValueError(f"{file}: is no regular file")
     try:
-        size = int(float(tree.findtext("size/width"))), int(float(tree.findtext("size/height")))
-    except (TypeError, ValueError):
+        return ElementTree.parse(file).getroot()
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}") from None
+    except (ElementTree.ParseError, LookupError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: is no XML: {error}") from None
+
+
+def _only(element: ElementTree.Element, key: str) -> ElementTree.Element:
+    """The child of this name. Raises ValueError if there is none, or more than one."""
+    found = element.findall(key)
+    if len(found) != 1:
+        raise ValueError(f"{len(found) or 'no'} <{key}>")
+    return found[0]
+
+
+def _text(element: ElementTree.Element, key: str) -> str:
+    text = (_only(element, key).text or "").strip()
+    if not text:
+        raise ValueError(f"<{key}> is empty")
+    return text
+
+
+def _number(element: ElementTree.Element, key: str) -> float:
+    text = _text(element, key)
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"<{key}> is {text[:40]!r}") from None
+
+
+def _size(tree: ElementTree.Element, picture: str) -> tuple[int, int] | None:
+    """(width, height) as the file says, or, where it does not say it once and well, of the picture."""
+    try:
+        found = _only(tree, "size")
+        size = int(_number(found, "width")), int(_number(found, "height"))
+    except (ValueError, OverflowError):
         size = (0, 0)
     if min(size) > 0:
         return size

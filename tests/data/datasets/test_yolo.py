@@ -79,7 +79,7 @@ def test_missing_split_and_broken_yaml(tmp_path, write):
     with pytest.raises(FileNotFoundError, match="no pictures of YOLO split 'test'.*images/test"):
         yolo_folder(str(tmp_path), "test")
     write("names: [", "data.yaml")
-    with pytest.raises(ValueError, match="data.yaml: is no YAML"):
+    with pytest.raises(ValueError, match="data.yaml is not YAML that can be read"):
         yolo_folder(str(tmp_path), "train")
 
 
