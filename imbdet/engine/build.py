@@ -14,7 +14,7 @@ from ..config import instantiate
 from .distributed import World
 from .ema import ModelEma
 from .meters import LossWindow
-from .optimizer import scale_learning_rate
+from .optimizer import Clipping, scale_learning_rate
 from .schedule import Schedule
 from .seed import rng_state, set_rng_state
 from .settings import Settings
@@ -50,6 +50,7 @@ class Run:
     scaler: torch.amp.GradScaler
     ema: ModelEma | None
     window: LossWindow
+    clipping: Clipping
     train_loader: Any
     val_loader: Any
     train_records: Any
@@ -112,6 +113,7 @@ class Run:
             "ema": self.ema.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "clipping": self.clipping.state_dict(),
             "iteration": iteration,
             "window": self.world.gather(self.window.state_dict()),
             "rng": self.world.gather(rng_state()),
@@ -124,6 +126,7 @@ class Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.clipping.load_state_dict(state["clipping"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         self.best = Best(**state["best"])
@@ -178,6 +181,7 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
         scaler=torch.amp.GradScaler(world.device.type, enabled=float16 and world.device.type == "cuda"),
         ema=ModelEma(model, settings.ema.decay) if settings.ema.enabled else None,
         window=LossWindow(world.device),
+        clipping=Clipping(settings.clip_grad.max_norm, world.device),
         train_loader=train_loader,
         val_loader=val_loader,
         train_records=getattr(train_loader, "records", None),

@@ -8,14 +8,12 @@ report, evaluate, save, stop. So a checkpoint holds the evaluation of its iterat
 import contextlib
 from typing import Any
 
-from torch import Tensor
-
 from ..runs import LAST, RESULT
 from ..write import write_json
+from .balance import box_over_cls, gradient_norms
 from .build import Run
 from .distributed import world_of
 from .meters import read_pictures, read_stats
-from .optimizer import clip_and_norm
 from .progress import Clock
 from .seed import set_threads
 from .settings import read_settings
@@ -32,7 +30,8 @@ def train(cfg: Any, resume: bool = False) -> dict[str, Any]:
         resume: continue from last.pth of that folder, with all state; from the beginning if it has none.
 
     Returns:
-        What result.json holds: {"iteration", "output_dir", "metrics", "evaluation", "best", "best_metric"}.
+        What result.json holds: {"iteration", "output_dir", "metrics", "evaluation", "best", "best_metric",
+        "clipped_share"}.
 
     Raises:
         ValueError: a setting, data or a folder that cannot be used. OSError: the disk cannot be written.
@@ -62,10 +61,10 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
 
     for iteration in range(start + 1, last + 1):
         reports = _due(iteration, settings.log_period, last)
-        stats, norm = _step(run, batches, clock, iteration, reports)
+        stats, norms = _step(run, batches, clock, iteration, reports)
 
         if reports:
-            scalars, histograms = _measure(run, clock, stats, norm)
+            scalars, histograms = _measure(run, clock, stats, norms)
             run.log.write(iteration, "train", scalars, histograms)
             run.log.pictures(iteration, "train", read_pictures(stats))
             run.progress.report(iteration, scalars)
@@ -90,12 +89,13 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
     return _finish(run, iteration, report)
 
 
-def _step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -> tuple[dict, Tensor | None]:
+def _step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -> tuple[dict, dict]:
     """One step of the optimizer over `accumulate` batches.
 
-    Returns the stats of the last batch and the norm of the gradient, both unread: nothing has waited for them.
+    Returns the stats of the last batch and, on an iteration that reports, norms of gradients; both are unread: nothing
+    has waited for them.
     """
-    settings = run.settings
+    settings, norms = run.settings, {}
     run.schedule.set(iteration - 1)
     for part in range(settings.accumulate):
         images, targets = clock.fetch(batches)
@@ -104,10 +104,12 @@ def _step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -
             with run.autocast():
                 losses, stats = run.parallel(images, targets)
             run.window.add(iteration, losses, [int(target.get("image_id", -1)) for target in targets])
+            if reports and part + 1 == settings.accumulate:
+                norms = gradient_norms(run.model, losses, run.scaler)
             run.scaler.scale(sum(losses.values()) / settings.accumulate).backward()
     if settings.clip_grad.max_norm or reports:
         run.scaler.unscale_(run.optimizer)
-    norm = clip_and_norm(run.parameters, settings.clip_grad.max_norm, wanted=reports)
+    norm = run.clipping(run.parameters, wanted=reports)
     run.scaler.step(run.optimizer)
     run.scaler.update()
     run.optimizer.zero_grad(set_to_none=True)
@@ -115,17 +117,18 @@ def _step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -
         run.ema.update()
     clock.steps += 1
     run.progress.step()
-    return stats, norm
+    return stats, {**norms, "gradient_norm": norm}
 
 
-def _measure(run: Run, clock: Clock, stats: dict, norm: Tensor | None) -> tuple[dict, dict]:
+def _measure(run: Run, clock: Clock, stats: dict, norms: dict) -> tuple[dict, dict]:
     """Scalars and histograms of a report. The losses come first: reading them waits for the device, so times are
     right.
     """
-    scalars = run.world.mean_of(run.window.read())
+    norm = norms.pop("gradient_norm")
+    scalars = box_over_cls(run.world.mean_of({**run.window.read(), **{key: float(n) for key, n in norms.items()}}))
     scalars["lr"] = max(group["lr"] for group in run.optimizer.param_groups)
-    if norm is not None:
-        scalars["gradient_norm"] = float(norm)
+    scalars["gradient_norm"] = float(norm)
+    scalars.update(run.clipping.read())
     scalars.update(clock.read(run.device, run.world.size))
     more, histograms = read_stats(stats, run.groups)
     return {**scalars, **more}, histograms
@@ -187,9 +190,12 @@ def _finish(run: Run, iteration: int, report: dict | None) -> dict[str, Any]:
         "output_dir": str(run.checkpoints.folder),
         "best_metric": run.settings.best_metric,
         "best": {"value": run.best.value, "iteration": run.best.iteration},
+        "clipped_share": run.clipping.of_run(),
         "metrics": dict(evaluation.metrics) if evaluation else {},
         "evaluation": evaluation.to_dict() if evaluation else None,
     }
+    if result["clipped_share"] is not None:
+        run.progress.say(f"gradients were clipped in {result['clipped_share']:.1%} of the iterations")
     if evaluation:
         run.progress.say("\n" + evaluation.to_text())
     if run.world.main:

@@ -1,5 +1,5 @@
-"""Parameter groups, the linear scaling rule and gradient clipping. The optimizers are torch's, named in
-`cfg.optimizer`.
+"""Parameter groups, the linear scaling rule, and gradient clipping with how often it acts. The optimizers are
+torch's, named in `cfg.optimizer`.
 """
 
 from collections.abc import Callable
@@ -86,14 +86,47 @@ def scale_learning_rate(optimizer: torch.optim.Optimizer, batch: int, reference:
     return factor
 
 
-def clip_and_norm(parameters: list[Tensor], max_norm: float | None, wanted: bool) -> Tensor | None:
-    """Clip the gradients to the L2 norm `max_norm` (None or 0: no clipping).
+class Clipping:
+    """Clips gradients to an L2 norm, and counts the steps in which that acts; nothing waits for the device to count.
 
-    Returns their norm before clipping as a tensor that nobody has waited for; None when neither clipping nor reporting
-    (`wanted`) needs it, as it costs a pass over all gradients.
+    max_norm: None or 0: no clipping.
     """
-    if max_norm:
-        return torch.nn.utils.clip_grad_norm_(parameters, max_norm)
-    if not wanted:
-        return None
-    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+    def __init__(self, max_norm: float | None, device: torch.device | str = "cpu"):
+        self.max_norm = max_norm or 0.0
+        self.clipped = torch.zeros(2, dtype=torch.int64, device=device)  # since the last report, and of the whole run
+        self.steps = [0, 0]
+
+    def __call__(self, parameters: list[Tensor], wanted: bool) -> Tensor | None:
+        """Clip the gradients of one step.
+
+        Returns their norm before clipping as a tensor that nobody has waited for; None when neither clipping nor
+        reporting (`wanted`) needs it, as it costs a pass over all gradients.
+        """
+        if self.max_norm:
+            norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_norm)
+            self.clipped += norm.detach() > self.max_norm
+            self.steps = [count + 1 for count in self.steps]
+            return norm
+        if not wanted:
+            return None
+        return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+    def read(self) -> dict[str, float]:
+        """{"clipped_share": 0..1} of the steps since the last call; nothing where nothing is clipped. Waits once."""
+        if not self.steps[0]:
+            return {}
+        share = int(self.clipped[0]) / self.steps[0]
+        self.clipped[0], self.steps[0] = 0, 0
+        return {"clipped_share": share}
+
+    def of_run(self) -> float | None:
+        """The share of all steps of the run that were clipped; None where nothing is clipped. Waits once."""
+        return int(self.clipped[1]) / self.steps[1] if self.steps[1] else None
+
+    def state_dict(self) -> dict:
+        return {"clipped": self.clipped.tolist(), "steps": list(self.steps)}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.clipped = torch.tensor(state["clipped"], dtype=torch.int64, device=self.clipped.device)
+        self.steps = list(state["steps"])

@@ -96,6 +96,10 @@ class BoxHead(nn.Module):
             inputs = width
         self.channels = inputs
 
+    def last_layer(self) -> list[nn.Parameter]:
+        """The parameters of the last layer, which all predictions share; none where there is no layer."""
+        return list(self.get_submodule(self.layers[-1]).parameters()) if self.layers else []
+
     def forward(self, x: Tensor) -> Tensor:
         """(R, C, S, S) -> (R, channels)."""
         x = x.flatten(1)

@@ -111,6 +111,10 @@ class RoIHeads(nn.Module):
         losses, more, _ = self.stage.losses(self.pooler(features, matched.boxes, matched.images), matched)
         return losses, {f"roi/{k}": v for k, v in {**stats, **more}.items()}
 
+    def balance_points(self, neck: nn.Module) -> dict[str, tuple[str, str, list[nn.Parameter]]]:
+        """See `Detector.balance_points`: the last layer of the box head."""
+        return {"": (*self.criterion.names, self.box_head.last_layer() or list(neck.parameters()))}
+
     def sample(self, boxes: Tensor, valid: Tensor, objects: Objects) -> tuple[Matched, dict]:
         """Proposals (N, P, 4), valid (N, P) -> the matched regions that take part, and some ignored ones to fill the
         shape.

@@ -142,3 +142,10 @@ def test_mixed_precision_runs_and_warns_on_a_cpu(tmp_path):
     with pytest.warns(UserWarning, match="train.amp.enabled is a switch for GPUs"):
         train(fake_config(tmp_path, "train.amp.enabled=true", "train.max_iter=2"))
     assert weights(tmp_path)["head.weight"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("limit, share", [(1e-6, 1.0), (1e6, 0.0), (0, None)])
+def test_how_often_gradients_were_clipped_is_logged_and_stands_in_the_result(tmp_path, limit, share):
+    result = train(fake_config(tmp_path, "train.max_iter=4", f"train.clip_grad.max_norm={limit}"))
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line.get("clipped_share") for line in lines] == [share] * 2 and result["clipped_share"] == share

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from imbdet.engine.optimizer import clip_and_norm, get_default_optimizer_params, scale_learning_rate
+from imbdet.engine.optimizer import Clipping, get_default_optimizer_params, scale_learning_rate
 
 
 @pytest.fixture
@@ -71,7 +71,26 @@ def test_clipping():
     """Gradients (3, 4) have norm 5; clipped to 1 they are (0.6, 0.8)."""
     a, b = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
     a.grad, b.grad = torch.tensor([3.0]), torch.tensor([4.0])
-    assert clip_and_norm([a, b], None, wanted=False) is None
-    assert clip_and_norm([a, b], 0.0, wanted=True).item() == pytest.approx(5)
-    assert clip_and_norm([a, b], 1.0, wanted=False).item() == pytest.approx(5)
+    assert Clipping(None)([a, b], wanted=False) is None
+    assert Clipping(0.0)([a, b], wanted=True).item() == pytest.approx(5)
+    assert Clipping(1.0)([a, b], wanted=False).item() == pytest.approx(5)
     assert (a.grad.item(), b.grad.item()) == pytest.approx((0.6, 0.8), rel=1e-5)
+
+
+def test_share_of_clipped_steps():
+    """Norms 5, 1, 5, 1, 1 and a limit of 2: two of the first three steps, none of the last two, 0.4 of all."""
+    p, clipping = torch.nn.Parameter(torch.zeros(1)), Clipping(2.0)
+    shares = []
+    for number, norm in enumerate((5.0, 1.0, 5.0, 1.0, 1.0), start=1):
+        p.grad = torch.tensor([norm])
+        clipping([p], wanted=False)
+        if number == 2:  # a run that is resumed in the middle of a window
+            again = Clipping(2.0)
+            again.load_state_dict(clipping.state_dict())
+            clipping = again
+        if number in (3, 5):
+            shares.append(clipping.read()["clipped_share"])
+    assert shares == [pytest.approx(2 / 3), 0.0] and clipping.of_run() == 0.4
+    unclipped = Clipping(0.0)
+    unclipped([p], wanted=True)
+    assert unclipped.read() == {} and unclipped.of_run() is None

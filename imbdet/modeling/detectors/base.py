@@ -83,6 +83,14 @@ class Detector(nn.Module):
             self.folded.forget()
         return super().train(mode)
 
+    def balance_points(self) -> dict[str, tuple[str, str, list[nn.Parameter]]]:
+        """Where the gradients of the two losses are compared (`balance/box_over_cls`).
+
+        Returns:
+            {"", or the stage: (the classification's loss, the box loss, the last parameters that both learn from)}.
+        """
+        return {}
+
     def losses(self, features: dict[str, Tensor], sizes: Tensor, objects: Objects) -> tuple[dict[str, Tensor], dict]:
         raise NotImplementedError
 

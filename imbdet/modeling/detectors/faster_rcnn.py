@@ -24,6 +24,9 @@ class FasterRCNN(Detector):
         rpn.build(self.neck)
         roi_heads.build(self.neck)
 
+    def balance_points(self):
+        return self.roi_heads.balance_points(self.neck)
+
     def losses(self, features, sizes, objects):
         boxes, valid, first, stats = self.rpn(features, sizes, objects)
         second, more = self.roi_heads(features, boxes, valid, objects, sizes)

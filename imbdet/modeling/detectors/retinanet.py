@@ -29,6 +29,10 @@ class RetinaNet(Detector):
         self.head = RetinaNetHead(self.neck.channels, anchors.per_cell, logits, bias, convs, extra)
         self.candidates_per_level = candidates_per_level
 
+    def balance_points(self):
+        """The neck: from there on either loss has a tower of its own."""
+        return {"": (*self.criterion.names, list(self.neck.parameters()))}
+
     def losses(self, features, sizes, objects):
         maps = list(features.values())
         anchors, levels = self.anchors(maps)

@@ -139,6 +139,13 @@ class CascadeRoIHeads(RoIHeads):
                 matched, allowed = self.next_regions(t, deltas, matched, allowed, objects, sizes)
         return losses, stats
 
+    def balance_points(self, neck: nn.Module) -> dict[str, tuple[str, str, list[nn.Parameter]]]:
+        """One for each stage."""
+        return {
+            f"stage{t}": (*(f"{name}_stage{t}" for name in stage.criterion.names), stage.box_head.last_layer())
+            for t, stage in enumerate(self.stages)
+        }
+
     @torch.no_grad()
     def next_regions(
         self, t: int, deltas: Tensor, matched: Matched, allowed: Tensor, objects: Objects, sizes: Tensor

@@ -100,6 +100,14 @@ class HierarchicalShotDetector(Detector):
             shots.append(step(better, better, shots[-1].offsets))
         return shots
 
+    def balance_points(self):
+        """The stem, for each step."""
+        shared = list(self.stem.parameters())
+        return {
+            f"step{n}": (f"loss_{step.names['cls']}", f"loss_{step.names['reg']}", shared)
+            for n, step in enumerate(self.steps, start=1)
+        }
+
     def losses(self, features, sizes, objects):
         before, levels = self.anchors(list(features.values()))
         anything = replace(objects, labels=torch.zeros_like(objects.labels))

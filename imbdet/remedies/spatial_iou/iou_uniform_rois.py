@@ -170,6 +170,11 @@ class IoUUniformRoIHeads(RoIHeads):
             del own["loss_iou"]
         return {**losses, **own}, stats  # the regression of generated boxes takes the place of the RPN's regions'
 
+    def balance_points(self, neck: nn.Module) -> dict[str, tuple[str, str, list[nn.Parameter]]]:
+        """The neck, where the branches have layers of their own."""
+        shared = [] if self.branch_head is not None else self.box_head.last_layer()
+        return {"": (*self.criterion.names, shared or list(neck.parameters()))}
+
     def generate(self, objects: Objects, sizes: Tensor) -> Matched:
         """Generated boxes with the objects that they were made for; one that overlaps another object more is
         ignored.
