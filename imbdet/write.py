@@ -54,7 +54,8 @@ def write_whole(
                 os.replace(path, former)  # killed between the two renames, `former` is there
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # below a file, say; the first error is the one to tell
+            temporary.unlink()
     sync_folder(path.parent)
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 
@@ -10,7 +11,7 @@ import msgspec
 
 from imbdet.data.checks.findings import Findings
 from imbdet.data.checks.fix import CannotFix, repair
-from imbdet.data.checks.kinds import ERROR
+from imbdet.data.checks.rules import ERROR
 from imbdet.data.checks.run import Split, check_splits_fully, open_splits
 from imbdet.write import write_whole
 
@@ -20,6 +21,7 @@ example:
   imbdet check_data DIR                                a folder in COCO, Pascal VOC or YOLO format, all its splits
   imbdet check_data train.json val.json --images DIR   two splits, also against each other; the training split first
   imbdet check_data train.json --images DIR --fix fixed.json
+  imbdet check_data train.json --images DIR --fix fixed.json --drop    also drops what cannot be repaired
 """
 
 
@@ -42,14 +44,14 @@ def main(argv: list[str] | None = None) -> int:
     print(findings.summary(options.max))
     try:
         if options.json:
-            write_whole(options.json, msgspec.json.encode(findings.to_dict()))
+            write_whole(options.json, _json(findings.to_dict()))
         if options.fix:
             return _fix(splits[0], options)
     except CannotFix as error:
         print(f"check_data: nothing was written: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"check_data: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"check_data: {error}", file=sys.stderr)
         return 2
     if findings.count(severity=ERROR) and any(f.fixable for f in findings):
         print("Repair what is marked with [--fix]: run this on one file with --fix FIXED.json")
@@ -66,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="+", metavar="FILE_OR_DIR", help="COCO JSON files, or folders; training first")
     parser.add_argument("--images", metavar="DIR", help="folder of the pictures; default: looked for around the file")
     parser.add_argument("--fix", metavar="OUT.json", help="write a repaired copy of the one file that is checked")
+    parser.add_argument(
+        "--drop", action="store_true", help="with --fix: drop the entries in which nothing can be computed"
+    )
     parser.add_argument("--json", metavar="OUT.json", help="write all findings")
     parser.add_argument("--max", type=int, default=3, metavar="N", help="examples of each kind (default 3)")
     parser.add_argument("--headers-only", action="store_true", help="do not read pictures to their end: faster")
@@ -75,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 def _wrong_use(options: argparse.Namespace, splits: list[Split]) -> str | None:
     if options.images is not None and not os.path.isdir(options.images):
         return f"--images {options.images}: no such folder"
+    if options.drop and not options.fix:
+        return "--drop goes with --fix OUT.json"
     if options.fix:
         if len(splits) != 1:
             return f"--fix repairs one file at a time, but these are {len(splits)} splits: name one annotation file"
@@ -109,15 +116,22 @@ def _fix(split: Split, options: argparse.Namespace) -> int:
     """Write the repaired file, say what was done, check it again; returns the exit code for what is left."""
     if split.coco is None:
         raise CannotFix("the file is not readable")
-    fixed, done = repair(split.coco, split.pictures)
-    write_whole(options.fix, msgspec.json.encode(fixed))  # what is NaN becomes null
-    print(f"\nwrote {options.fix}:")
-    print("\n".join(f"  {line}" for line in done) or "  nothing had to be changed")
+    fixed, account = repair(split.coco, split.pictures, options.drop)
+    write_whole(options.fix, _json(fixed))
+    print(f"\nwrote {options.fix}:\n" + "\n".join(f"  {line}" for line in account.lines()))
     left = Findings()
     again = Split(options.fix, fixed, split.folder)
     check_splits_fully([again], left, decode=not options.headers_only)
     print(f"\n{options.fix} checked:\n{left.summary(options.max)}")
     return 1 if left.has_errors else 0
+
+
+def _json(content: dict) -> bytes:
+    """JSON in which NaN has become null; numbers beyond 64 bits are written as they are."""
+    try:
+        return msgspec.json.encode(content)
+    except (OverflowError, ValueError):
+        return json.dumps(content).encode()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from imbdet.data.picture_names import PictureFinder
+
 try:
     from torchvision.io import ImageReadMode, decode_image
 except ImportError:  # torchvision has announced that a later release will be without it
@@ -47,6 +49,7 @@ class FileImages:
         self._ends = np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
         self._bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
         self._image_ids, self._heights, self._widths = image_ids, heights, widths
+        self._finder: PictureFinder | None = None  # made when a picture is not under its name
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -68,7 +71,11 @@ class FileImages:
             ValueError: it is no picture, or not of the size that the annotations say.
         """
         path, what = self.path(index), self._describe(index)
-        image = decode(path, what)
+        try:
+            image = decode(path, what)
+        except FileNotFoundError as error:
+            path = self._find(index, error)
+            image = decode(path, what)
         if self._heights is not None:
             wanted = int(self._widths[index]), int(self._heights[index])
             found = image.shape[2], image.shape[1]
@@ -81,6 +88,15 @@ class FileImages:
                     "tools/check_data.py lists all such pictures, and --fix corrects them where that is safe"
                 )
         return image
+
+    def _find(self, index: int, error: FileNotFoundError) -> str:
+        """The file of a name that was written elsewhere. Raises FileNotFoundError if there is none."""
+        if self._finder is None:
+            self._finder = PictureFinder(self.root, map(self.name, range(len(self))))
+        found, why = self._finder.find(self.name(index))
+        if not found:
+            raise FileNotFoundError(f"{error}{why and ': ' + why}") from None
+        return os.path.join(self.root, found)
 
     def _describe(self, index: int) -> str:
         return "" if self._image_ids is None else f" (image id {int(self._image_ids[index])})"

@@ -87,6 +87,8 @@ class Records:
         crowd: bool (M,), never trained on, and ignored by the evaluation.
         annotation_ids: int64 (M,).
         images: `images[i]` is the picture of image i, uint8 RGB (3, H, W).
+        image_keys: N ids as the file writes them, where they are text and `image_ids` are numbers that stand for them;
+            else None. category_keys: the same of the K categories. Files of results are written with these.
     """
 
     name: str
@@ -103,6 +105,8 @@ class Records:
     crowd: np.ndarray
     annotation_ids: np.ndarray
     images: ImageSource
+    image_keys: tuple | None = None
+    category_keys: tuple | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "class_names", tuple(self.class_names))
@@ -190,7 +194,8 @@ class Records:
         fields = ("xywh", "labels", "areas", "crowd", "annotation_ids")
         per_object = {field: getattr(self, field)[objects] for field in fields}
         images = SubsetImages(self.images, indices)
-        return replace(self, offsets=offsets, images=images, **per_image, **per_object)
+        keys = self.image_keys and tuple(self.image_keys[i] for i in indices)
+        return replace(self, offsets=offsets, images=images, image_keys=keys, **per_image, **per_object)
 
     def to_coco(self) -> dict:
         """COCO ground truth as plain Python objects, with the file's category ids and exact boxes.

@@ -42,7 +42,7 @@ def splits(cfg: Any, run: Run) -> dict[str, Any]:
 
 def check_data(records: dict[str, Any]) -> None:
     """The cheap part of the data checks; logs what is worth knowing. Raises ValueError with all errors at once."""
-    from ..data.checks.quick import check_before_training
+    from ..data.checks.run import check_before_training
 
     if records:
         first, *others = records.values()

@@ -29,16 +29,22 @@ def test_a_good_folder(tiny_coco, capsys):
 def test_errors_are_listed_with_their_place(broken, capsys):
     assert main([str(broken), "--max", "1"]) == 1
     out = capsys.readouterr().out
-    assert f"error: box of negative size (box_negative_size), 1 in {broken} [--fix]" in out
+    assert f"error: box of negative size (box_negative_size), 1 in {broken} [--fix --drop drops them]" in out
     assert "$.annotations[0]: [10.0, 10.0, -5.0, 5.0]" in out and "more" in out and "Repair" in out
     assert out.index("box_negative_size") < out.index("missing_area")
 
 
-def test_fix_writes_a_file_without_repairable_faults(broken, tmp_path, capsys):
+def test_fix_drops_on_demand_only_and_says_so(broken, tmp_path, capsys):
     fixed, report = tmp_path / "fixed.json", tmp_path / "report.json"
-    assert main([str(broken), "--images", str(broken.parent), "--fix", str(fixed), "--json", str(report)]) == 0
+    arguments = [str(broken), "--images", str(broken.parent), "--fix", str(fixed), "--json", str(report)]
+    assert main(arguments) == 1
     out = capsys.readouterr().out
-    assert "1 annotations with a box of zero or negative size dropped" in out and f"wrote {fixed}" in out
+    assert "annotations: 16 of 16 kept, of these 15 changed; 0 dropped" in out and f"wrote {fixed}" in out
+    assert "NOT repaired: 1 annotations: box of negative size (box_negative_size)" in out and "--drop" in out
+    assert len(json.loads(fixed.read_text())["annotations"]) == 16 and "1 errors" in out.splitlines()[-1]
+    assert main([*arguments, "--drop"]) == 0
+    out = capsys.readouterr().out
+    assert "annotations: 15 of 16 kept, of these 15 changed; 1 dropped" in out and "0 errors" in out.splitlines()[-1]
     assert main([str(fixed), "--images", str(broken.parent)]) == 0
     content = json.loads(report.read_text())
     assert content["counts"]["error"] == 1 and content["findings"][0]["code"] == "box_negative_size"
@@ -61,9 +67,10 @@ def test_unreadable_file_is_an_error_not_a_crash(tmp_path, capsys):
         (["nothing.json"], "nothing.json: no such file or folder"),
         (["{tmp}"], "no annotations of a train, val or test split"),
         (["{good}/instances_train.json", "--images", "nowhere"], "nowhere: no such folder"),
+        (["{good}", "--drop"], "--drop goes with --fix"),
         (["{good}", "--fix", "x.json"], "one file at a time, but these are 3"),
         (["{good}/instances_train.json", "--fix", "{good}/instances_train.json"], "is the file that is checked"),
-        (["{good}/instances_train.json", "--fix", "{tmp}/no/x.json"], "cannot write .*no/x.json: No such file"),
+        (["{good}/instances_train.json", "--fix", "{good}/instances_val.json/x.json"], "cannot write .*x.json: "),
     ],
 )
 def test_wrong_use_exits_with_2(arguments, message, tiny_coco, tmp_path, capsys):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 TOLERANCE = 1.0  # pixels that a box may reach over its image: rounding, and formats that count the last pixel
@@ -19,7 +17,7 @@ def classify_boxes(xywh: np.ndarray, widths: np.ndarray, heights: np.ndarray) ->
     Returns:
         {code: bool (M,)}; a box is in one of the masks at most.
     """
-    with np.errstate(invalid="ignore"):  # comparisons with NaN are false, as wanted
+    with np.errstate(all="ignore"):  # comparisons with NaN are false, as wanted
         finite = np.isfinite(xywh).all(axis=1)
         left, top, width, height = xywh.T
         right, bottom = left + width, top + height
@@ -51,48 +49,32 @@ def guess_convention(xywh: np.ndarray, widths: np.ndarray, heights: np.ndarray) 
         return "fractions of the image (0..1), not pixels"
     as_corners = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     as_corners &= (boxes[:, 2] <= width + TOLERANCE) & (boxes[:, 3] <= height + TOLERANCE)
-    as_sizes_outside = (boxes[:, 0] + boxes[:, 2] > width + TOLERANCE) | (
-        boxes[:, 1] + boxes[:, 3] > height + TOLERANCE
-    )
+    with np.errstate(over="ignore"):
+        right, bottom = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
+    as_sizes_outside = (right > width + TOLERANCE) | (bottom > height + TOLERANCE)
     if as_corners.all() and as_sizes_outside.mean() > 0.1:
         return "corners [left, top, right, bottom], not [left, top, width, height]"
     return None
 
 
-def polygon_area(segmentation) -> float | None:
-    """Area in pixels of a COCO list of polygons [[x, y, x, y, ...], ...]; NaN: another kind of mask; None: no mask."""
-    if not segmentation:
-        return None
-    if not isinstance(segmentation, list):
-        return float("nan")
-    total = 0.0
-    try:
-        for polygon in segmentation:  # in plain Python: a polygon has a dozen corners, too few for numpy to be faster
-            x, y = polygon[0::2], polygon[1::2]
-            last_x, last_y, twice = x[-1], y[-1], 0.0
-            for this_x, this_y in zip(x, y, strict=True):
-                twice += last_x * this_y - this_x * last_y
-                last_x, last_y = this_x, this_y
-            total += abs(twice) / 2
-        return float(total)
-    except (TypeError, ValueError, IndexError, KeyError):
-        return float("nan")
+def impossible_areas(areas: np.ndarray, xywh: np.ndarray) -> np.ndarray:
+    """bool (M,): an `area` that is not positive, or larger than its box by more than rounding."""
+    with np.errstate(all="ignore"):
+        width, height = xywh[:, 2], xywh[:, 3]
+        return ~((areas > 0) & (areas <= 1.05 * width * height + 2 * (width + height) + 1) & np.isfinite(areas))
 
 
-def wrong_area(area: float, width: float, height: float, mask_area: float | None) -> bool:
-    """Whether an `area` fits neither the box nor the mask (its polygons' area), which differ by rounding.
+def area_fits(area: float, width: float, height: float, mask_area: float | None) -> bool:
+    """Whether a possible `area` fits the box or the mask (its area), which differ by rounding.
 
     A quarter and two pixels around the outline are allowed: masks are drawn on whole pixels, and polygons of one object
-    may overlap. Without a mask, an area that is a small part of the box may be that of a mask left out: a twentieth is.
-    mask_area: as of `polygon_area`.
+    may overlap. Without a mask (None), an area that is a small part of the box may be that of a mask left out: a
+    twentieth is. A mask of NaN is one that cannot be read, by which nothing is judged.
     """
-    box_area = width * height
-    slack = 2 * (width + height) + 1
-    if not math.isfinite(area) or area <= 0 or area > 1.05 * box_area + slack:
-        return True
+    box_area, slack = width * height, 2 * (width + height) + 1
     if mask_area is None:
-        return area < 0.05 * box_area
-    if math.isnan(mask_area):
-        return False
+        return area >= 0.05 * box_area
+    if mask_area != mask_area:
+        return True
     low, high = min(mask_area, box_area), max(mask_area, box_area)
-    return not 0.75 * low - slack <= area <= 1.25 * high + slack
+    return 0.75 * low - slack <= area <= 1.25 * high + slack

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from imbdet.data.checks.kinds import ERROR, KINDS, SEVERITIES
+from imbdet.data.checks.rules import ERROR, RULES, SEVERITIES
 
 KEPT = 10_000  # findings of one kind in one file that are kept; all are counted
 
@@ -16,13 +16,14 @@ class Finding:
     """One thing that is wrong, or worth knowing.
 
     Attributes:
-        code: a key of `kinds.KINDS`.
+        code: a key of `rules.RULES`.
         file: the annotation file.
         value: what was found there, as text.
         image_id, annotation_id: where, as in the file; None where it does not apply.
         place: where in the file, e.g. "$.annotations[3].bbox".
-        right: what would be right here; default: the kind's.
-        fixable: whether `--fix` repairs it; default: the kind's.
+        right: what would be right here; default: the rule's.
+        fixable: whether `--fix` repairs it without dropping anything.
+        droppable: whether `--fix --drop` drops the entry.
     """
 
     code: str
@@ -32,16 +33,16 @@ class Finding:
     annotation_id: Any = None
     place: str = ""
     right: str = ""
-    fixable: bool | None = None
+    fixable: bool = False
+    droppable: bool = False
 
     def __post_init__(self):
-        kind = KINDS[self.code]
-        object.__setattr__(self, "right", self.right or kind.right)
-        object.__setattr__(self, "fixable", kind.fixable if self.fixable is None else self.fixable)
+        object.__setattr__(self, "right", self.right or RULES[self.code].right)
+        object.__setattr__(self, "value", self.value.encode("utf-8", "backslashreplace").decode())
 
     @property
     def severity(self) -> str:
-        return KINDS[self.code].severity
+        return RULES[self.code].severity
 
     def __str__(self) -> str:
         where = [f"image {self.image_id}"] if self.image_id is not None else []
@@ -51,7 +52,18 @@ class Finding:
 
     def to_dict(self) -> dict:
         """All of it, for a JSON file."""
-        fields = ("severity", "code", "file", "image_id", "annotation_id", "place", "value", "right", "fixable")
+        fields = (
+            "severity",
+            "code",
+            "file",
+            "image_id",
+            "annotation_id",
+            "place",
+            "value",
+            "right",
+            "fixable",
+            "droppable",
+        )
         return {field: getattr(self, field) for field in fields}
 
 
@@ -82,20 +94,24 @@ class Findings:
             count
             for (where, code), count in self._counts.items()
             if (not codes or code in codes)
-            and (severity is None or KINDS[code].severity == severity)
+            and (severity is None or RULES[code].severity == severity)
             and (file is None or where == file)
         )
+
+    def has(self, code: str, start: str) -> bool:
+        """Whether a finding of this code, of any file, has a value that begins so."""
+        return any(f.value.startswith(start) for (_, of), kept in self._kept.items() if of == code for f in kept)
 
     def __iter__(self) -> Iterable[Finding]:
         """The kept findings, errors first, each kind of a file together."""
         for severity in SEVERITIES:
             for (_, code), kept in self._kept.items():
-                if KINDS[code].severity == severity:
+                if RULES[code].severity == severity:
                     yield from kept
 
     def groups(self) -> list[tuple[str, str, int, list[Finding]]]:
         """(file, code, count, kept findings) of each kind in each file, errors first."""
-        keys = sorted(self._counts, key=lambda key: SEVERITIES.index(KINDS[key[1]].severity))
+        keys = sorted(self._counts, key=lambda key: SEVERITIES.index(RULES[key[1]].severity))
         return [(*key, self._counts[key], self._kept[key]) for key in keys]
 
     def to_dict(self) -> dict:
@@ -103,7 +119,7 @@ class Findings:
         return {
             "counts": {severity: self.count(severity=severity) for severity in SEVERITIES},
             "kinds": [
-                {"file": file, "code": code, "severity": KINDS[code].severity, "count": count}
+                {"file": file, "code": code, "severity": RULES[code].severity, "count": count}
                 for file, code, count, _ in self.groups()
             ],
             "findings": [finding.to_dict() for finding in self],
@@ -113,10 +129,8 @@ class Findings:
         """The findings grouped by kind, each with its number, the first few, and what would be right."""
         lines = []
         for file, code, count, kept in self.groups():
-            kind = KINDS[code]
-            fixable = sum(bool(finding.fixable) for finding in kept)
-            hint = "" if not fixable else " [--fix]" if fixable == len(kept) else " [--fix repairs some]"
-            lines.append(f"{kind.severity}: {kind.title} ({code}), {count} in {file}{hint}")
+            rule = RULES[code]
+            lines.append(f"{rule.severity}: {rule.title} ({code}), {count} in {file}{_hint(kept)}")
             shown = [str(finding) for finding in kept[:examples]]
             lines += [f"    {text}" for text in shown if text]
             if count > len(shown) and any(shown):
@@ -129,3 +143,11 @@ class Findings:
     @property
     def has_errors(self) -> bool:
         return self.count(severity=ERROR) > 0
+
+
+def _hint(kept: list[Finding]) -> str:
+    """What the repair does about findings of one kind."""
+    fixable, droppable = sum(f.fixable for f in kept), sum(f.droppable for f in kept)
+    hints = ["--fix" if fixable == len(kept) else "--fix repairs some"] if fixable else []
+    hints += ["--fix --drop drops " + ("the others" if fixable else "them")] if droppable else []
+    return f" [{'; '.join(hints)}]" if hints else ""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
-from imbdet.data.checks.annotations import box_of, number, whole
-from imbdet.data.checks.findings import Findings
+import numpy as np
+
 from imbdet.data.images import picture_sizes, verify
+from imbdet.data.picture_names import PictureFinder
 
 
 @dataclass
@@ -25,12 +27,13 @@ class Picture:
     status: "" not looked at, "fine", "missing", "unreadable" or "truncated"; `problem` says more.
     size, stored: (width, height) upright, and before the EXIF orientation; None where unreadable.
     digest: of the content, where another picture file has the same length.
+    found: the name of its file in the folder, where that is not `name` (see `picture_names`).
     """
 
     name: str
     path: str
-    image_id: int | None
-    said: tuple[float | None, float | None]
+    image_id: Any = None
+    found: str = ""
     status: str = ""
     problem: str = ""
     size: tuple[int, int] | None = None
@@ -54,9 +57,7 @@ def pictures_of(coco: dict, file: str, folder: str) -> PictureSet:
     for image in entries if isinstance(entries, list) else []:
         name = picture_name(image)
         if name:
-            said = number(image.get("width")), number(image.get("height"))
-            path = os.path.join(folder, name)
-            result.pictures.setdefault(name, Picture(name, path, whole(image.get("id")), said))
+            result.pictures.setdefault(name, Picture(name, os.path.join(folder, name), image.get("id")))
     return result
 
 
@@ -64,7 +65,9 @@ def picture_name(image) -> str:
     """The file name of an image entry, with / between folders; "" if it has none."""
     if not isinstance(image, dict):
         return ""
-    name = image.get("file_name") or "/".join(str(image.get("coco_url") or "").split("/")[-2:])
+    name = image.get("file_name") or image.get("coco_url") or ""
+    if isinstance(name, str) and not image.get("file_name"):
+        name = "/".join(name.split("/")[-2:])
     name = name if isinstance(name, str) else ""
     return name.replace("\\", "/") if os.sep == "/" else name
 
@@ -80,12 +83,12 @@ def inspect_pictures(
         progress: called with (done, all) after each picture.
     """
     pictures = [picture for pictures in sets for picture in pictures.pictures.values()]
+    for each in sets:
+        _find_files(each)
     lengths = defaultdict(set)
     for picture in pictures:
-        try:
+        if picture.status != "missing":
             lengths[os.path.getsize(picture.path)].add(os.path.realpath(picture.path))
-        except OSError:
-            picture.status = "missing"
     alike = {path for paths in lengths.values() if len(paths) > 1 for path in paths}
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         results = pool.map(lambda picture: _inspect(picture, os.path.realpath(picture.path) in alike, decode), pictures)
@@ -120,78 +123,46 @@ def _inspect(picture: Picture, with_digest: bool, decode: bool) -> None:
         picture.status, picture.problem = ("truncated" if sizes else "unreadable"), str(error)
 
 
-def report_pictures(pictures: PictureSet, coco: dict, findings: Findings) -> None:
-    """Add what `inspect_pictures` found in one split."""
-    owners: dict[str, Picture] = {}
-    differs = any(picture.size and picture.size != picture.said for picture in pictures.pictures.values())
-    boxes = boxes_by_image(coco) if differs else {}
-    for picture in pictures.pictures.values():
-        where = dict(image_id=picture.image_id)
-        if picture.status in ("missing", "unreadable"):
-            value = picture.path + (f": {picture.problem}" if picture.problem else "")
-            findings.add(f"picture_{picture.status}", pictures.file, value, **where)
-            continue
-        if picture.status == "truncated":
-            findings.add("picture_truncated", pictures.file, f"{picture.path}: {picture.problem}", **where)
-        if picture.size and picture.size != picture.said:
-            _report_size(picture, pictures.file, boxes.get(picture.image_id, []), findings)
-        if picture.digest:
-            first = owners.setdefault(picture.digest, picture)
-            if first is not picture:
-                findings.add("picture_repeated", pictures.file, f"{picture.name} is {first.name}", **where)
+def _find_files(pictures: PictureSet) -> None:
+    """Mark what is missing, after looking for it by the last part of its name."""
+    gone = [p for p in pictures.pictures.values() if not _is_there(p)]
+    finder = PictureFinder(pictures.folder, pictures.pictures) if gone else None
+    for picture in gone:
+        picture.found, picture.problem = finder.find(picture.name)
+        if picture.found:
+            picture.path = os.path.join(pictures.folder, picture.found)
+        else:
+            picture.status = "missing"
 
 
-def _report_size(picture: Picture, file: str, boxes: list[list[float]], findings: Findings) -> None:
-    width, height = picture.size
-    said = "x".join("nothing" if value is None else f"{value:g}" for value in picture.said)
-    value = f"{picture.name}: the file says {said}, the picture is {width}x{height}"
-    if picture.stored == picture.said and picture.stored != picture.size:
-        findings.add("size_turned", file, value, image_id=picture.image_id)
-        return
-    fixable = size_can_be_corrected(picture, boxes)
-    right = (
-        "" if fixable else f"{width}x{height}, and boxes that fit it: were the pictures resized without their boxes?"
-    )
-    findings.add("size_differs", file, value, image_id=picture.image_id, right=right, fixable=fixable)
+def _is_there(picture: Picture) -> bool:
+    try:
+        return os.path.exists(picture.path)
+    except ValueError:  # a name with a null character
+        return False
 
 
-def size_can_be_corrected(picture: Picture, boxes: list[list[float]]) -> bool:
-    """Whether the size in the file may be replaced by the picture's without touching boxes.
+def size_can_be_corrected(said: tuple[float, float], size: tuple[int, int], boxes: np.ndarray) -> bool:
+    """Whether the size in the file (NaN: none) may be replaced by the picture's without touching boxes (M, 4).
 
     Not where the picture is a scaled copy of what was annotated (same proportions, other size): then the boxes are to
     be scaled, or the original pictures brought back. Nor where a box would reach over the picture.
     """
-    if picture.size is None or picture.stored == picture.said != picture.size:
-        return False
-    width, height = picture.said
-    if not width or not height or width < 0 or height < 0:
+    if not (0 < said[0] < np.inf and 0 < said[1] < np.inf):
         return True
-    scale_x, scale_y = picture.size[0] / width, picture.size[1] / height
-    fits = all(box[0] + box[2] <= picture.size[0] + 1 and box[1] + box[3] <= picture.size[1] + 1 for box in boxes)
-    return fits and abs(scale_x / scale_y - 1) > 0.02
+    fits = (boxes[:, 0] + boxes[:, 2] <= size[0] + 1) & (boxes[:, 1] + boxes[:, 3] <= size[1] + 1)
+    return bool(fits.all()) and abs(size[0] / said[0] / (size[1] / said[1]) - 1) > 0.02
 
 
-def boxes_by_image(coco: dict) -> dict[int | None, list[list[float]]]:
-    """The boxes of each image id."""
-    boxes = defaultdict(list)
-    entries = coco.get("annotations")
-    for annotation in entries if isinstance(entries, list) else []:
-        box = box_of(annotation) if isinstance(annotation, dict) else None
-        if box:
-            boxes[whole(annotation.get("image_id"))].append(box)
-    return boxes
-
-
-def report_shared_pictures(sets: list[PictureSet], findings: Findings) -> None:
-    """Add pictures that are in more than one split, by path or by content."""
+def shared_pictures(sets: list[PictureSet]) -> Iterator[tuple[PictureSet, Picture, str]]:
+    """Pictures that are in more than one split, by path or by content: the second split, the picture, and in words."""
     for i, first in enumerate(sets):
         known = {key: picture for picture in first.pictures.values() for key in _keys(picture)}
         for second in sets[i + 1 :]:
             for picture in second.pictures.values():
                 twin = next((known[key] for key in _keys(picture) if key in known), None)
                 if twin:
-                    value = f"{picture.path} is {twin.path} of {first.file}"
-                    findings.add("same_picture", second.file, value, image_id=picture.image_id)
+                    yield second, picture, f"{picture.path} is {twin.path} of {first.file}"
 
 
 def _keys(picture: Picture) -> list[str]:

@@ -1,28 +1,28 @@
-"""All checks of one or more annotation files or folders in one run."""
+"""The checks put together: of files and folders with their pictures, and the cheap part before every training."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from imbdet.data.checks.annotations import check_annotations, parse_loosely, whole
-from imbdet.data.checks.findings import Findings
-from imbdet.data.checks.pictures import (
-    PictureSet,
-    inspect_pictures,
-    pictures_of,
-    report_pictures,
-    report_shared_pictures,
-)
-from imbdet.data.checks.splits import compare_classes
-from imbdet.data.datasets.coco import collector_off
+import numpy as np
+
+from imbdet.data.checks.findings import Finding, Findings
+from imbdet.data.checks.pictures import PictureSet, inspect_pictures, pictures_of, shared_pictures
+from imbdet.data.checks.rules import ERROR, RULES, compare_classes
+from imbdet.data.checks.table import Columns, FileTable, RecordsTable
+from imbdet.data.datasets.coco import collector_off, records_from_coco
+from imbdet.data.datasets.coco_plain import parse_json, repeated_keys
 from imbdet.data.datasets.folder import detect_format
 from imbdet.data.datasets.imported import Imported
 from imbdet.data.datasets.layout import find_annotations, find_image_folder, image_folder_candidates
 from imbdet.data.datasets.voc import read_voc
 from imbdet.data.datasets.yolo import read_yolo
+from imbdet.data.records import Records
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Split:
     coco: dict | None
     folder: str | None
     pictures: PictureSet | None = None
+    table: FileTable | None = None
 
 
 def open_splits(paths: Sequence[str], images: str | None, findings: Findings) -> list[Split]:
@@ -71,27 +72,80 @@ def check_splits_fully(
         progress: called with (done, all) after each picture.
     """
     readable = [split for split in splits if split.coco is not None]
+    for split in readable:
+        if split.folder is not None:
+            split.pictures = pictures_of(split.coco, split.file, split.folder)
+        elif not findings.count("no_pictures", file=split.file):
+            findings.add("pictures_not_checked", split.file, "none of them was found around the file")
+    sets = [split.pictures for split in readable if split.pictures is not None]
+    inspect_pictures(sets, decode, progress)
     with collector_off():
         for split in readable:
-            check_annotations(split.coco, split.file, findings)
+            check_file(split, findings)
         _compare_all_classes(readable, findings)
-    for split in readable:
-        if split.folder is None:
-            value = "none of the pictures was found around the file"
-            findings.add("pictures_not_checked", split.file, value)
-        else:
-            split.pictures = pictures_of(split.coco, split.file, split.folder)
-    looked_at = [split for split in readable if split.pictures is not None]
-    sets = [split.pictures for split in looked_at]
-    inspect_pictures(sets, decode, progress)
-    for split in looked_at:
-        report_pictures(split.pictures, split.coco, findings)
-    report_shared_pictures(sets, findings)
+    for split, picture, value in shared_pictures(sets):
+        findings.add("same_picture", split.file, value, image_id=picture.image_id)
 
 
-def _open_file(path: str, images: str | None, findings: Findings) -> Split:
+def check_file(split: Split, findings: Findings) -> None:
+    """Every rule on one file; what the rules pass is read as training reads it."""
+    before = findings.count(severity=ERROR, file=split.file)
+    split.table = FileTable(split.coco, split.file, split.pictures)
+    apply_rules(split.table, findings)
+    if findings.count(severity=ERROR, file=split.file) == before:
+        try:
+            records_from_coco(split.coco, split.file, split.folder or ".")
+        except ValueError as error:
+            findings.add("not_loadable", split.file, str(error))
+
+
+def apply_rules(table: Columns, findings: Findings) -> None:
+    """Add what the rules find in a table; of records the quick ones only."""
+    for rule in RULES.values():
+        if rule.find is not None and (rule.quick or isinstance(table, FileTable)):
+            for hit in rule.find(table):
+                if rule.once and findings.has(rule.code, hit.value.split(" (category id")[0]):
+                    continue
+                findings.add(
+                    rule.code,
+                    table.file,
+                    hit.value,
+                    image_id=hit.image_id,
+                    annotation_id=hit.annotation_id,
+                    place=hit.place,
+                    right=hit.right,
+                    fixable=hit.mend is not None,
+                    droppable=rule.drops and hit.mend is None and hit.index >= 0,
+                )
+
+
+def read_file(path: str, findings: Findings) -> dict | None:
+    """An annotation file as plain objects, or None with a finding."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        content, problem = parse_json(data, path)
+    except OSError as error:
+        findings.add("unreadable_file", path, f"{path}: {error.strerror}")
+        return None
+    except ValueError as error:
+        findings.add("unreadable_file", path, str(error))
+        return None
+    if problem:
+        findings.add("not_strict_json", path, problem)
+    if not isinstance(content, dict):
+        looks_like = " (a list is what a file of detection results holds)" if isinstance(content, list) else ""
+        value, right = f"{type(content).__name__}{looks_like}", "{images, annotations, categories}"
+        findings.add("wrong_type", path, value, place="$", right=right)
+        return None
+    for key, count in repeated_keys(data, content):
+        findings.add("duplicate_key", path, f"{key!r}, {count} times")
+    return content
+
+
+def _open_file(path: str, images: str | None, findings: Findings, root: str = "", split: str = "") -> Split:
     with collector_off():
-        coco = parse_loosely(path, findings)
+        coco = read_file(path, findings)
     if coco is None:
         return Split(path, None, None)
     names = list(pictures_of(coco, path, "").pictures)
@@ -99,8 +153,13 @@ def _open_file(path: str, images: str | None, findings: Findings) -> Split:
         candidates = [images, *image_folder_candidates(images, path), *_subfolders(images)]
         return Split(path, coco, find_image_folder(names, candidates) or images)
     beside = os.path.dirname(os.path.abspath(path))
-    candidates = [*image_folder_candidates(beside, path), *image_folder_candidates(os.path.dirname(beside), path)]
-    return Split(path, coco, find_image_folder(names, candidates))
+    roots = [root] if root else [beside, os.path.dirname(beside)]
+    candidates = [folder for each in roots for folder in image_folder_candidates(each, path, split)]
+    folder = find_image_folder(names, candidates, () if root else roots)
+    if root and folder is None:
+        value = f"e.g. {names[0]!r}; looked in {', '.join(candidates)}" if names else "no image has a file name"
+        findings.add("no_pictures", path, value)
+    return Split(path, coco, folder)
 
 
 def _subfolders(root: str) -> list[str]:
@@ -110,27 +169,28 @@ def _subfolders(root: str) -> list[str]:
 
 
 def _open_folder(root: str, images: str | None, findings: Findings) -> list[Split]:
-    splits, errors = [], []
+    splits, missing = [], {}
     for name in ("train", "val", "test"):
         format = detect_format(root, name)
-        if format == "coco":
-            file, _ = find_annotations(root, name)
-            if file:
-                splits.append(_open_file(file, images or root, findings))
-            continue
         try:
-            imported = {"voc": read_voc, "yolo": read_yolo}[format](root, name)
+            if format == "coco":
+                file, looked_for = find_annotations(root, name)
+                if file is None:
+                    raise FileNotFoundError(f"{root}: no annotations of split {name!r} among {', '.join(looked_for)}")
+                splits.append(_open_file(file, images, findings, root, name))
+            else:
+                imported = {"voc": read_voc, "yolo": read_yolo}[format](root, name)
+                splits.append(_from_imported(imported, findings))
         except FileNotFoundError as error:
-            errors.append(str(error))
-            continue
-        splits.append(_from_imported(imported, findings))
+            missing[name] = str(error)
     if not splits:
         raise FileNotFoundError(
-            errors[0]
-            if errors
-            else f"{root}: no annotations of a train, val or test split in COCO, Pascal VOC or YOLO format; name the "
-            "annotation files themselves"
+            f"{missing['train']}. There are no annotations of a train, val or test split in COCO, Pascal VOC or YOLO "
+            "format; name the annotation files themselves"
         )
+    for name in ("train", "val"):
+        if name in missing:
+            findings.add("missing_split", root, missing[name])
     return splits
 
 
@@ -141,14 +201,90 @@ def _from_imported(imported: Imported, findings: Findings) -> Split:
 
 
 def _compare_all_classes(splits: list[Split], findings: Findings) -> None:
-    classes = [_classes(split.coco) for split in splits]
+    classes = [_classes(split.table) for split in splits]
     for split, (ids, boxes) in zip(splits[1:], classes[1:], strict=True):
-        compare_classes(classes[0][0], ids, boxes, split.file, findings)
+        for code, value in compare_classes(classes[0][0], ids, boxes):
+            findings.add(code, split.file, value)
 
 
-def _classes(coco: dict) -> tuple[dict[str, int], dict[str, int]]:
-    """({name: id}, {name: boxes}) of a file as plain objects."""
-    parts = {key: [e for e in coco.get(key) or [] if isinstance(e, dict)] for key in ("categories", "annotations")}
-    ids = {c["name"]: whole(c.get("id")) for c in parts["categories"] if isinstance(c.get("name"), str)}
-    boxes = Counter(whole(annotation.get("category_id")) for annotation in parts["annotations"])
-    return ids, {name: boxes[category_id] for name, category_id in ids.items()}
+def _classes(table: FileTable) -> tuple[dict[str, int], dict[str, int]]:
+    """({name: id}, {name: boxes}) of a file."""
+    counts = np.bincount(table.label[table.label >= 0], minlength=len(table.class_names)).tolist()
+    rows = [row for row, name in enumerate(table.class_names) if isinstance(name, str)]
+    ids = {table.class_names[row]: table.category_numbers[row] for row in rows}
+    return ids, {table.class_names[row]: counts[row] for row in rows}
+
+
+def quick_checks(records: Records) -> list[Finding]:
+    """What is wrong with one split, as far as its arrays show it; a fraction of a second for 860k boxes."""
+    findings = Findings()
+    apply_rules(RecordsTable(records), findings)
+    return list(findings)
+
+
+def check_splits(train: Records, val: Records) -> list[Finding]:
+    """What does not fit together between two splits: classes by name, and pictures by file name."""
+    findings = Findings()
+    ids = [dict(zip(r.class_names, r.category_ids.tolist(), strict=True)) for r in (train, val)]
+    boxes = dict(zip(val.class_names, val.class_counts().tolist(), strict=True))
+    for code, value in compare_classes(*ids, boxes):
+        findings.add(code, val.source, value)
+    if train.class_names != val.class_names and set(train.class_names) == set(val.class_names):
+        value = "labels count differently: read the second with classes=, as coco_folder does"
+        findings.add("classes_differ", val.source, value)
+    paths = (_path(train, i) for i in range(len(train)))
+    known = {os.path.basename(path): path for path in paths if path}
+    for i in range(len(val)):
+        path, image_id = _path(val, i), int(val.image_ids[i])
+        twin = known.get(os.path.basename(path))
+        if twin == path and path:
+            findings.add("same_picture", val.source, f"{path} is in {train.source} too", image_id=image_id)
+        elif twin and _same_length(path, twin):  # many data sets have another 0001.jpg in each split
+            findings.add("same_file_name", val.source, f"{path} is as long as {twin}", image_id=image_id)
+    return list(findings)
+
+
+def check_before_training(train: Records, val: Records | None = None) -> list[Finding]:
+    """Run the quick checks, log what is worth knowing, and refuse to train on errors.
+
+    Returns:
+        The findings that are no errors.
+
+    Raises:
+        ValueError: there are errors; the message lists them.
+    """
+    found = quick_checks(train)
+    if val is not None and val is not train:
+        said = {str(finding).split(" (category id")[0] for finding in found if RULES[finding.code].once}
+        more = [f for f in quick_checks(val) if str(f).split(" (category id")[0] not in said]
+        found += more + check_splits(train, val)
+    findings = Findings()
+    for finding in found:
+        findings.include(finding)
+    if findings.has_errors:
+        errors = Findings()
+        for finding in found:
+            if finding.severity == ERROR:
+                errors.include(finding)
+        files = dict.fromkeys(finding.file for finding in errors)
+        named = " ".join(file for file in files if file.endswith(".json")) or "DIR"
+        raise ValueError(
+            f"the data has errors, so that training on it would mean nothing:\n{errors.summary()}\n"
+            f"All checks, of the pictures too: imbdet check_data {named}\n"
+            "Repair: the same with one file and --fix FIXED.json (and --drop for what cannot be computed)"
+        )
+    if found:
+        _log.warning("checks of the data:\n%s", findings.summary())
+    return found
+
+
+def _same_length(path: str, other: str) -> bool:
+    try:
+        return os.path.getsize(path) == os.path.getsize(other)
+    except OSError:
+        return False
+
+
+def _path(records: Records, index: int) -> str:
+    path = getattr(records.images, "path", None)
+    return path(index) if path else ""

@@ -49,7 +49,12 @@ def align_classes(records: Records, class_names: Sequence[str]) -> Records:
         category_ids.append(own_ids.get(name, unused))
         unused += name not in own_ids
     labels = new_label[records.labels] if len(records.labels) else records.labels
-    return replace(records, class_names=class_names, category_ids=np.array(category_ids), labels=labels)
+    keys = records.category_keys
+    if keys is not None:
+        own_keys = dict(zip(records.class_names, keys, strict=True))
+        keys = tuple(own_keys.get(name, name) for name in class_names)
+    ids = np.array(category_ids)
+    return replace(records, class_names=class_names, category_ids=ids, labels=labels, category_keys=keys)
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:

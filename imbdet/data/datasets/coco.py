@@ -1,8 +1,10 @@
 """COCO JSON, read for size: 118k images and 860k boxes in about a second, into a dozen flat arrays.
 
 Notable: msgspec decodes into typed structs that hold only what a detector needs (segmentations are skipped unparsed),
-the garbage collector is off meanwhile, and every message says which file, which place and what would be right. What is
-wrong with single boxes (outside, zero size) is not decided here: `imbdet.data.checks` lists all of it in one run.
+the garbage collector is off meanwhile, and every message says which file, which place and what would be right. A file
+that the structs refuse is read once more as plain objects, in which text ids and masks without boxes are understood
+(`coco_plain.py`). What is wrong with single boxes (outside, zero size) is not decided here: `imbdet.data.checks` lists
+all of it in one run.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from msgspec import Struct
 
 from imbdet.data.datasets.cache import cached, signature
 from imbdet.data.datasets.classes import align_classes, listed
+from imbdet.data.datasets.coco_plain import ORIGINAL, parse_json, understand
 from imbdet.data.datasets.layout import find_image_folder, guess_image_folder
 from imbdet.data.images import FileImages
 from imbdet.data.records import Records
 
+_MORE = "`imbdet check_data` lists everything that is wrong in this file"
 _TABLE = 10_000_000  # largest distance between ids that are looked up in a table
 # What a message says is right, by the name of the key.
 _RIGHT = {
@@ -50,7 +54,8 @@ class _Image(Struct, gc=False):
     height: float
     width: float
     file_name: str = ""
-    coco_url: str = ""  # LVIS has this instead of a file name
+    coco_url: str | None = ""  # LVIS has this instead of a file name
+    original: int | float | str | None = msgspec.field(default=None, name=ORIGINAL)
 
 
 class _Annotation(Struct, gc=False):
@@ -65,6 +70,7 @@ class _Annotation(Struct, gc=False):
 class _Category(Struct, gc=False):
     id: int
     name: str
+    original: int | float | str | None = msgspec.field(default=None, name=ORIGINAL)
 
 
 class _File(Struct, gc=False):
@@ -87,7 +93,8 @@ def load_coco(
     """Read a COCO JSON file.
 
     Args:
-        annotations: the file. A missing `iscrowd` is 0, a missing `area` is width * height of the box.
+        annotations: the file. A missing `iscrowd` is 0, a missing `area` is width * height of the box, a missing `bbox`
+            is the box around `segmentation`. Ids may be text (see `coco_plain.understand`).
         images: the folder of the pictures; or several, of which the one that has them is taken; None looks for them
             around the file.
         keep_empty: keep images without objects (`records.num_empty` counts them); False drops them, as detectron2 does.
@@ -142,11 +149,7 @@ def records_from_coco(
     classes: Sequence[str] | None = None,
 ) -> Records:
     """Records from COCO ground truth that is in memory already; errors and options as of `load_coco`."""
-    try:
-        content = msgspec.convert(coco, _File)
-    except msgspec.ValidationError as error:
-        raise ValueError(_explain(source, error, b"")) from None
-    return _build(content, source, images, keep_empty, name, classes)
+    return _build(_typed(coco, _File, source), source, images, keep_empty, name, classes)
 
 
 def _load(path: str, images: str | tuple[str, ...] | None, keep_empty: bool, name: str, classes) -> Records:
@@ -168,10 +171,20 @@ def _decode(path: str, kind: type):
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:  # a tenth faster than read()
                 try:
                     return msgspec.json.decode(data, type=kind)
-                except msgspec.DecodeError as error:
-                    raise ValueError(_explain(path, error, data[:])) from None
+                except (msgspec.DecodeError, RecursionError):
+                    return _typed(parse_json(data[:], path)[0], kind, path)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _typed(coco, kind: type, source: str):
+    """Plain objects as rows of `kind`, their dialect understood. Raises ValueError naming the first wrong place."""
+    try:
+        return msgspec.convert(understand(coco), kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(_explain(source, error)) from None
+    except OverflowError:
+        raise ValueError(f"{source}: a number is too large. {_MORE}") from None
 
 
 def _build(
@@ -180,20 +193,22 @@ def _build(
     if not content.images:
         raise ValueError(f"{source}: $.images is empty: a data set needs at least one image")
     category_ids, class_names = _ordered_categories(content.categories, source)
-    image_ids = _column(content.images, "id", np.int64)
+    image_ids = _column(content.images, "id", np.int64, source)
     _refuse_repeats(image_ids, source, "images")
     rows = content.annotations
-    image_index = _positions(image_ids, _column(rows, "image_id", np.int64), source, "image_id", "image")
+    image_index = _positions(image_ids, _column(rows, "image_id", np.int64, source), source, "image_id", "image")
     categories = np.array(category_ids, dtype=np.int64)
-    labels = _positions(categories, _column(rows, "category_id", np.int64), source, "category_id", "category")
+    wanted = _column(rows, "category_id", np.int64, source)
+    labels = _positions(categories, wanted, source, "category_id", "category")
     boxes = chain.from_iterable(map(attrgetter("bbox"), rows))
     xywh = np.fromiter(boxes, dtype=np.float64, count=4 * len(rows)).reshape(-1, 4)
-    areas = _column(rows, "area", np.float64)
-    np.copyto(areas, xywh[:, 2] * xywh[:, 3], where=np.isnan(areas))
+    areas = _column(rows, "area", np.float64, source)
+    with np.errstate(all="ignore"):
+        np.copyto(areas, xywh[:, 2] * xywh[:, 3], where=np.isnan(areas))
     # A stable argsort by image; sorting numbers that hold both image and place is 8 times faster than argsort.
     order = np.sort(image_index * np.int64(len(rows)) + np.arange(len(rows))) % max(len(rows), 1)
     per_image = np.bincount(image_index, minlength=len(image_ids))
-    heights, widths = _column(content.images, "height", np.int32), _column(content.images, "width", np.int32)
+    heights, widths = (_sizes(content.images, field, source) for field in ("height", "width"))
     names = [image.file_name or _file_name(image, source, i) for i, image in enumerate(content.images)]
     if os.sep == "/" and any("\\" in name for name in names):  # written on Windows
         names = [name.replace("\\", "/") for name in names]
@@ -209,9 +224,11 @@ def _build(
         xywh=xywh[order],
         labels=labels[order],
         areas=areas[order],
-        crowd=_column(rows, "iscrowd", np.bool_)[order],
-        annotation_ids=_column(rows, "id", np.int64)[order],
+        crowd=_column(rows, "iscrowd", np.bool_, source)[order],
+        annotation_ids=_column(rows, "id", np.int64, source)[order],
         images=FileImages(_image_folder(source, names, images), names, image_ids, heights, widths),
+        image_keys=_originals(content.images),
+        category_keys=_originals(sorted(content.categories, key=attrgetter("id"))),
     )
     if classes is not None:
         records = align_classes(records, classes)
@@ -235,12 +252,33 @@ def _image_folder(source: str, names: list[str], images: str | tuple[str, ...] |
     return folder
 
 
-def _column(rows: list, field: str, dtype) -> np.ndarray:
+def _column(rows: list, field: str, dtype, source: str) -> np.ndarray:
     """One field of every row; a missing number (None) becomes NaN where `dtype` has one."""
     try:
         return np.fromiter(map(attrgetter(field), rows), dtype=dtype, count=len(rows))
     except TypeError:  # a None, which fromiter does not take
         return np.array([getattr(row, field) for row in rows], dtype=dtype)
+    except OverflowError:
+        i, value = next((i, v) for i, v in enumerate(map(attrgetter(field), rows)) if not -(2**63) <= v < 2**63)
+        raise ValueError(f"{source}: {field} {value} (number {i} of its list) is beyond 64 bits. {_MORE}") from None
+
+
+def _sizes(images: list[_Image], field: str, source: str) -> np.ndarray:
+    """int32 (N,) of `width` or `height`."""
+    sizes = _column(images, field, np.float64, source)
+    wrong = np.flatnonzero(~(np.abs(sizes) < 2**31))  # NaN too
+    if len(wrong):
+        raise ValueError(
+            f"{source}: $.images[{wrong[0]}].{field} is {sizes[wrong[0]]:g}. Right is: {_RIGHT[field]}. {_MORE}"
+        )
+    return sizes.astype(np.int32)
+
+
+def _originals(rows: list) -> tuple | None:
+    """The ids as the file writes them; None where they are whole numbers anyway."""
+    if not any(type(row.original) in (str, float) for row in rows):
+        return None
+    return tuple(row.id if row.original is None else row.original for row in rows)
 
 
 def _ordered_categories(categories: list[_Category], source: str) -> tuple[list[int], tuple[str, ...]]:
@@ -248,12 +286,12 @@ def _ordered_categories(categories: list[_Category], source: str) -> tuple[list[
         raise ValueError(f"{source}: $.categories is empty: a data set needs at least one class, {{id, name}}")
     ordered = sorted(categories, key=lambda category: category.id)
     ids, names = [c.id for c in ordered], tuple(c.name for c in ordered)
-    _refuse_repeats(np.array(ids), source, "categories")
+    _refuse_repeats(_column(ordered, "id", np.int64, source), source, "categories")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(
             f"{source}: $.categories: several categories are called {listed(repeated)}. Classes are told apart by "
-            "name; tools/check_data.py --fix merges them"
+            "name; `imbdet check_data --fix` merges them"
         )
     return ids, names
 
@@ -284,7 +322,7 @@ def _positions(known: np.ndarray, wanted: np.ndarray, source: str, key: str, wha
     if len(wrong):
         raise ValueError(
             f"{source}: $.annotations[{wrong[0]}].{key} is {wanted[wrong[0]]}: no {what} has this id "
-            f"({len(wrong)} such annotations). tools/check_data.py lists all of them, and --fix drops them"
+            f"({len(wrong)} such annotations). `imbdet check_data` lists all of them; --fix with --drop drops them"
         )
     return found
 
@@ -296,34 +334,12 @@ def _file_name(image: _Image, source: str, index: int) -> str:
     return "/".join(image.coco_url.split("/")[-2:])
 
 
-def _explain(path: str, error: msgspec.DecodeError, data: bytes) -> str:
+def _explain(path: str, error: msgspec.ValidationError) -> str:
     """msgspec's message, with the file, the place and what would be right."""
-    more = "tools/check_data.py lists everything that is wrong in this file"
-    if isinstance(error, msgspec.ValidationError):
-        what, _, place = str(error).partition(" - at `")
-        place = place.rstrip("`") or "$"
-        key = (re.findall(r"missing required field `(\w+)`", what) or re.findall(r"\.(\w+)[^.]*$", place) or [""])[0]
-        if place == "$" and what == "Expected `object`, got `array`":
-            what += " (a list is what a file of detection results holds; annotations are {images, annotations, ...})"
-        right = f". Right is: {_RIGHT[key]}" if key in _RIGHT else ""
-        return f"{path}: {place}: {what}{right}. {more}"
-    return f"{explain_json_error(path, error, data)}. {more}"
-
-
-def explain_json_error(path: str, error: msgspec.DecodeError, data: bytes) -> str:
-    """One line on bytes that are no JSON: where, what stands there, and why that is none."""
-    message = str(error)
-    if not data:
-        return f"{path}: the file is empty"
-    if data[:3] == b"\xef\xbb\xbf":
-        return f"{path}: begins with a byte order mark, which JSON does not allow. Save it as UTF-8 without one"
-    if "truncated" in message:
-        return f"{path}: the JSON ends in the middle, after {len(data)} bytes: the file was cut short. Copy it again"
-    position = re.search(r"byte (\d+)", message)
-    if position is None:
-        return f"{path}: is no JSON: {message}"
-    at = int(position.group(1))
-    line, column = data.count(b"\n", 0, at) + 1, at - (data.rfind(b"\n", 0, at) + 1) + 1
-    near = data[max(at - 30, 0) : at + 20].decode(errors="replace")
-    not_json = "; NaN and Infinity are not JSON" if re.match(rb"-?(NaN|Inf)", data[at : at + 4]) else ""
-    return f"{path}: is no JSON at line {line}, column {column} (byte {at}), near {near!r}: {message}{not_json}"
+    what, _, place = str(error).partition(" - at `")
+    place = place.rstrip("`") or "$"
+    key = (re.findall(r"missing required field `(\w+)`", what) or re.findall(r"\.(\w+)[^.]*$", place) or [""])[0]
+    if place == "$" and what == "Expected `object`, got `array`":
+        what += " (a list is what a file of detection results holds; annotations are {images, annotations, ...})"
+    right = f". Right is: {_RIGHT[key]}" if key in _RIGHT else ""
+    return f"{path}: {place}: {what}{right}. {_MORE}"

@@ -20,7 +20,8 @@ def coco_folder(root: str, split: str = "train", keep_empty: bool = True, classe
 
     Known layouts, among others: `instances_train.json` or `annotations/instances_train.json` (also with a year:
     train2017), with pictures in `images/train`, `train` or `images`; Roboflow's `train/_annotations.coco.json` with the
-    pictures beside it. The validation split may be called val, valid or validation.
+    pictures beside it; else the one JSON file with the split in its name (`annotations/custom_train.json`). The
+    validation split may be called val, valid or validation.
 
     Args:
         root: the folder.
@@ -71,7 +72,7 @@ def folder_records(root: str, split: str = "train", format: str = "auto", **opti
 
 def detect_format(root: str, split: str = "train") -> str:
     """ "coco", "voc" or "yolo"; "coco" where nothing is recognised, whose error lists what was looked for."""
-    if find_annotations(root, split)[0]:
+    if find_annotations(root, split, by_part=False)[0]:
         return "coco"
     folders = [root, *(os.path.join(root, name) for name in split_names(split))]
     if os.path.isdir(os.path.join(root, "Annotations")) or any(_has_file(folder, ".xml") for folder in folders):

@@ -6,9 +6,12 @@ in it, and the error lists every place that was looked at.
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from collections.abc import Sequence
+
+from imbdet.data.picture_names import PictureFinder
 
 SPLIT_NAMES = (
     ("train", "training"),
@@ -46,8 +49,11 @@ def checked_root(root: str | None) -> str:
     return path
 
 
-def find_annotations(root: str, split: str) -> tuple[str | None, list[str]]:
+def find_annotations(root: str, split: str, by_part: bool = True) -> tuple[str | None, list[str]]:
     """The COCO JSON file of a split.
+
+    by_part: where no file has one of the known names, take the one whose name has the split's name as a part of it
+        (`annotations/custom_train.json`).
 
     Returns:
         The path, or None; and the patterns that were looked for, relative to `root`, with {split} for its names.
@@ -55,7 +61,7 @@ def find_annotations(root: str, split: str) -> tuple[str | None, list[str]]:
     Raises:
         ValueError: several files of one kind, e.g. instances_train2014.json and instances_train2017.json.
     """
-    looked_for = _patterns("{split}")
+    looked_for = [*_patterns("{split}"), "annotations/*{split}*.json"]
     for name in split_names(split):
         for pattern in _patterns(name):
             found = _matches(root, pattern)
@@ -64,19 +70,72 @@ def find_annotations(root: str, split: str) -> tuple[str | None, list[str]]:
                 raise ValueError(f"{root}: several files for split {split!r}: {years}. Name one, e.g. split=train2017")
             if found:
                 return found[0], looked_for
-    return None, looked_for
+    found = _named_by_part(root, split) if by_part else []
+    if len(found) > 1:
+        names = ", ".join(os.path.relpath(path, root) for path in found)
+        raise ValueError(
+            f"{root}: several files may be the annotations of split {split!r}: {names}. Rename the right one to "
+            f"annotations/instances_{split}.json, or move the others away"
+        )
+    return (found[0] if found else None), looked_for
 
 
-def find_image_folder(names: Sequence[str], candidates: Sequence[str]) -> str | None:
-    """The first of the folders that has most of the pictures, judged by a dozen of them; None: no picture is in any."""
+def has_part(name: str, split: str) -> bool:
+    """Whether a name has that of the split as a word of it, whatever its case: custom_train.json, Train2017."""
+    words = "|".join(map(re.escape, split_names(split)))
+    return re.search(rf"(?<![a-z])({words})(?![a-z])", name.lower()) is not None
+
+
+def _named_by_part(root: str, split: str) -> list[str]:
+    """JSON files in `root`, `annotations` and the split's folders, by their names; those of COCO if any is."""
+    folders = [root, os.path.join(root, "annotations"), *(os.path.join(root, name) for name in split_names(split))]
+    paths = [os.path.join(f, name) for f in folders if os.path.isdir(f) for name in sorted(os.listdir(f))]
+    paths = [path for path in paths if path.lower().endswith(".json") and os.path.isfile(path)]
+    others = [names[0] for names in SPLIT_NAMES if split not in names]
+    paths = [path for path in paths if has_part(os.path.relpath(path, root), split)]
+    alone = [path for path in paths if not any(has_part(os.path.basename(path), other) for other in others)]
+    return [path for path in alone or paths if _is_coco(path)] or alone or paths
+
+
+def _is_coco(path: str) -> bool:
+    """Whether the three keys of COCO ground truth stand in the file (captions and image lists have no categories)."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return all(data.find(key) >= 0 for key in (b'"images"', b'"annotations"', b'"categories"'))
+    except (OSError, ValueError):
+        return False
+
+
+def find_image_folder(names: Sequence[str], candidates: Sequence[str], exact: Sequence[str] = ()) -> str | None:
+    """The first of the folders that has most of the pictures, judged by a dozen of them; None: no picture is in any.
+
+    Where no folder has any under its whole name, they are looked for by the last part of it (see `picture_names`), but
+    not in the folders `exact`, around which there may be anything.
+    """
     step = max(len(names) // _TRIED, 1)
     tried = list(dict.fromkeys([*names[:3], *names[::step][:_TRIED]]))
     best, best_hits = None, 0
     for folder in dict.fromkeys(candidates):
-        hits = sum(os.path.isfile(os.path.join(folder, name)) for name in tried)
+        hits = sum(_is_file(os.path.join(folder, name)) for name in tried)
+        if hits > best_hits:
+            best, best_hits = folder, hits
+    if best is not None:
+        return best
+    for folder in filter(os.path.isdir, dict.fromkeys(candidates)):
+        if folder in exact:
+            continue
+        finder = PictureFinder(folder, names)
+        hits = sum(bool(finder.find(name)[0]) for name in tried)
         if hits > best_hits:
             best, best_hits = folder, hits
     return best
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return os.path.isfile(path)
+    except ValueError:  # a null character
+        return False
 
 
 def image_folder_candidates(root: str, annotations: str, split: str = "") -> list[str]:
@@ -89,6 +148,9 @@ def image_folder_candidates(root: str, annotations: str, split: str = "") -> lis
     folders = []
     for name in filter(None, tags):
         folders += [f"{root}/images/{name}", f"{root}/{name}", f"{root}/{name}/images", f"{root}/{name}/data"]
+    for parent in filter(os.path.isdir, (f"{root}/images", root)):  # train2017 beside custom_train.json
+        found = [name for name in sorted(os.listdir(parent)) if has_part(name, split or known)]
+        folders += [f"{parent}/{name}" for name in found if os.path.isdir(f"{parent}/{name}")]
     folders += [f"{root}/images", f"{root}/data", f"{root}/JPEGImages", beside, f"{beside}/images", root]
     return list(dict.fromkeys(os.path.normpath(folder) for folder in folders))
 
@@ -101,7 +163,7 @@ def guess_image_folder(annotations: str, names: Sequence[str]) -> str:
     beside = os.path.dirname(os.path.abspath(annotations))
     roots = [beside, os.path.dirname(beside)]
     candidates = [folder for root in roots for folder in image_folder_candidates(root, annotations)]
-    return find_image_folder(names, candidates) or beside
+    return find_image_folder(names, candidates, roots) or beside
 
 
 def _patterns(name: str) -> list[str]:

@@ -44,8 +44,10 @@ def test_missing_and_unreadable_are_dropped_by_the_repair(coco, pictures, check,
         ("picture_unreadable", 11),
     ]
     assert f"{folder}/10.png" in found[0].value and "<html>" in found[1].value
-    fixed, done = repair(splits[0].coco, splits[0].pictures)
-    assert [i["id"] for i in fixed["images"]] == [5, 3] and done == ["2 images without a readable picture dropped"]
+    fixed, account = repair(splits[0].coco, splits[0].pictures)
+    assert len(fixed["images"]) == 4 and sum(account.left.values()) == 2
+    fixed, account = repair(splits[0].coco, splits[0].pictures, drop=True)
+    assert [i["id"] for i in fixed["images"]] == [5, 3] and sum(account.dropped.values()) == 2
 
 
 def test_wrong_folder_is_not_repaired_by_dropping_everything(coco, check, tmp_path):
@@ -53,7 +55,7 @@ def test_wrong_folder_is_not_repaired_by_dropping_everything(coco, check, tmp_pa
     found, splits = check(coco)
     assert codes(found) == ["picture_missing"] * 2
     with pytest.raises(CannotFix, match="2 of 2 pictures.*is it the right folder"):
-        repair(splits[0].coco, splits[0].pictures)
+        repair(splits[0].coco, splits[0].pictures, drop=True)
 
 
 def test_truncated_is_an_error_only_seen_by_decoding(coco, pictures, check, tmp_path):
@@ -71,7 +73,7 @@ def test_size_is_corrected_where_the_boxes_fit(coco, pictures, check):
     coco["images"][1].update(width=50, height=40)  # exchanged
     (finding,), splits = check(coco)
     assert finding.code == "size_differs" and "says 50x40, the picture is 40x50" in finding.value and finding.fixable
-    fixed, done = repair(splits[0].coco, splits[0].pictures)
+    fixed, _ = repair(splits[0].coco, splits[0].pictures)
     assert (fixed["images"][1]["width"], fixed["images"][1]["height"]) == (40, 50)
     assert check(fixed)[0] == []
 
@@ -92,7 +94,7 @@ def test_size_is_not_corrected_where_boxes_may_lie_elsewhere(coco, pictures, che
     pictures(images)
     (finding,), splits = check(coco)
     assert finding.code == "size_differs" and not finding.fixable and "resized" in finding.right
-    assert repair(splits[0].coco, splits[0].pictures) == (coco, [])
+    assert repair(splits[0].coco, splits[0].pictures)[0] == coco
 
 
 def test_turned_picture(coco, pictures, check, tmp_path):
@@ -102,7 +104,7 @@ def test_turned_picture(coco, pictures, check, tmp_path):
     noise(64, 48).save(tmp_path / "images" / "a.png", exif=exif)
     (finding,), splits = check(coco)
     assert finding.code == "size_turned" and "says 64x48, the picture is 48x64" in finding.value
-    assert not finding.fixable and repair(splits[0].coco, splits[0].pictures)[1] == []
+    assert not finding.fixable and repair(splits[0].coco, splits[0].pictures)[0] == coco
 
 
 def test_same_picture_in_train_and_val_by_content(coco, pictures, check, tmp_path):

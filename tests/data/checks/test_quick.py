@@ -43,7 +43,7 @@ def test_ids_and_values_are_the_files(coco):
 def test_training_is_refused_with_all_errors_at_once(coco):
     coco["annotations"][0]["bbox"] = [40, 9, 5, 5]
     coco["annotations"][1]["bbox"] = [1, 1, -1, 1]
-    with pytest.raises(ValueError, match=r"(?s)negative size.*outside its image.*check_data.py train.json") as error:
+    with pytest.raises(ValueError, match=r"(?s)negative size.*outside its image.*check_data train.json") as error:
         check_before_training(read(coco))
     assert "annotation 1: [40.0" in str(error.value) and "annotation 2: [1.0" in str(error.value)
 
