@@ -14,8 +14,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from ..config.difference import flatten, is_harmless, judged
 from ..config.slots import slot_at
-from ..engine.run_folder import flatten, plain
+from ..engine.run_folder import plain
 from .configs import ITERATIONS, iterations_of
 from .structures import BASELINE, Arm, RunRecord
 
@@ -36,8 +37,6 @@ BUDGET = (
     "model.score_threshold",
     "model.max_detections",
 )
-#: keys below them that no number depends on, or that are compared as what they lead to (the data by its hash)
-FREE = ("records", "num_workers", "seed", "cache_bytes", "pin_memory")
 #: differences of machines, which change times and last digits: named, not refused
 SOFT = ("gpu", "cpu", "code")
 MADE = "part of the remedy"  #: the pin that lists the keys which the arm's remedies changed
@@ -48,7 +47,7 @@ def config_pins(cfg: DictConfig, split: str) -> dict[str, Any]:
     """The pins that a config holds: every key of the budget, and how the split is read."""
     sections = (*BUDGET, "dataloader.val", f"dataloader.{split}")
     flat = flatten(plain(cfg))
-    pins = {key: value for key, value in flat.items() if _inside(key, sections) and key.rsplit(".", 1)[-1] not in FREE}
+    pins = {key: value for key, value in flat.items() if _inside(key, sections) and not is_harmless(key, "compare")}
     pins[ITERATIONS] = iterations_of(cfg)
     pins["split"] = split
     return pins
@@ -187,27 +186,9 @@ def shown(value: Any) -> str:
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 
-#: keys that may change between two visits to a comparison's folder
-HARMLESS = (
-    "train.output_dir",
-    "train.overwrite",
-    "train.device",
-    "train.seed",
-    "train.init_shared",
-    "train.log_period",
-    "train.tensorboard",
-    "train.val_loss_batches",
-    "train.val_pictures",
-    "train.checkpointer",
-)
-
-
 def config_changes(before: DictConfig, now: DictConfig) -> list[str]:
     """Lines "key: before -> now" of what differs in two configs and may not: one grid has one base config."""
-    old, new = flatten(plain(before)), flatten(plain(now))
-    changed = [key for key in _keys([old, new]) if old.get(key) != new.get(key)]
-    changed = [key for key in changed if not _inside(key, HARMLESS) and not key.endswith(".num_workers")]
-    return [f"{key}: {shown(old.get(key))} -> {shown(new.get(key))}" for key in changed]
+    return judged(before, now, "revisit")[0]
 
 
 def _inside(key: str, sections: Iterable[str]) -> bool:

@@ -1,14 +1,72 @@
-"""What differs between two configs: as paths (to find remedies that collide) and as lines (to be read)."""
+"""What differs between two configs: as paths (to find remedies that collide), as lines (to be read), and judged."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from . import yaml12
+from .lazy import plain
 
 _ABSENT = object()
 _LONG = 240  # characters of a line
+_NEVER = (
+    "train.output_dir",
+    "train.overwrite",
+    "train.init_shared",
+    "train.device",
+    "train.log_period",
+    "train.checkpointer",
+    "train.tensorboard",
+    "train.val_loss_batches",
+    "train.val_pictures",
+)
+#: keys, whole sections or ("*.") last words that may differ, because no number that counts depends on them:
+#: in a resumed run, between two visits to a comparison's folder, in two runs that are compared
+HARMLESS = {
+    "resume": (
+        *_NEVER,
+        "train.eval_period",
+        "train.early_stopping",
+        "dataloader.train.num_workers",
+        "dataloader.val",
+        "dataloader.test",
+        "data.test",
+    ),
+    "revisit": (*_NEVER, "train.seed", "*.num_workers"),
+    "compare": ("*.records", "*.num_workers", "*.seed", "*.cache_bytes", "*.pin_memory"),
+}
+
+
+def is_harmless(key: str, purpose: str) -> bool:
+    """Whether `key` may differ for this purpose, one of HARMLESS."""
+    word = f"*.{key.rsplit('.', 1)[-1]}"
+    return any(name == word or key == name or key.startswith(f"{name}.") for name in HARMLESS[purpose])
+
+
+def judged(before: Any, after: Any, purpose: str) -> tuple[list[str], list[str]]:
+    """The lines of `diff` in two: changes that may not be, and harmless ones.
+
+    Args:
+        before, after: configs, or the plain containers of them. purpose: one of HARMLESS.
+    """
+    sides: tuple[list, list] = ([], [])
+    for change in _changes(plain(before), plain(after), ""):
+        sides[is_harmless(change[0], purpose)].append(change)
+    return _lines(sides[0]), _lines(sides[1])
+
+
+def flatten(cfg: Any) -> dict[str, Any]:
+    """{"train.seed": 0, ...}: the leaves by their keys, interpolations unresolved; a list is one value."""
+    flat: dict[str, Any] = {}
+    stack = [("", plain(cfg))]
+    while stack:
+        path, node = stack.pop()
+        if isinstance(node, dict):
+            stack += [(f"{path}.{key}" if path else str(key), node[key]) for key in reversed(node)]
+        else:
+            flat[path] = node
+    return flat
 
 
 def changed_paths(before: DictConfig, after: DictConfig) -> list[str]:
@@ -17,7 +75,7 @@ def changed_paths(before: DictConfig, after: DictConfig) -> list[str]:
     A node whose `_target_` changed counts as one change at its own key, and so does a list. A whole that keeps some of
     its parts, such as a detector with its backbone, counts key by key: who changes only what it keeps does not collide.
     """
-    return [path for path, _, _ in _changes(_container(before), _container(after), "")]
+    return [path for path, _, _ in _changes(plain(before), plain(after), "")]
 
 
 def diff(before: DictConfig, after: DictConfig) -> list[str]:
@@ -25,7 +83,7 @@ def diff(before: DictConfig, after: DictConfig) -> list[str]:
 
     Two calls that differ in their target stand in one line if that is short enough, else key by key.
     """
-    return _lines(_changes(_container(before), _container(after), ""))
+    return _lines(_changes(plain(before), plain(after), ""))
 
 
 def _lines(changes: Iterable[tuple[str, Any, Any]]) -> list[str]:
@@ -45,17 +103,13 @@ def _lines(changes: Iterable[tuple[str, Any, Any]]) -> list[str]:
     return lines
 
 
-def _container(cfg: Any) -> Any:
-    return OmegaConf.to_container(cfg, resolve=False) if OmegaConf.is_config(cfg) else cfg
-
-
 def _changes(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
     calls = isinstance(old, Mapping) and isinstance(new, Mapping)
     if calls and (old.get("_target_") == new.get("_target_") or _share_a_part(old, new)):
         for key in [*old, *(key for key in new if key not in old)]:
             child = f"{path}.{key}" if path else str(key)
             yield from _changes(old.get(key, _ABSENT), new.get(key, _ABSENT), child)
-    elif type(old) is not type(new) or old != new:  # the types too: 1, 1.0 and true are equal but not the same setting
+    elif isinstance(old, bool) is not isinstance(new, bool) or old != new:  # 1 is 1.0, but not true
         yield path, old, new
 
 

@@ -7,27 +7,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from ..config.difference import flatten, judged  # noqa: F401  (flatten: for fairness, which imports it from here)
 from ..runs import BEST, CONFIG, LAST, METRICS, PREVIOUS, RESULT, TENSORBOARD, RunFolder
 from ..write import writing
-
-#: what a resumed run may change, because no number that it trains with depends on it
-FREE = (
-    "train.output_dir",
-    "train.overwrite",
-    "train.init_shared",
-    "train.device",
-    "train.log_period",
-    "train.eval_period",
-    "train.checkpointer",
-    "train.tensorboard",
-    "train.val_loss_batches",
-    "train.val_pictures",
-    "train.early_stopping",
-    "dataloader.train.num_workers",
-    "dataloader.val",
-    "dataloader.test",
-    "data.test",
-)
 
 
 def prepare(folder: Path, resume: bool, overwrite: bool) -> None:
@@ -67,40 +49,9 @@ def plain(cfg: Any) -> dict:
     return OmegaConf.to_container(cfg, resolve=False)
 
 
-def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    """{"train.seed": 0, ...}; lists are values, and tuples are lists, as they are in YAML."""
-    if not isinstance(node, dict):
-        return {prefix: _listed(node)}
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        flat.update(flatten(value, f"{prefix}.{key}" if prefix else str(key)))
-    return flat
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_listed(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _listed(item) for key, item in value.items()}
-    return value
-
-
-def compare(saved: dict, current: dict) -> tuple[list[str], list[str]]:
-    """Lines "key: before -> now" of what may not change in a resumed run, and of what may."""
-    before, now = flatten(saved), flatten(current)
-    forbidden, free = [], []
-    for key in [*before, *(k for k in now if k not in before)]:
-        if key in before and key in now and before[key] == now[key]:
-            continue
-        line = f"{key}: {before.get(key, '(absent)')} -> {now.get(key, '(absent)')}"
-        allowed = any(key == name or key.startswith(name + ".") for name in FREE)
-        (free if allowed else forbidden).append(line)
-    return forbidden, free
-
-
 def refuse_changes(saved: dict, current: dict, folder: Path) -> list[str]:
     """The harmless changes of a resumed run, to be printed. Raises ValueError for the others."""
-    forbidden, free = compare(saved, current)
+    forbidden, free = judged(saved, current, "resume")
     if forbidden:
         raise ValueError(
             f"the run in {folder} began with another config; these keys differ:\n  "

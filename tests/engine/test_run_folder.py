@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from imbdet.config.difference import judged
 from imbdet.engine import run_folder
 
 
@@ -41,11 +42,11 @@ def test_differences_are_sorted_into_harmless_and_not():
         "train": {"seed": 1, "log_period": 10, "checkpointer": {"period": 6}},
         "optimizer": {"lr": 1.0, "betas": [1, 3], "x": 2},
     }
-    forbidden, free = run_folder.compare(before, now)
-    assert forbidden == ["train.seed: 0 -> 1", "optimizer.betas: [1, 2] -> [1, 3]", "optimizer.x: (absent) -> 2"]
+    forbidden, free = judged(before, now, "resume")
+    assert forbidden == ["train.seed: 0 -> 1", "optimizer.betas: [1, 2] -> [1, 3]", "optimizer.x: added 2"]
     assert free == ["train.log_period: 20 -> 10", "train.checkpointer.period: 5 -> 6"]
-    assert run_folder.compare({"betas": (0.9, [1, (2,)])}, {"betas": [0.9, [1, [2]]]}) == (
+    assert judged({"betas": (0.9, [1, (2,)])}, {"betas": [0.9, [1, [2]]]}, "resume") == (
         [],
         [],
     )  # saved and read again
-    assert run_folder.compare(before, before) == ([], [])
+    assert judged(before, before, "resume") == ([], [])
