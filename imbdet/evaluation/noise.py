@@ -1,0 +1,293 @@
+"""How large is the noise of a difference between two arms, judged by all arms and seeds of a comparison together?
+
+    noise = noise_of(values, pairs)                  # values (A, S), pairs [(arm, reference), ...]
+    noise.half_width(), noise.simultaneous(), noise.p_values(differences)
+
+**Model.** The value of arm a with seed s is y_as = m_a + t_s + e_as with e_as ~ N(0, v_a). The seed's part t_s is
+common to all arms, so it cancels in every difference. With n seeds the difference of arm a and reference r has the
+variance
+
+    V = (v_a + v_r) / n + image part
+
+The image part is what the choice of test images does to all seeds alike. The seeds do not show it; the bootstrap over
+images measures it (`image_covariance_of`).
+
+**Few seeds.** Alone, an arm of three seeds has 2 degrees of freedom, and the 97.5 % quantile of Student's t is 4.3. But
+a comparison has many arms, and most have about the same variance. So the variances get a common prior, as in Smyth,
+"Linear models and empirical Bayes methods", SAGMB 2004: v_a ~ d u / chi2(d), with u unknown and a flat prior of log u.
+A Gibbs sampler draws all v from the posterior (m, t, v, u in turn; every step has a closed form), and an interval is a
+quantile over the draws, so that it contains the uncertainty of each v.
+
+- d = 2 for an arm (`ARM_DF`). A larger d, or d estimated from the data as Smyth does, misses noisy arms: with 3 seeds
+  and a variance nine times that of the others, d = 4 covers about 88 %, d = 2 more than 90 %.
+- d = 0.5 for an arm that others are compared with (`REFERENCE_DF`). Its noise is in every difference, so it borrows
+  least.
+- With two arms only the sum of the variances can be known. Its posterior is that of the paired t test, which is exact.
+
+**Levels.** With two or three seeds the heavy tails of this prior make the intervals of equal variances too wide (98 to
+99 % at a nominal 95 %), so an interval for one arm takes the 93 % quantile with 2 seeds and the 94 % quantile with 3
+(`LEVELS`). Simultaneous intervals keep 95 %. `benchmarks/coverage_of_intervals.py` measures both.
+
+Letters: A arms, S seeds, P pairs, D draws, C chains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+from scipy import stats
+
+ARM_DF, REFERENCE_DF = 2.0, 0.5  #: weight of the common prior of the variances, in degrees of freedom
+LEVELS = {2: 0.07, 3: 0.06}  #: seeds -> posterior tail of an interval that covers 95 %; 0.05 for more seeds
+CHAINS, BURN_IN, KEPT = 64, 40, 64  # 4096 draws
+_TINY = 1e-24  # of a variance, so that arms without any noise can be judged
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Posterior draws of the error of P differences.
+
+    errors: (D, P) draws of estimate minus truth, correlated over the pairs through references and images.
+    variances: (D, P) the variance of each error given the draw.
+    levels: (P,) tail of the posterior at which an interval covers 95 %.
+    """
+
+    errors: np.ndarray
+    variances: np.ndarray
+    levels: np.ndarray
+
+    @cached_property
+    def scale(self) -> np.ndarray:
+        """(P,) typical size of each error, by which errors are compared with each other."""
+        return np.sqrt(np.median(self.variances, axis=0))
+
+    @cached_property
+    def _largest(self) -> np.ndarray:
+        """(D,) largest error of each draw in units of `scale`."""
+        return (np.abs(self.errors) / self.scale).max(axis=1)
+
+    def half_width(self) -> np.ndarray:
+        """(P,) half of the 95 % interval of each difference taken alone."""
+        return np.array([self._quantile(pair, level) for pair, level in enumerate(self.levels)])
+
+    def simultaneous(self, alpha: float = 0.05) -> np.ndarray:
+        """(P,) half-widths that hold for all differences at once with probability 1 - alpha (Dunnett's problem)."""
+        return np.quantile(self._largest, 1 - alpha) * self.scale
+
+    def p_values(self, differences: np.ndarray) -> np.ndarray:
+        """(P,) two-sided p values of the differences taken alone; 0.05 where the 95 % interval touches 0."""
+        tails = 2 * stats.norm.sf(np.abs(differences) / np.sqrt(self.variances)).mean(axis=0)
+        return np.minimum(tails * 0.05 / self.levels, 1)
+
+    def family_p_values(self, differences: np.ndarray) -> np.ndarray:
+        """(P,) p values corrected for all differences; at most alpha where the simultaneous interval leaves out 0."""
+        largest = np.sort(self._largest)
+        at_least = len(largest) - np.searchsorted(largest, np.abs(differences) / self.scale, side="left")
+        return (at_least + 1) / (len(largest) + 1)
+
+    def _quantile(self, pair: int, level: float) -> float:
+        """Where the two-sided tail of one error is `level`, by bisection."""
+        deviations = np.sqrt(self.variances[:, pair])
+        low, high = 0.0, 40 * deviations.max()
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if 2 * stats.norm.sf(middle / deviations).mean() > level else (low, middle)
+        return high
+
+
+def noise_of(
+    values: np.ndarray,
+    pairs: Sequence[tuple[int, int]],
+    image_covariance: np.ndarray | None = None,
+    images: int = 2,
+    seed: int = 0,
+) -> Noise:
+    """Draw the errors of the differences between arms.
+
+    Args:
+        values: (A, S) a metric by arm and seed; NaN where a run is missing. An arm needs two seeds to take part.
+        pairs: [(arm, reference)], which differences; each over the seeds that both arms have, at least two.
+        image_covariance: (P, P) of the differences, by the choice of test images (`image_covariance_of`); None for
+            zeros.
+        images: m, how many images it was measured on. seed: of the draws.
+
+    Raises:
+        ValueError: a pair whose arms share less than two seeds.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    there = np.isfinite(values)
+    common = np.array([there[arm] & there[reference] for arm, reference in pairs])
+    seeds = common.sum(axis=1)
+    if (seeds < 2).any():
+        raise ValueError(f"pair {pairs[int(seeds.argmin())]} shares {seeds.min()} seeds; a variance takes two")
+    rng = np.random.default_rng(seed)
+    arms = np.flatnonzero(there.sum(axis=1) >= 2)
+    levels = np.array([LEVELS.get(int(n), 0.05) for n in seeds])
+    if len(arms) == 2:
+        levels[:] = 0.05
+        (arm, reference), n = pairs[0], int(seeds[0])
+        spread = (values[arm] - values[reference])[common[0]].var(ddof=1) + _TINY
+        draws = CHAINS * KEPT
+        half = spread * (n - 1) / rng.chisquare(n - 1, draws) / 2
+        drawn = np.zeros((draws, len(values)))
+        drawn[:, arms] = half[:, None]
+    else:
+        free = np.full(len(values), ARM_DF)
+        free[[reference for _, reference in pairs]] = REFERENCE_DF
+        kept = draw_variances(np.repeat(values[arms][None], CHAINS, 0), free[arms], rng, BURN_IN, KEPT)
+        drawn = np.zeros((CHAINS * KEPT, len(values)))
+        drawn[:, arms] = kept.reshape(-1, len(arms))
+    errors, variances = draw_errors(drawn, pairs, common, rng)
+    if image_covariance is not None:
+        covariance = np.asarray(image_covariance, dtype=np.float64)
+        factor = max(images - 1, 1) / rng.chisquare(max(images - 1, 1), len(errors))
+        errors = errors + np.sqrt(factor)[:, None] * (rng.standard_normal(errors.shape) @ _root(covariance))
+        variances = variances + factor[:, None] * np.diag(covariance)
+    return Noise(errors, variances, levels)
+
+
+def image_covariance_of(draws: np.ndarray, images: int) -> np.ndarray:
+    """(P, P) covariance of the mean differences by the choice of images, as far as all seeds share it.
+
+    Args:
+        draws: (P, S, B) each difference with each seed on B resamples of the same m images; NaN for a seed that a pair
+            lacks.
+        images: m.
+
+    The covariance of the bootstrap between two different seeds holds what all seeds share, and nothing that the
+    variance over seeds has counted already.
+    """
+    draws = np.asarray(draws, dtype=np.float64)
+    usable = np.isfinite(np.where(np.isnan(draws).all(axis=2, keepdims=True), 0, draws)).all(axis=(0, 1))
+    draws = draws[:, :, usable]
+    centered = np.nan_to_num(draws - draws.mean(axis=2, keepdims=True))
+    there = ~np.isnan(draws).all(axis=2)  # (P, S)
+    total = centered.sum(axis=1)
+    same = np.einsum("psb,qsb->pq", centered, centered)
+    count = np.outer(there.sum(axis=1), there.sum(axis=1)) - there.astype(float) @ there.T.astype(float)
+    between = np.divide(total @ total.T - same, count, out=np.zeros_like(same), where=count > 0)
+    between /= max(draws.shape[2] - 1, 1)
+    # Resampling m images has the variance of a sample with divisor m, not m - 1.
+    root = _root(between * images / max(images - 1, 1))
+    return root.T @ root
+
+
+def detectable(seeds: int, arms: int, sd: float = 1.0, image_sd: float = 0.0, power: float = 0.8) -> float:
+    """Return the smallest true difference that a comparison finds with this power, in the unit of `sd`.
+
+    Args:
+        seeds, arms: of the planned grid; arms without the baseline. sd: of one run about its arm and seed (the residual
+            standard deviation). image_sd: standard error of a difference by the choice of test images.
+    """
+    seed_part = _detectable_unit(int(seeds), int(arms), float(power)) * sd
+    if not image_sd:
+        return seed_part
+    tail = stats.norm.isf(0.025 / max(arms, 1)) + stats.norm.isf(1 - power)
+    return float(np.hypot(seed_part, tail * image_sd))
+
+
+def seeds_needed(difference: float, arms: int, sd: float, image_sd: float = 0.0, most: int = 100) -> int | None:
+    """Return the fewest seeds that find a difference of this size with a power of 80 %; None if `most` are too few."""
+    for seeds in (*range(2, 11), *range(12, 31, 3), 40, 50, 70, 100):
+        if seeds <= most and detectable(seeds, arms, sd, image_sd) <= abs(difference):
+            return seeds
+    return None
+
+
+def residual_sd(values: np.ndarray) -> float | None:
+    """Return the pooled standard deviation of (A, S) values about their arm and seed.
+
+    None without a degree of freedom. NaN for a missing run; arms and seeds that are not complete are left out.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[np.isfinite(values).sum(axis=1) >= 2]
+    values = values[:, np.isfinite(values).all(axis=0)] if len(values) else values
+    arms, seeds = values.shape
+    if arms < 2 or seeds < 2:
+        return None
+    rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
+    return float(np.sqrt((rest**2).sum() / ((arms - 1) * (seeds - 1))))
+
+
+@cache
+def _detectable_unit(seeds: int, arms: int, power: float) -> float:
+    """For a residual standard deviation of 1, by simulated comparisons of arms that do not differ."""
+    rng = np.random.default_rng(0)
+    pairs = [(arm, 0) for arm in range(1, arms + 1)]
+    if arms == 1:
+        spread = rng.chisquare(seeds - 1, 2000) / (seeds - 1) * 2 / seeds
+        limits = stats.t.isf(0.025, seeds - 1) * np.sqrt(spread)
+    else:
+        free = np.full(arms + 1, ARM_DF)
+        free[0] = REFERENCE_DF
+        kept = draw_variances(rng.standard_normal((60, arms + 1, seeds)), free, rng, BURN_IN, 400)
+        common = np.ones((arms, seeds), dtype=bool)
+        limits = []
+        for drawn in kept:
+            errors, variances = draw_errors(drawn, pairs, common, rng)
+            limits.append(Noise(errors, variances, np.full(arms, 0.05)).simultaneous())
+        limits = np.concatenate(limits)
+    deviation, low, high = np.sqrt(2 / seeds), 0.0, 1e4
+    for _ in range(60):
+        middle = (low + high) / 2
+        found = stats.norm.sf((limits - middle) / deviation) + stats.norm.sf((limits + middle) / deviation)
+        low, high = (low, middle) if found.mean() >= power else (middle, high)
+    return float(high)
+
+
+def draw_variances(
+    values: np.ndarray, free: np.ndarray, rng: np.random.Generator, burn_in: int, kept: int
+) -> np.ndarray:
+    """Gibbs sampler: values (C, A, S) with NaN, free (A,) the prior's degrees of freedom -> (C, kept, A) variances.
+
+    Each chain may hold data of its own.
+    """
+    there = np.isfinite(values)
+    runs = there.sum(axis=2)  # (C, A)
+    y = np.where(there, values, 0.0)
+    y = np.where(there, y - y.sum(axis=2, keepdims=True) / runs[:, :, None], 0.0)
+    # remove the means of the seeds, too, so that the start, and with it every draw, does not depend on them
+    y = np.where(there, y - y.sum(axis=1, keepdims=True) / np.maximum(there.sum(axis=1, keepdims=True), 1), 0.0)
+    common = np.maximum((y**2).sum(axis=(1, 2)) / np.maximum(runs.sum(axis=1) - runs.shape[1], 1), _TINY)  # u, (C,)
+    variance = np.repeat(common[:, None], values.shape[1], axis=1)
+    shift = np.zeros(values[:, 0].shape)  # t, (C, S)
+    result = np.empty((len(values), kept, values.shape[1]))
+    for turn in range(burn_in + kept):
+        # m given t
+        mean = np.where(there, y - shift[:, None], 0).sum(axis=2) / runs
+        mean = mean + rng.standard_normal(mean.shape) * np.sqrt(variance / runs)
+        # t given m; a seed that no arm has is no seed
+        weight = there / variance[:, :, None]
+        total = np.maximum(weight.sum(axis=1), 1e-300)
+        shift = ((y - mean[:, :, None]) * weight).sum(axis=1) / total
+        shift = shift + rng.standard_normal(shift.shape) / np.sqrt(total)
+        # v given m, t, u, then u given v
+        rest = np.where(there, y - mean[:, :, None] - shift[:, None], 0)
+        scale = free * common[:, None] + (rest**2).sum(axis=2)
+        variance = np.maximum(scale / (2 * rng.standard_gamma((free + runs) / 2)), _TINY)
+        common = rng.standard_gamma(np.full(len(values), free.sum() / 2)) / ((free / variance).sum(axis=1) / 2)
+        common = np.maximum(common, _TINY)
+        if turn >= burn_in:
+            result[:, turn - burn_in] = variance
+    return result
+
+
+def draw_errors(
+    drawn: np.ndarray, pairs: Sequence[tuple[int, int]], common: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Variances (D, A) of a run -> errors (D, P) of the mean differences and their variances (D, P)."""
+    runs = np.sqrt(drawn)[:, :, None] * rng.standard_normal((*drawn.shape, common.shape[1]))
+    errors, variances = np.empty((len(drawn), len(pairs))), np.empty((len(drawn), len(pairs)))
+    for place, ((arm, reference), seeds) in enumerate(zip(pairs, common, strict=True)):
+        errors[:, place] = (runs[:, arm] - runs[:, reference])[:, seeds].mean(axis=1)
+        variances[:, place] = (drawn[:, arm] + drawn[:, reference]) / seeds.sum()
+    return errors, variances
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """(P, P) -> R with R'R = covariance, negative eigenvalues set to 0."""
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    return np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
