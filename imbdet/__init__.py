@@ -6,6 +6,7 @@
     model = imbdet.instantiate(cfg.model)
     result = imbdet.train(cfg)
     metrics = imbdet.evaluate(cfg, "output/run/best.pth")
+    found = imbdet.load_run("output/run").predict("photo.jpg")
     imbdet.load_detectron2_weights(model, "model_final.pkl")
 
 What is notable here: each name is imported when it is first used, so `import imbdet` costs nothing.
@@ -22,17 +23,27 @@ _LAZY = {
     "instantiate": "imbdet.config",
     "load_config": "imbdet.config",
     "train": "imbdet.engine",
-    "evaluate": "imbdet.evaluation",
+    "evaluate": "imbdet.engine.trained",
+    "load_run": "imbdet.engine.trained",
     "load_detectron2_weights": "imbdet.modeling.detectron2_weights",
 }
 
-__all__ = ["__version__", "diagnose", "evaluate", "instantiate", "load_config", "load_detectron2_weights", "train"]
+__all__ = [
+    "__version__",
+    "diagnose",
+    "evaluate",
+    "instantiate",
+    "load_config",
+    "load_detectron2_weights",
+    "load_run",
+    "train",
+]
 
 if TYPE_CHECKING:
     from imbdet.config import instantiate, load_config
     from imbdet.diagnose import diagnose
     from imbdet.engine import train
-    from imbdet.evaluation import evaluate
+    from imbdet.engine.trained import evaluate, load_run
     from imbdet.modeling.detectron2_weights import load_detectron2_weights
 
 

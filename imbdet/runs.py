@@ -5,9 +5,10 @@
 
     config.yaml       the config, reloadable        last.pth        all state at the last save
     environment.json  versions, device, data hash   last_prev.pth   the save before
-    metrics.jsonl     every number on the way       best.pth        weights of the best evaluation
-    result.json       the last evaluation           model_*.pth     periodic saves that are kept
-    detections.json   COCO results, where kept      tb/             TensorBoard events
+    trained_on.json   classes, counts, resizing     best.pth        weights of the best evaluation
+    metrics.jsonl     every number on the way       model_*.pth     periodic saves that are kept
+    result.json       the last evaluation           tb/             TensorBoard events
+    detections.json   COCO results, where kept
 
 A run that was stopped early lacks some of them: what is missing reads as empty. A file that is damaged is an error that
 names it.
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CONFIG, ENVIRONMENT, METRICS = "config.yaml", "environment.json", "metrics.jsonl"
-RESULT, DETECTIONS, TENSORBOARD = "result.json", "detections.json", "tb"
+TRAINED_ON, RESULT, DETECTIONS, TENSORBOARD = "trained_on.json", "result.json", "detections.json", "tb"
 LAST, PREVIOUS, BEST, NAMED = "last.pth", "last_prev.pth", "best.pth", "model_*.pth"
 #: what `checkpoint` takes, in the order of preference
 WHICH = {"best": BEST, "last": LAST}
@@ -58,7 +59,7 @@ class RunFolder:
 
     def files(self) -> list[Path]:
         """The files of a run that are there, and no others."""
-        patterns = (CONFIG, ENVIRONMENT, METRICS, RESULT, LAST, PREVIOUS, BEST, NAMED)
+        patterns = (CONFIG, ENVIRONMENT, TRAINED_ON, METRICS, RESULT, LAST, PREVIOUS, BEST, NAMED)
         return [path for pattern in patterns for path in sorted(self.path.glob(pattern))]
 
     def checked(self) -> "RunFolder":
@@ -86,6 +87,12 @@ class RunFolder:
     def environment(self) -> dict[str, Any]:
         """environment.json, {} without one."""
         return read_json(self.path / ENVIRONMENT)
+
+    def trained_on(self) -> dict[str, Any]:
+        """The classes, their counts, the data's fingerprint and the preprocessing, as its checkpoints hold them; {} of
+        an older run.
+        """
+        return read_json(self.path / TRAINED_ON)
 
     def result(self) -> dict[str, Any]:
         """result.json, {} without one."""

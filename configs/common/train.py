@@ -5,6 +5,7 @@ train = dict(
     overwrite=False,  # True: start anew in a folder that holds a run
     init_checkpoint="",  # weights to start from (nothing else of that checkpoint is used)
     init_strict=True,  # False: start from the weights that fit, and say which do not
+    init_classes="",  # of a checkpoint that does not hold its class names: a list, a file, or "coco" for COCO's 80
     init_shared="",  # entries that the runs of a comparison begin with; tools/compare.py sets it
     max_iter=90000,
     device="auto",  # "cuda" where there is one, else "cpu"

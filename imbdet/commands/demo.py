@@ -61,21 +61,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def state_of(folder: Path, cfg: "DictConfig") -> str:
     """What is in the demo's folder: "finished" with this config, "begun" with it, or "absent"."""
-    import json
+    from imbdet.config import diff
+    from imbdet.runs import CONFIG as RUN_CONFIG
+    from imbdet.runs import LAST, RunFolder
 
-    from imbdet.config import diff, load_config
-
-    if not (folder / "config.yaml").is_file():
+    run = RunFolder(folder)
+    if not run.has(RUN_CONFIG):
         return "absent"
-    lines = diff(load_config(folder), cfg)
+    lines = diff(run.config(), cfg)
     if lines:
         print(f"{folder} holds a demo of another config, so it is trained anew ({lines[0]})")
         return "absent"
     try:
-        done = json.loads((folder / "result.json").read_text(encoding="utf-8"))["iteration"] >= cfg.train.max_iter
+        done = run.result()["iteration"] >= cfg.train.max_iter
     except (OSError, ValueError, KeyError):  # not there, or cut short
         done = False
-    return "finished" if done and (folder / "last.pth").is_file() else "begun"
+    return "finished" if done and run.has(LAST) else "begun"
 
 
 def train(cfg: "DictConfig", resume: bool) -> None:
@@ -91,10 +92,12 @@ def train(cfg: "DictConfig", resume: bool) -> None:
 def evaluate(cfg: "DictConfig", folder: Path) -> tuple[object, str]:
     """Detections of the last weights on val, also written to detections.json, and the evaluation as text."""
     from imbdet.config import instantiate
-    from imbdet.evaluation.run import evaluate_checkpoint
+    from imbdet.engine.trained import evaluate_checkpoint
+    from imbdet.runs import RunFolder
 
-    result, found = evaluate_checkpoint(cfg, folder / "last.pth")
-    found.save(folder / "detections.json", instantiate(cfg.data.val).category_ids)
+    run = RunFolder(folder)
+    result, found = evaluate_checkpoint(cfg, run.checkpoint("last"))
+    found.save(run.detections(), instantiate(cfg.data.val).category_ids)
     return found, result.to_text()
 
 

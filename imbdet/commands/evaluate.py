@@ -18,7 +18,7 @@ imbdet evaluate --run output/faster_rcnn_shapes --split test --out metrics.json
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser("evaluate", "COCO metrics, AP per class, AP of rare, common and frequent classes.", EXAMPLE)
-    parser.add_argument("--run", metavar="DIR", help="a folder that training wrote: its config and its best weights")
+    parser.add_argument("--run", metavar="DIR", help="a folder that training wrote, or one of its .pth files alone")
     parser.add_argument("--which", choices=("best", "last"), help="which weights of the run (best, if it has them)")
     add_config_arguments(parser, required=False)
     parser.add_argument("--checkpoint", metavar="W", help="weights for --config")
@@ -28,6 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", choices=("val", "test"), default="val", help="of the config's data (default: val)")
     parser.add_argument("--out", metavar="FILE", help="write everything there as JSON, at full precision")
     parser.add_argument("--save-detections", metavar="FILE", help="write what the model found as COCO results")
+    parser.add_argument(
+        "--count-unknown",
+        action="store_true",
+        help="a class unknown to the model has AP 0 (default: it is left out)",
+    )
     parser.add_argument(
         "--max-dets", default="1,10,100", metavar="L", help="how many count per image and class (default: 1,10,100)"
     )
@@ -57,20 +62,23 @@ def _evaluate_files(args: argparse.Namespace, limits: list[int]) -> Any:
 
 
 def _evaluate_model(args: argparse.Namespace, limits: list[int]) -> Any:
-    from ..evaluation.run import checkpoint_of, evaluate_checkpoint
+    from ..engine.trained import evaluate_checkpoint, open_run
 
     if args.run:
-        args.config, args.checkpoint = args.run, checkpoint_of(args.run, args.which)
-    cfg = config_from(args)
+        cfg, args.checkpoint = open_run(args.run, args.which, args.remedy, args.overrides)
+    else:
+        cfg = config_from(args)
     main_process = os.environ.get("RANK", "0") == "0"
     if args.print:
+        from ..config import diff
         from . import changes
 
-        print("\n".join(changes(args, cfg)) or "no difference")
+        lines = diff(open_run(args.run, args.which)[0], cfg) if args.run else changes(args, cfg)
+        print("\n".join(lines) or "no difference")
         return None
     if main_process:
         print(f"weights: {args.checkpoint}, split: {args.split}")
-    result, detections = evaluate_checkpoint(cfg, args.checkpoint, args.split, limits)
+    result, detections = evaluate_checkpoint(cfg, args.checkpoint, args.split, limits, args.count_unknown)
     if args.save_detections and main_process:
         detections.save(args.save_detections, [row["category_id"] for row in result.per_class])
     return result
@@ -93,6 +101,7 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("--annotations and --results go together")
     ignored = {
         "--which": args.which and not args.run,
+        "--count-unknown": args.count_unknown and args.annotations,
         "--train-annotations": args.train_annotations and not args.annotations,
         "--save-detections": args.save_detections and args.annotations,
         "key=value and --remedy": (args.overrides or args.remedy) and args.annotations,

@@ -1,7 +1,6 @@
 """Draw what a detector finds in pictures, and write it as JSON."""
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..write import write_json
 from . import add_trust_argument, config_from, make_parser, parse
 
 EXAMPLE = """
@@ -19,7 +19,7 @@ imbdet predict --run output/faster_rcnn_shapes photo.jpg folder/ "more/*.png" --
 def main(argv: Sequence[str] | None = None) -> int:
     """0 if all pictures could be read, 1 if some could not (they are named, the others are done)."""
     parser = make_parser("predict", "Draw what a detector finds in pictures, and write it as JSON.", EXAMPLE)
-    parser.add_argument("--run", metavar="DIR", help="a folder that training wrote: its config and its best weights")
+    parser.add_argument("--run", metavar="DIR", help="a folder that training wrote, or one of its .pth files alone")
     parser.add_argument("--which", choices=("best", "last"), help="which weights of the run (best, if it has them)")
     parser.add_argument("--config", "--config-file", metavar="C", help="with --checkpoint: a config instead of a run")
     parser.add_argument("--checkpoint", metavar="W", help="weights for --config")
@@ -39,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError("no picture to look at. " + "; ".join(problems or ["name files, folders or globs"]))
     for problem in problems:
         _complain(problem)
-    out = Path(args.out or (Path(args.run) / "predictions" if args.run else "output/predictions"))
-    out.mkdir(parents=True, exist_ok=True)
+    run = Path(args.run) if args.run else None
+    folder = "output" if run is None else run.parent if run.is_file() else run
+    out = Path(args.out or Path(folder) / "predictions")
     unreadable, found = _predict(args, paths, out)
     print(f"{found} objects of score >= {args.threshold:g} in {len(paths) - unreadable} pictures, drawn into {out}")
     return 1 if problems or unreadable else 0
@@ -50,23 +51,20 @@ def _predict(args: argparse.Namespace, paths: list[Path], out: Path) -> tuple[in
     """Write a picture per path and predictions.json; returns the numbers of unreadable pictures and of objects."""
     from PIL import Image
 
-    from ..config import instantiate
     from ..data.images import decode
-    from ..engine.distributed import pick_device
-    from ..evaluation.pictures import draw, predict_picture
-    from ..evaluation.run import checkpoint_of, load_model
+    from ..engine.trained import load_predictor, load_run
+    from ..evaluation.pictures import draw
 
     if args.run:
-        args.config, args.checkpoint = args.run, checkpoint_of(args.run, args.which)
-    cfg = config_from(args)
-    model = load_model(cfg, args.checkpoint, pick_device(str(cfg.train.device)))
-    records = instantiate(cfg.data.train)
-    resize = _resize(cfg)
+        detector = load_run(args.run, args.which, None, args.remedy, args.overrides)
+    else:
+        detector = load_predictor(config_from(args), args.checkpoint)
+    out.mkdir(parents=True, exist_ok=True)
     document: dict[str, Any] = {
         "images": [],
         "annotations": [],
         "categories": [
-            {"id": int(i), "name": name} for i, name in zip(records.category_ids, records.class_names, strict=True)
+            {"id": i, "name": name} for i, name in zip(detector.category_ids, detector.class_names, strict=True)
         ],
         "threshold": args.threshold,
     }
@@ -79,16 +77,16 @@ def _predict(args: argparse.Namespace, paths: list[Path], out: Path) -> tuple[in
             _complain(str(error))
             unreadable += 1
             continue
-        found = predict_picture(model, image, resize, args.threshold)
+        found = detector.predict(image, args.threshold)
         name = _free_name(path.stem, taken)
-        drawn = draw(image, found, records.class_names)
+        drawn = draw(image, found, detector.class_names)
         Image.fromarray(drawn.permute(1, 2, 0).numpy()).save(out / name, quality=92)
-        _add(document, path, name, image, found, records)
-    (out / "predictions.json").write_text(json.dumps(document, indent=1))
+        _add(document, path, name, image, found, detector)
+    write_json(out / "predictions.json", document)
     return unreadable, len(document["annotations"])
 
 
-def _add(document: dict, path: Path, drawn: str, image: Any, found: dict, records: Any) -> None:
+def _add(document: dict, path: Path, drawn: str, image: Any, found: dict, detector: Any) -> None:
     """One picture and its objects into the COCO-like document."""
     image_id = len(document["images"]) + 1
     height, width = image.shape[-2:]
@@ -102,23 +100,12 @@ def _add(document: dict, path: Path, drawn: str, image: Any, found: dict, record
             {
                 "id": len(document["annotations"]) + 1,
                 "image_id": image_id,
-                "category_id": int(records.category_ids[label]),
-                "category_name": records.class_names[label],
+                "category_id": detector.category_ids[label],
+                "category_name": detector.class_names[label],
                 "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
                 "score": score,
             }
         )
-
-
-def _resize(cfg: Any) -> Any:
-    """The `resize` of the validation (or test) loader; None if it has none."""
-    from ..config import instantiate
-
-    for split in ("val", "test"):
-        loader = cfg.dataloader.get(split)
-        if loader is not None:
-            return instantiate(loader.resize) if loader.get("resize") is not None else None
-    return None
 
 
 def _free_name(stem: str, taken: set[str]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..runs import BEST, CONFIG, LAST, METRICS, RESULT
 from . import add_config_arguments, changes, config_from, make_parser, parse
 
 EXAMPLE = """
@@ -82,11 +83,11 @@ def where_things_are(result: dict) -> str:
     """The last lines of a run."""
     folder = Path(result["output_dir"])
     said = {
-        "best.pth": "weights of the best evaluation",
-        "last.pth": "all state of the last iteration",
-        "result.json": "every metric at full precision",
-        "metrics.jsonl": "every number on the way",
-        "config.yaml": "this run's config",
+        BEST: "weights of the best evaluation",
+        LAST: "all state of the last iteration",
+        RESULT: "every metric at full precision",
+        METRICS: "every number on the way",
+        CONFIG: "this run's config",
     }
     lines = [f"  {folder / name}: {what}" for name, what in said.items() if (folder / name).exists()]
     best = result["best"]

@@ -96,8 +96,8 @@ def finish(cfg: Any, folder: Path, split: str, record: RunRecord) -> None:
     from ..engine.checkpoint import LAST
     from ..engine.seed import set_threads
     from ..engine.settings import read_settings
+    from ..engine.trained import evaluate_checkpoint
     from ..evaluation.result import EvaluationWarning
-    from ..evaluation.run import evaluate_checkpoint
     from .budget import run_pins
 
     threads = set_threads(read_settings(cfg).num_threads)

@@ -111,10 +111,10 @@ def _of_run(folder: str, split: str) -> _Found:
     """A run folder: its record if it is newer than the weights, else made now."""
     from ..engine.checkpoint import LAST, load_file
     from ..engine.settings import read_settings
-    from ..evaluation.run import checkpoint_of
+    from ..runs import RunFolder
 
     path = Path(folder)
-    checkpoint_of(path, "last")
+    RunFolder(path).checked().checkpoint("last")
     cfg = load_config(path / "config.yaml")
     done, length = load_file(path / LAST)["iteration"], iterations_of(cfg)
     patience = read_settings(cfg).early_stopping.patience

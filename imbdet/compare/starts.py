@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..config import instantiate
 from ..engine.checkpoint import load_file, save_file
+from ..engine.origin import training_records
 from ..engine.run_folder import plain
 from ..engine.seed import preserved_rng
 from ..engine.settings import read_settings
@@ -33,7 +34,7 @@ def initial_state(cfg: DictConfig, seed: int) -> dict[str, Tensor]:
     settings = read_settings(cfg)
     with preserved_rng(seed):
         model = instantiate(cfg.model)
-        initialise(model, settings.init_checkpoint, settings.init_strict, say=lambda line: None)
+        initialise(model, settings, getattr(training_records(cfg), "class_names", ()), say=lambda line: None)
     return model.state_dict()
 
 
@@ -89,7 +90,7 @@ def alike(a: Tensor, b: Tensor) -> bool:
 def _same_model(base: DictConfig, cfg: DictConfig) -> bool:
     def parts(one: Any) -> tuple:
         train = read_settings(one)
-        return plain(one)["model"], train.init_checkpoint, train.init_strict
+        return plain(one)["model"], train.init_checkpoint, train.init_strict, train.init_classes
 
     return parts(base) == parts(cfg)
 

@@ -11,7 +11,7 @@ from .difference import changed_paths, diff
 from .files import configs_dir, find_config, shipped_configs
 from .keys import select
 from .lazy import LazyCall
-from .load import baseline_of, config_of, load_config, save_config, to_yaml
+from .load import baseline_of, config_in, config_of, load_config, save_config, to_yaml
 from .overrides import apply_overrides
 from .remedy import criterion_of, rebuilt, remedy_names
 from .slots import slots_of
@@ -21,6 +21,7 @@ __all__ = [
     "apply_overrides",
     "baseline_of",
     "changed_paths",
+    "config_in",
     "config_of",
     "configs_dir",
     "criterion_of",

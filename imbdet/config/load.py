@@ -1,5 +1,6 @@
 """`load_config`: file, then remedies, then overrides. `save_config`: YAML that loads to the same config."""
 
+import copy
 import functools
 import os
 import pickle
@@ -52,6 +53,21 @@ def load_config(
     cfg = _fresh(find_config(path), tuple(remedies), str(path))
     apply_overrides(cfg, overrides)
     apply_loss_scale(cfg, lambda: _fresh(find_config(baseline_of(path))))
+    OmegaConf.set_struct(cfg, True)
+    return cfg
+
+
+def config_in(
+    content: Mapping[str, Any], source: str, remedies: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> DictConfig:
+    """As `load_config`, of a config that is at hand as plain containers, such as a checkpoint's. source: for errors."""
+
+    def fresh() -> DictConfig:
+        return config_of(copy.deepcopy(dict(content)), source)
+
+    cfg = _with_remedies((fresh(), []), tuple(remedies), source)
+    apply_overrides(cfg, overrides)
+    apply_loss_scale(cfg, fresh)
     OmegaConf.set_struct(cfg, True)
     return cfg
 

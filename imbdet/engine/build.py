@@ -15,6 +15,7 @@ from .distributed import World
 from .ema import ModelEma
 from .meters import LossWindow
 from .optimizer import Clipping, scale_learning_rate
+from .origin import training_records
 from .schedule import Schedule
 from .seed import rng_state, set_rng_state
 from .settings import Settings
@@ -37,7 +38,8 @@ class Run:
     """Everything the loop works with. `model` is the bare detector, `parallel` the one to call in training.
 
     groups: (K,) class group of each label, see meters. rng: generators to be restored when the loader has started.
-    config, checkpoints, log, progress, stop are added by `start_run`.
+    trained_on: what checkpoints carry of the training data and the preprocessing, {} if there is no data.
+    config, trained_on, checkpoints, log, progress, stop are added by `start_run`.
     """
 
     settings: Settings
@@ -59,6 +61,7 @@ class Run:
     best: Best = field(default_factory=Best)
     rng: dict | None = None
     config: dict = field(default_factory=dict)
+    trained_on: dict = field(default_factory=dict)
     checkpoints: Any = None
     log: Any = None
     progress: Any = None
@@ -105,6 +108,11 @@ class Run:
         with self.ema.applied() if self.ema else contextlib.nullcontext():
             yield
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What every checkpoint holds beside its weights, so that a model can be built from it alone."""
+        return {"config": self.config, "trained_on": self.trained_on or None}
+
     def state(self, iteration: int) -> dict[str, Any]:
         """All state after `iteration` steps. Collective: every process must call it. Raises NonFiniteLoss: weights
         that a NaN has reached are never saved."""
@@ -118,7 +126,7 @@ class Run:
             "window": self.world.gather(self.window.state_dict()),
             "rng": self.world.gather(rng_state()),
             "best": vars(self.best).copy(),
-            "config": self.config,
+            **self.origin,
         }
 
     def load(self, state: dict[str, Any]) -> int:
@@ -150,7 +158,7 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
     val_loader = instantiate(cfg.dataloader.val) if cfg.dataloader.get("val") is not None else None
     model = instantiate(cfg.model)
     if fresh:
-        initialise(model, settings.init_checkpoint, settings.init_strict, say)
+        initialise(model, settings, getattr(training_records(cfg), "class_names", ()), say)
         share(model, settings.init_shared, say)
     model.to(world.device)
     if settings.channels_last:

@@ -149,7 +149,7 @@ def _evaluate(run: Run, iteration: int) -> dict[str, Any]:
         if run.world.main:
             with run.evaluated_weights():
                 weights = cpu_copy(run.model.state_dict())
-            run.checkpoints.save_best({"model": weights, "iteration": iteration, "config": run.config})
+            run.checkpoints.save_best({"model": weights, "iteration": iteration, **run.origin})
     run.log.write(iteration, "val", report["scalars"], report["histograms"])
     run.log.pictures(iteration, "val", report["pictures"])
     shown = ["not defined" if number is None else f"{number:.4f}" for number in (value, best.value)]

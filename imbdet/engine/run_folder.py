@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..config.difference import flatten, judged  # noqa: F401  (flatten: for fairness, which imports it from here)
+from ..data.class_names import match_names
 from ..runs import BEST, CONFIG, LAST, METRICS, PREVIOUS, RESULT, TENSORBOARD, RunFolder
 from ..write import writing
 
@@ -47,6 +48,34 @@ def clear(folder: Path) -> None:
 def plain(cfg: Any) -> dict:
     """The config as plain containers, interpolations unresolved: what a checkpoint keeps of it."""
     return OmegaConf.to_container(cfg, resolve=False)
+
+
+def refuse_other_classes(saved: dict | None, current: dict, folder: Path) -> list[str]:
+    """Lines to be printed about the training data of a resumed run. Raises ValueError if its classes are others, in
+    another order or in another number, with both lists.
+
+    saved, current: what the checkpoint carries (None: an older one) and what it would carry now; {} without data.
+    """
+    if not current:
+        return []
+    if not saved:
+        return [
+            f"warning: the checkpoint in {folder} was written before checkpoints carried their classes, so it is"
+            " unknown whether the training data still has the same ones in the same order"
+        ]
+    before, now = saved["class_names"], current["class_names"]
+    if len(before) != len(now) or match_names(now, before) != list(range(len(before))):
+        raise ValueError(
+            f"the run in {folder} learned other classes than the training data has now:\n  learned: "
+            + ", ".join(map(repr, before))
+            + "\n  now:     "
+            + ", ".join(map(repr, now))
+            + "\nBring back the classes and their order, or start a new run from its weights, whose classes are matched"
+            f" by name: train.init_checkpoint={folder / LAST} and another train.output_dir"
+        )
+    if saved["data_fingerprint"] != current["data_fingerprint"]:
+        return [f"warning: the training data has changed since the run in {folder} began; its classes are the same"]
+    return []
 
 
 def refuse_changes(saved: dict, current: dict, folder: Path) -> list[str]:

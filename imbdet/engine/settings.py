@@ -54,6 +54,7 @@ class Settings:
     overwrite: bool = False
     init_checkpoint: str = ""
     init_strict: bool = True
+    init_classes: Any = ""
     init_shared: str = ""
     max_iter: int = 600
     device: str = "auto"
@@ -104,7 +105,11 @@ def read_settings(cfg: Any) -> Settings:
 
     given = {key: instantiate(cfg.train[key]) for key in cfg.train} if "train" in cfg else {}
     given = {k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in given.items()}
+    names = given.pop("init_classes", None) or ""
+    if not isinstance(names, (str, list)):
+        raise ValueError(f"train.init_classes is {names!r}; it must be a list of names, a file of them, or coco")
     settings = _read(Settings, given, "")
+    settings.init_classes = names
     if settings.amp.dtype not in ("float16", "bfloat16"):
         raise ValueError(f"train.amp.dtype is {settings.amp.dtype!r}; use 'float16' or 'bfloat16'")
     return settings

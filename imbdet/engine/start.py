@@ -5,13 +5,15 @@ written.
 from pathlib import Path
 from typing import Any
 
-from ..runs import CONFIG
+from ..runs import CONFIG, TRAINED_ON
+from ..write import write_json
 from . import run_folder as folders
 from .build import Run, build
 from .checkpoint import Checkpoints
 from .distributed import World
 from .environment import describe_environment, write_environment
 from .log import NoLog, RunLog
+from .origin import origin_of, training_records
 from .progress import Progress
 from .seed import seed_everything
 from .settings import Settings
@@ -43,15 +45,20 @@ def start_run(cfg: Any, settings: Settings, world: World, stop: StopRequest, res
     elif resume:
         say(f"{folder} holds no checkpoint: starting from the beginning")
 
+    origin = origin_of(cfg, training_records(cfg))
+    if state is not None:
+        for line in folders.refuse_other_classes(state.get("trained_on"), origin, folder):
+            say(line)
+
     seed_everything(settings.seed)  # the same weights in every process
     run = build(cfg, settings, world, fresh=state is None, say=say)
     seed_everything(settings.seed, world.rank)
-    start = run.load(state) if state is not None else 0
     records = splits(cfg, run)
+    start = run.load(state) if state is not None else 0
     if "train" in records:
         run.groups, _ = group_of_classes(records["train"])
         run.train_records = records["train"]  # as they are in the file, before any balancing
-    run.config, run.checkpoints, run.stop = config, checkpoints, stop
+    run.config, run.trained_on, run.checkpoints, run.stop = config, origin, checkpoints, stop
     if world.main:
         _begin(cfg, run, folder, records, start, say)
         run.log = RunLog(folder, start, settings.tensorboard)
@@ -73,6 +80,8 @@ def _begin(cfg: Any, run: Run, folder: Path, records: dict[str, Any], start: int
     if start:
         say(f"continuing after iteration {start}")
     save_config(cfg, folder / CONFIG)
+    if run.trained_on:
+        write_json(folder / TRAINED_ON, run.trained_on, "Checkpoints are untouched.")
     data = {name: split.fingerprint() for name, split in records.items()}
     environment = describe_environment(run.device, run.settings.seed, data, run.world.size)
     write_environment(folder, environment, resumed_at=start or None)

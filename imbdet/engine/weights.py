@@ -4,41 +4,76 @@ Order of preference inside a checkpoint: "ema" (what was evaluated), "model", or
 dict.
 """
 
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..data.datasets.classes import listed
+from ..modeling.class_rows import rows_by_name
 from .checkpoint import load_file
+from .origin import trained_on
+from .settings import Settings
 
 SHOWN = 5  #: names listed of each kind of difference
 
 
-def load_model_weights(model: nn.Module, path: str | Path, strict: bool = True) -> list[str]:
+def load_model_weights(
+    model: nn.Module,
+    path: str | Path,
+    strict: bool = True,
+    class_names: Sequence[str] = (),
+    their_names: Sequence[str] = (),
+    say: Callable[[str], Any] | None = None,
+) -> list[str]:
     """Load the weights of checkpoint `path` into `model`; optimizer and iteration are left out.
 
     `.pkl` files and detectron2's `.pth` are handed to `imbdet.load_detectron2_weights`.
-    strict: every name and shape must agree. Else what differs keeps its initial value (a head for another number of
-    classes). Returns what was not loaded, one line each (empty if strict). Raises FileNotFoundError; ValueError for a
-    damaged file, for a checkpoint of another model, or if nothing at all fits.
+
+    Args:
+        strict: every name and shape must agree. Else what differs keeps its initial value (a head for another number
+            of classes).
+        class_names: the model's classes. If the checkpoint's are known, too, the rows of the last layers go to the
+            class of the same name; without either, row by row.
+        their_names: classes of a checkpoint that does not hold their names.
+        say: gets the lines that tell which classes were kept.
+
+    Returns what was not loaded, one line each (empty if strict). Raises FileNotFoundError; ValueError for a damaged
+    file, for a checkpoint of another model, for names that contradict it, or if nothing at all fits.
     """
     path = Path(path)
+    say = say or (lambda line: None)
+    classes = (their_names, class_names) if class_names and their_names else None
     if path.suffix == ".pkl":
-        return _from_detectron2(model, path, strict)
+        return _from_detectron2(model, path, strict, classes, say)
     state = load_file(path)
     weights = _weights(state, path)
     own = model.state_dict()
-    if "config" not in state and _looks_like_detectron2(weights, own):  # a checkpoint of ours holds its config
-        return _from_detectron2(model, path, strict)
+    carried = trained_on(state, path)
+    if carried is None and "config" not in state and is_detectron2(weights):
+        return _from_detectron2(model, path, strict, classes, say)
+    if carried is not None:
+        if their_names and tuple(their_names) != carried.class_names:
+            raise ValueError(
+                f"{path} holds the classes {listed(carried.class_names, 100)}; train.init_classes says"
+                f" {listed(their_names, 100)}. Leave train.init_classes empty"
+            )
+        classes = (carried.class_names, class_names) if class_names else None
+    if classes:
+        weights, lines = rows_by_name(model, weights, *classes)
+        for line in lines:
+            say(f"classes {line}")
 
     missing = [name for name in own if name not in weights]
     unexpected = [name for name in weights if name not in own]
     shapes = [name for name in own if name in weights and own[name].shape != weights[name].shape]
     report = [
-        *_listed("missing in the file", missing),
-        *_listed("not in this model", unexpected),
-        *_listed("of another shape", [f"{n} {tuple(weights[n].shape)}, here {tuple(own[n].shape)}" for n in shapes]),
+        *_counted("missing in the file", missing),
+        *_counted("not in this model", unexpected),
+        *_counted("of another shape", [f"{n} {tuple(weights[n].shape)}, here {tuple(own[n].shape)}" for n in shapes]),
     ]
     fitting = {name: weights[name] for name in own if name in weights and name not in set(shapes)}
     if report and (strict or not fitting):
@@ -61,40 +96,90 @@ def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _looks_like_detectron2(weights: dict[str, Tensor], own: dict[str, Tensor]) -> bool:
-    """Names of detectron2's meta architectures which no model of ours has."""
+def is_detectron2(weights: Iterable[str]) -> bool:
+    """Whether there are names of detectron2's meta architectures, which no model of ours has."""
     marks = ("backbone.bottom_up.", "backbone.fpn_", "proposal_generator.")
-    return any(name.startswith(marks) and name not in own for name in weights)
+    return any(str(name).startswith(marks) for name in weights)
 
 
-def _from_detectron2(model: nn.Module, path: Path, strict: bool) -> list[str]:
+def _from_detectron2(model: nn.Module, path: Path, strict: bool, classes: Any, say: Any) -> list[str]:
     from ..modeling.detectron2_weights import load_detectron2_weights
 
-    report = load_detectron2_weights(model, path, strict)
+    report = load_detectron2_weights(model, path, strict, classes)
+    for line in report.get("classes", ()):
+        say(f"classes {line}")
     return [
-        *_listed("missing in the file", report["missing"]),
-        *_listed("not in this model", report["unexpected"]),
-        *_listed("of another shape", report["other_shape"]),
+        *_counted("missing in the file", report["missing"]),
+        *_counted("not in this model", report["unexpected"]),
+        *_counted("of another shape", report["other_shape"]),
     ]
 
 
-def _listed(what: str, names: list[str]) -> list[str]:
+def _counted(what: str, names: list[str]) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return [f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}"]
 
 
-def initialise(model: nn.Module, path: str, strict: bool, say: Any = print) -> None:
-    """`train.init_checkpoint`: weights only, with a printed list of what does not fit if not strict. Empty path:
-    nothing.
+def initialise(model: nn.Module, settings: Settings, class_names: Sequence[str] = (), say: Any = print) -> None:
+    """`train.init_checkpoint`: weights only, with what became of which class and, if not strict, of what does not fit.
+
+    class_names: the model's classes. An empty path does nothing.
     """
+    path = settings.init_checkpoint
     if not path:
         return
-    left_out = load_model_weights(model, path, strict=strict)
-    say(f"weights from {path}" + ("; kept at their initial values or left out:" if left_out else ""))
-    for line in left_out:
+    lines: list[str] = []
+    left_out = load_model_weights(
+        model, path, settings.init_strict, class_names, read_names(settings.init_classes), lines.append
+    )
+    say(f"weights from {path}")
+    if left_out:
+        lines += ["kept at their initial values or left out:", *(f"  {line}" for line in left_out)]
+    for line in lines:
         say(f"  {line}")
+
+
+def read_names(source: str | Sequence[str]) -> list[str]:
+    """Names of classes in the order of their labels: a list of them, "coco" for the 80 of COCO 2017, or a file.
+
+    A file is a text of one name a line, a JSON list of names, or COCO annotations, whose categories count in the order
+    of their ids.
+
+    Raises:
+        ValueError: no names, or a name twice. FileNotFoundError: no such file.
+    """
+    if not isinstance(source, str):
+        names = [str(name) for name in source]
+    elif source == "coco":
+        from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights
+
+        every = RetinaNet_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+        names = [name for name in every if name not in ("__background__", "N/A")]
+    elif not source:
+        return []
+    else:
+        if not Path(source).is_file():
+            raise FileNotFoundError(f"train.init_classes={source}: no such file; give a list, a file, or coco")
+        names = _names_in(Path(source))
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"train.init_classes: {listed(twice)} more than once; a row has one class, a class one row")
+    return names
+
+
+def _names_in(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix != ".json":
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        content = json.loads(text)
+        if isinstance(content, dict):
+            content = [c["name"] for c in sorted(content["categories"], key=lambda category: category["id"])]
+        return [name for name in content if isinstance(name, str)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds neither a list of names nor COCO's categories ({error})") from error
 
 
 def share(model: nn.Module, path: str, say: Any = print) -> None:
@@ -115,4 +200,4 @@ def cpu_copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.empty_like(value, device="cpu").copy_(value) for name, value in state.items()}
 
 
-__all__ = ["cpu_copy", "initialise", "load_model_weights", "share"]
+__all__ = ["cpu_copy", "initialise", "is_detectron2", "load_model_weights", "read_names", "share"]

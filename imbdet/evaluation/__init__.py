@@ -1,22 +1,20 @@
 """From a trained detector, or any results file, to numbers that can be compared.
 
-`inference` runs a model over a split, `detections` holds what it found, `coco` turns that into a `Result`; `run` does
-all three for a config and a checkpoint. The evaluators themselves (hotcoco, pycocotools) are imported only when they
-run, and without a model nothing of `imbdet.modeling` is.
+`inference` runs a model over a split, `detections` holds what it found, `classes` matches its classes with the data's
+by name, `coco` turns that into a `Result`; `imbdet.evaluate` does all of it for a config and a checkpoint. The
+evaluators themselves (hotcoco, pycocotools) are imported only when they run, and without a model nothing of
+`imbdet.modeling` is.
 """
 
 from .coco import evaluate_coco
 from .detections import Detections
 from .ground_truth import GroundTruth, as_ground_truth
 from .result import Result
-from .run import evaluate, evaluate_checkpoint
 
 __all__ = [
     "Detections",
     "GroundTruth",
     "Result",
     "as_ground_truth",
-    "evaluate",
-    "evaluate_checkpoint",
     "evaluate_coco",
 ]

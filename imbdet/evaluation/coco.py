@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.class_names import match_names
 from ..data.statistics import GROUPS, frequency_groups
 from .backends import Curves, accumulate
 from .detections import Detections, as_detections
@@ -120,6 +121,8 @@ def _mean(values: np.ndarray) -> float:
 def _class_table(curves: Curves, truth: GroundTruth) -> list[dict]:
     """A row per class, in the order of the labels; None where the class has no object."""
     boxes, images = truth.class_counts(), truth.image_counts()
+    for label, counts in truth.left_out.items():
+        boxes[label], images[label] = counts
     place = np.argsort(curves.classes)
     half = int(np.argmin(abs(curves.iou_thresholds - 0.5)))
     rows = []
@@ -146,11 +149,10 @@ def _add_train_counts(per_class: list[dict], train_records: Any) -> tuple[dict, 
     """Train counts and group into each row; AP of each group. Warns of classes that train does not know or has no box
     of."""
     train = train_records if hasattr(train_records, "image_counts") else as_ground_truth(train_records)
-    label = {name: k for k, name in enumerate(train.class_names)}
+    labels = match_names([row["name"] for row in per_class], train.class_names)
     boxes, images, made = train.class_counts(), train.image_counts(), frequency_groups(train)
-    for row in per_class:
-        k = label.get(row["name"])
-        known = k is not None
+    for row, k in zip(per_class, labels, strict=True):
+        known = k >= 0
         row["train_boxes"], row["train_images"] = (int(boxes[k]), int(images[k])) if known else (None, None)
         row["group"] = made.of(k) if known else None
     groups: dict[str, Any] = {"rule": made.rule}
@@ -197,7 +199,7 @@ def _remarks(truth: GroundTruth, found: Detections, max_dets: tuple[int, ...]) -
         warnings.append(f"{truth.name} holds no object at all: every metric is -1 (not defined)")
     elif not len(found):
         warnings.append("there is no detection at all: AP and AR are 0")
-    absent = np.flatnonzero(counts == 0)
+    absent = np.array([k for k in np.flatnonzero(counts == 0) if k not in truth.left_out], dtype=int)
     if len(absent) and len(truth.label):
         names = ", ".join(truth.class_names[k] for k in absent[:8]) + (" ..." if len(absent) > 8 else "")
         notes.append(

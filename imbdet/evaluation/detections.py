@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ..data.class_names import match_names
+from ..write import write_whole
 from .ground_truth import positions, whole_numbers
 
 _COLUMNS = {"image_id": np.int64, "label": np.int64, "score": np.float64, "xywh": np.float64}
@@ -80,6 +82,18 @@ class Detections:
         columns = {name: getattr(self, name)[index] for name in _COLUMNS}
         return Detections(**columns, class_names=self.class_names, source=self.source)
 
+    def relabelled(self, class_names: Sequence[str]) -> tuple[Detections, dict[str, int]]:
+        """The same with labels that count in the order of `class_names`, matched by name; and how many were dropped of
+        each class that is not among them: {name: detections}.
+        """
+        place = np.array(match_names(self.class_names, class_names), dtype=np.int32)
+        known = place[self.label] >= 0
+        counts = np.bincount(self.label, minlength=len(place))
+        dropped = {self.class_names[k]: int(counts[k]) for k in np.flatnonzero(place < 0)}
+        kept = self.take(known)
+        kept.label, kept.class_names = place[kept.label], tuple(class_names)
+        return kept, dropped
+
     def to_coco(self, category_ids: Sequence[int]) -> list[dict]:
         """COCO's results list. `category_ids` (K,): the id of each label in the file that they belong to."""
         ids = np.asarray(category_ids, dtype=np.int64)
@@ -94,8 +108,7 @@ class Detections:
         """Write `to_coco(category_ids)` as JSON, every number at full precision."""
         import msgspec
 
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(msgspec.json.encode(self.to_coco(category_ids)))
+        write_whole(path, msgspec.json.encode(self.to_coco(category_ids)))
 
     @classmethod
     def from_coco(
@@ -164,12 +177,12 @@ def as_detections(source: Any, category_ids: Sequence[int], class_names: Sequenc
     names = tuple(class_names)
     if not source.class_names or source.class_names == names:
         return source
-    missing = sorted(set(source.class_names) - set(names))
+    places = zip(source.class_names, match_names(source.class_names, names), strict=True)
+    missing = sorted(name for name, place in places if place < 0)
     if missing:
         raise ValueError(
             f"{source.source}: classes {missing[:5]} are not among the ground truth's {len(names)} "
             f"({', '.join(names[:8])}"
             f"{' ...' if len(names) > 8 else ''}). Is the model of another data set?"
         )
-    table = np.array([names.index(name) for name in source.class_names], dtype=np.int32)
-    return Detections(source.image_id, table[source.label], source.score, source.xywh, names, source.source)
+    return source.relabelled(names)[0]

@@ -10,7 +10,7 @@ Letters: N images, M objects, K classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class GroundTruth:
         image: int64 (M,), index of each object's image; label: int64 (M,) in 0..K-1; xywh: float64 (M, 4), pixels;
         area: float64 (M,), pixels; crowd: bool (M,), regions whose detections are ignored.
         notes: what was put right without any effect on a number; warnings: what may make the numbers other than meant.
+        left_out: {label: (boxes, images)} of classes that take no part, see `leave_out`.
 
     Raises:
         ValueError: an image id or category id twice, a box with NaN or a negative size.
@@ -46,6 +47,7 @@ class GroundTruth:
     crowd: np.ndarray
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    left_out: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self):
         for what, ids in (("image", self.image_ids), ("category", self.category_ids)):
@@ -74,6 +76,15 @@ class GroundTruth:
         """int64 (K,): images that hold the class, crowd left out."""
         pairs = np.unique(self.image[~self.crowd] * self.num_classes + self.label[~self.crowd])
         return np.bincount(pairs % max(self.num_classes, 1), minlength=self.num_classes)
+
+    def leave_out(self, labels: np.ndarray) -> GroundTruth:
+        """The same without the objects of these classes, which are then in no mean. Classes keep names and labels."""
+        boxes, images = self.class_counts(), self.image_counts()
+        keep = ~np.isin(self.label, labels)
+        fields = {name: getattr(self, name)[keep] for name in ("image", "label", "xywh", "area", "crowd")}
+        rest = replace(self, **fields, left_out={int(k): (int(boxes[k]), int(images[k])) for k in labels})
+        rest.notes, rest.warnings = list(self.notes), list(self.warnings)
+        return rest
 
     def to_coco(self) -> dict:
         """The COCO ground truth as plain objects, annotation ids 1..M."""

@@ -10,7 +10,7 @@ Letters: N images of a batch, D detections.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,19 +21,24 @@ from .detections import Detections
 
 
 def predict(
-    model: nn.Module, loader: Any, device: Any = None, progress: bool = True, shared: bool = False
+    model: nn.Module,
+    loader: Any,
+    device: Any = None,
+    progress: bool = True,
+    shared: bool = False,
+    class_names: Sequence[str] | None = None,
 ) -> Detections:
     """Everything `model` finds in the images of `loader`, in order of image id, best first within an image.
 
     Args:
         model: a detector; it is put into eval mode, and every module back into the mode it was in.
         loader: gives (images, infos): N uint8 tensors (3, H, W) of the network's size, and N dicts with image_id and
-            the height and width of the original picture. `loader.records.class_names` names the classes, if there is
-            one.
+            the height and width of the original picture.
         device: move the model there first; None leaves it where it is.
         progress: a progress bar on stderr, if that is a terminal.
         shared: divide the images among the processes of torch.distributed and give the whole to each of them. All must
             call this. An image that two of them saw counts once.
+        class_names: the model's classes; None: those of `loader.records`, if it has any.
 
     Raises:
         ValueError: the model returned a score or box that is not finite; with the image id.
@@ -50,10 +55,11 @@ def predict(
     if size > 1:
         columns = _gathered(columns, size)
     order = np.lexsort((-columns["score"], columns["image_id"]))
-    records = getattr(loader, "records", None)
+    if class_names is None:
+        class_names = getattr(getattr(loader, "records", None), "class_names", ())
     return Detections(
         **{name: columns[name][order] for name in ("image_id", "label", "score", "xywh")},
-        class_names=tuple(getattr(records, "class_names", ())),
+        class_names=tuple(class_names),
         source="the model's detections",
     )
 

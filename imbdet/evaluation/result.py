@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..write import write_whole
 from .backends import Curves
 from .metrics import METRICS
 
@@ -59,8 +60,7 @@ class Result:
         """`to_dict()` as JSON at full precision; also written to `path`, if given."""
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
         if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text(text)
+            write_whole(path, text)
         return text
 
     def to_text(self, max_classes: int = 100) -> str:

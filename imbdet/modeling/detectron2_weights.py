@@ -6,11 +6,14 @@ arrays and nothing else, so that a file from the net cannot run code.
 
 import pickle
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from .class_rows import rows_by_name
 
 #: what holds no weight of ours: constants that we compute, and heads that we do not have
 _CONSTANTS = re.compile(
@@ -37,7 +40,12 @@ def our_name(name: str) -> str | None:
     return name
 
 
-def load_detectron2_weights(model: nn.Module, state_dict_or_path, strict: bool = True) -> dict[str, list[str]]:
+def load_detectron2_weights(
+    model: nn.Module,
+    state_dict_or_path,
+    strict: bool = True,
+    classes: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> dict[str, list[str]]:
     """Load weights that detectron2 wrote into one of our detectors.
 
     Args:
@@ -47,10 +55,13 @@ def load_detectron2_weights(model: nn.Module, state_dict_or_path, strict: bool =
         model zoo.
             Backbones of its ImageNet collection (`R-50.pkl`) are recognised by their Caffe2-style names.
         strict: entries of either side that find no partner are an error; with False they are returned.
+        classes: names of the file's classes and of the model's, in the order of their labels: rows of the last layers
+            go to the class of the same name (see `rows_by_name`). None: row by row.
 
     Returns:
         {"missing": entries of the model that the file lacks, "unexpected": entries of the file that the model lacks,
-        "other_shape": entries that keep their initial value, such as a head for another number of classes}.
+        "other_shape": entries that keep their initial value, such as a head for another number of classes,
+        and with `classes` "classes": what became of which}.
 
     Raises:
         ValueError: an entry that does not fit, with both shapes; missing or unexpected entries under `strict`.
@@ -66,6 +77,7 @@ def load_detectron2_weights(model: nn.Module, state_dict_or_path, strict: bool =
             if not k.startswith(("fc1000", "pred", "linear."))
         }
     renamed = {new: torch.as_tensor(v) for k, v in state.items() if (new := our_name(k)) is not None}
+    renamed, told = (renamed, []) if classes is None else rows_by_name(model, renamed, *classes)
     own = model.state_dict()
     constants = {k for k in own if _CONSTANTS.search(k) or k.endswith("criterion.normalizer.value")}
     missing = sorted(set(own) - set(renamed) - constants)
@@ -84,7 +96,8 @@ def load_detectron2_weights(model: nn.Module, state_dict_or_path, strict: bool =
     elif strict and (missing or unexpected):
         raise ValueError(_mismatch(source, missing, unexpected))
     model.load_state_dict({k: v for k, v in renamed.items() if k in own and k not in other}, strict=False)
-    return {"missing": missing, "unexpected": unexpected, "other_shape": other}
+    report = {"missing": missing, "unexpected": unexpected, "other_shape": other}
+    return report if classes is None else {**report, "classes": told}
 
 
 def _mismatch(source: str, missing: list[str], unexpected: list[str]) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .anchors import flatten_levels
+from .class_rows import by_class
 
 #: first deviation of the values beside the deltas: they start at nearly 0 (He et al., 2019, arXiv 1809.08545)
 EXTRA_STD = 1e-4
@@ -50,7 +51,7 @@ class RetinaNetHead(nn.Module):
         self.extra = extra
         self.cls_subnet = _tower(channels, convs)
         self.bbox_subnet = _tower(channels, convs)
-        self.cls_score = nn.Conv2d(channels, per_cell * logits, 3, padding=1)
+        self.cls_score = by_class(nn.Conv2d(channels, per_cell * logits, 3, padding=1), groups=per_cell)
         self.bbox_pred = nn.Conv2d(channels, per_cell * 4, 3, padding=1)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
@@ -119,13 +120,13 @@ class BoxPredictor(nn.Module):
     def __init__(self, channels: int, classes: int, logits: int, bias: float = 0.0, extra: int = 0):
         super().__init__()
         self.extra = extra
-        self.cls_score = nn.Linear(channels, logits)
-        self.bbox_pred = nn.Linear(channels, 4 * classes)
+        self.cls_score = by_class(nn.Linear(channels, logits))
+        self.bbox_pred = by_class(nn.Linear(channels, 4 * classes), each=4)
         _normal(self.cls_score, 0.01)
         _normal(self.bbox_pred, 0.001)
         nn.init.constant_(self.cls_score.bias, bias)
         if extra:  # made last, as in RetinaNetHead
-            self.bbox_extra = nn.Linear(channels, extra * classes)
+            self.bbox_extra = by_class(nn.Linear(channels, extra * classes), each=extra)
             _normal(self.bbox_extra, EXTRA_STD)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from imbdet.compare.structures import DETECTIONS, Arm
 from imbdet.config import load_config
 from imbdet.engine.checkpoint import load_file
 from imbdet.engine.meters import NonFiniteLoss
-from imbdet.evaluation import evaluate_checkpoint
+from imbdet.engine.trained import evaluate_checkpoint
 
 from .conftest import begin, remedy_file, tiny_plan
 

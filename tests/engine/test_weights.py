@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from imbdet.engine.ema import ModelEma
+from imbdet.engine.settings import Settings
 from imbdet.engine.weights import initialise, load_model_weights
 
 
@@ -47,7 +48,8 @@ def test_another_model_is_refused_with_names_and_shapes(tmp_path):
 def test_a_head_for_other_classes_keeps_its_initial_values_if_not_strict(tmp_path):
     source, target, said = net(classes=3), net(classes=5), []
     head = target["head"].weight.clone()
-    initialise(target, str(save(source, tmp_path / "a.pth")), strict=False, say=said.append)
+    settings = Settings(init_checkpoint=str(save(source, tmp_path / "a.pth")), init_strict=False)
+    initialise(target, settings, say=said.append)
     assert torch.equal(target["body"].weight, source["body"].weight) and torch.equal(target["head"].weight, head)
     assert any("head.weight (3, 4), here (5, 4)" in line for line in said)
 

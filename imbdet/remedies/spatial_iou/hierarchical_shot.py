@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ...modeling.class_rows import by_class
 from ...modeling.detectors.base import Detector
 from ._hierarchical_shot_layers import EnhancedPyramid, conv_norm
 from ._hierarchical_shot_step import Shot
@@ -86,6 +87,8 @@ class HierarchicalShotDetector(Detector):
         for number, step in enumerate(self.steps, start=1):
             classes = self.num_classes if number == len(self.steps) else 1
             step.build(number, classes, channels, anchors.per_cell, len(strides), shift)
+        for layer in self.steps[-1].classify:  # an earlier step tells objects from background, whatever their class
+            by_class(layer, groups=anchors.per_cell)
         self.shift = shift
         self.objectness = objectness
         self.max_candidates = max_candidates

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...modeling.boxes import clip
+from ...modeling.class_rows import by_class
 from ...modeling.criterion import Criterion
 from ...modeling.heads import EXTRA_STD
 from ...modeling.matching import ThresholdMatcher
@@ -221,7 +222,7 @@ class ClassPredictor(nn.Module):
 
     def __init__(self, channels: int, logits: int, bias: float):
         super().__init__()
-        self.cls_score = nn.Linear(channels, logits)
+        self.cls_score = by_class(nn.Linear(channels, logits))
         nn.init.normal_(self.cls_score.weight, std=0.01)
         nn.init.constant_(self.cls_score.bias, bias)
 
