@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import svg
-from .page_parts import DRAW, Part, Table
+from . import page_anchors, page_data, page_parts, svg
+from .page_parts import Part, Table
 from .structures import SECTIONS, Diagnosis
+
+DRAW = {
+    "classes": page_parts.classes,
+    "foreground": page_anchors.foreground,
+    "size": page_data.size,
+    "place": page_data.place,
+    "iou": page_anchors.iou,
+    "regression": page_anchors.regression,
+    "overlap": page_data.overlap,
+}
 
 
 def render(diagnosis: Diagnosis) -> str:

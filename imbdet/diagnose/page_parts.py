@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,7 +162,3 @@ def _class_tables(numbers: dict[str, Any], part: Part, splits: list[str], judge:
 def _shares(counts: Sequence[int]) -> list[float]:
     total = sum(counts)
     return [100 * count / total if total else 0.0 for count in counts]
-
-
-Draw = Callable[[dict[str, Any], Part], None]
-DRAW: dict[str, Draw] = {"classes": classes}
