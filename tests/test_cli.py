@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from imbdet import __version__, cli
-from imbdet.commands import is_users_mistake, run, verbs
+from imbdet.commands import run, verbs
+from imbdet.mistakes import is_users_mistake
 
 ROOT = Path(__file__).resolve().parent.parent
 

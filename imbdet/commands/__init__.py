@@ -6,7 +6,6 @@ This file holds what the verbs share: their parser, the arguments that name a co
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +27,6 @@ _ORDER = (
     "plot_losses",
     "benchmark",
 )
-_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def make_parser(verb: str, description: str, example: str = "") -> argparse.ArgumentParser:
@@ -134,37 +132,17 @@ def run(verb: str, argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        from ..mistakes import is_users_mistake
+
         if os.environ.get("IMBDET_DEBUG", "") not in ("", "0") or not is_users_mistake(error):
             raise
         print(f"imbdet {verb}: error: {_text(error)}", file=sys.stderr)
         return 2
 
 
-def is_users_mistake(error: BaseException) -> bool:
-    """Whether one line tells it all: a file that cannot be used, or an error that this package raised on purpose.
-
-    A ValueError out of torch or another library says little without its traceback, so it does not count.
-    """
-    if isinstance(error, OSError) or _is_omegaconf(error):
-        return True
-    return isinstance(error, (ValueError, ImportError, FloatingPointError)) and _raised_here(error)
-
-
-def _raised_here(error: BaseException) -> bool:
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return False
-    last = Path(frames[-1].filename)
-    return last.is_relative_to(_PACKAGE) or "importlib" in str(last)
-
-
-def _is_omegaconf(error: BaseException) -> bool:
-    from omegaconf.errors import OmegaConfBaseException
-
-    return isinstance(error, OmegaConfBaseException)
-
-
 def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) if _is_omegaconf(error) else str(error) or type(error).__name__
+    if type(error).__module__.startswith("omegaconf"):
+        return " ".join(str(error).split())
+    return str(error) or type(error).__name__

@@ -1,6 +1,7 @@
 """Compare remedies: a grid of arms and seeds, run, resumed, judged, and reported."""
 
 import argparse
+import functools
 import os
 import shlex
 import sys
@@ -11,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import add_trust_argument, make_parser, parse
 
 if TYPE_CHECKING:
-    from imbdet.compare.grid import Request
-    from imbdet.compare.structures import Plan, RunRecord
+    from imbdet.compare.structures import Comparison, Plan, Request, RunRecord
 
 EXAMPLE = """
 imbdet compare --config baselines/faster_rcnn_shapes --remedy focal_loss --out output/focal --plan-only
@@ -29,15 +29,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parse(parser, argv)
     _check(parser, args)
-    root = Path(args.out)
-    if args.runs:
-        from imbdet.compare.existing import collect_runs, keep
+    from imbdet.compare import BASELINE, Stopped, compare, compare_existing
 
-        root.mkdir(parents=True, exist_ok=True)
-        plan, records = collect_runs(args.runs, root, args.split)
-        keep(plan, records, args.runs, root)
-        return conclude(plan, records, root)
-    return _grid(args, root, argv)
+    try:
+        if args.runs:
+            comparison = compare_existing(args.runs, args.out, _report, args.split)
+        else:
+            jobs = args.jobs or (0 if args.engine == "ray" else 1)
+            engine = functools.partial(_engine, args)
+            comparison = compare(_request(args), args.out, _report, engine, jobs, args.plan_only, args.retry_failed)
+    except Stopped as stopped:
+        print(f"stopped; go on with: {_command(argv)}", flush=True)
+        return int(stopped.code)
+    if comparison is None and not args.plan_only:
+        print(f"no run of the {BASELINE} has finished, so there is nothing to compare with", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +104,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 
 
 def _request(args: argparse.Namespace) -> "Request":
-    from imbdet.compare.grid import Request, parse_seeds
+    from imbdet.compare.plan import parse_seeds
+    from imbdet.compare.structures import Request
 
     share = 1 if args.engine == "ray" else max(1, (os.cpu_count() or 1) // (args.jobs or 1))
     return Request(
@@ -114,48 +122,11 @@ def _request(args: argparse.Namespace) -> "Request":
     )
 
 
-def _grid(args: argparse.Namespace, root: Path, argv: Sequence[str] | None) -> int:
-    """Plan, print, run, report."""
-    from imbdet.compare.announce import describe_plan, expected_seconds
-    from imbdet.compare.configs import base_config
-    from imbdet.compare.grid import keep_base, make_plan
-    from imbdet.compare.probe import PROBE, costs
-    from imbdet.compare.runner import Stopped, collect, forget_failures, run_grid
-    from imbdet.compare.store import LOCK, cells, locked, read_results, write_json, write_plan
-    from imbdet.engine.stop import stop_on_signals
-
-    plan, notes = make_plan(_request(args), root)
-    plan, cost = costs(plan, root)
-    jobs = args.jobs or (0 if args.engine == "ray" else 1)
-    print(describe_plan(plan, read_results(root), root, cost, jobs))
-    print("".join(f"  {note}\n" for note in notes), end="", flush=True)
-    if args.plan_only:
-        return 0
-    root.mkdir(parents=True, exist_ok=True)
-    with locked(root / LOCK, 1.0, f"another command runs the comparison in {root}; wait for it, or stop it"):
-        keep_base(plan, root)
-        write_plan(plan, root)
-        write_json(root / PROBE, cost)
-        if args.retry_failed:
-            print(f"{forget_failures(plan, root)} failed runs are tried again")
-        try:
-            if len(collect(plan, root)) < len(cells(plan)):
-                engine, expected = _engine(args, plan), expected_seconds(plan, base_config(plan), cost)
-                with stop_on_signals() as stop:
-                    plan = run_grid(plan, root, engine, stop, lambda line: print(line, flush=True), expected)
-        except Stopped as stopped:
-            print(f"stopped; go on with: {_command(argv)}", flush=True)
-            return int(stopped.code)
-        return conclude(plan, collect(plan, root), root)
-
-
 def _engine(args: argparse.Namespace, plan: "Plan") -> Any:
-    from imbdet.compare.configs import base_config
-    from imbdet.compare.local_engine import LocalEngine
+    from imbdet.compare.executors import LocalEngine, RayEngine
+    from imbdet.compare.structures import base_config
 
     if args.engine == "ray":
-        from imbdet.compare.ray_engine import RayEngine
-
         cpus = args.cpus_per_run or int(base_config(plan).train.num_threads)
         return RayEngine(cpus, args.gpus_per_run or 0, args.jobs)
     return LocalEngine(args.jobs or 1, _gpus(args.gpus_per_run))
@@ -174,52 +145,17 @@ def _gpus(wanted: float | None) -> tuple[str, ...]:
     return ids
 
 
-def conclude(plan: "Plan", records: "list[RunRecord]", root: Path) -> int:
-    """Check, judge, write the reports, print the table; 1 if there is nothing to compare."""
-    from imbdet.compare.analysis import compare_runs
-    from imbdet.compare.board import write_board
-    from imbdet.compare.budget import check_equal
-    from imbdet.compare.structures import BASELINE
-    from imbdet.report.comparison import write_comparison
+def _report(comparison: "Comparison", root: Path, records: "list[RunRecord]") -> None:
+    """Write the reports, print the table and where they are."""
+    from imbdet.report.comparison import terminal_table, write_comparison
+    from imbdet.report.tensorboard import write_board
 
-    for record in records:
-        if record.status == "failed":
-            print(f"failed: {record.arm} seed {record.seed}: {record.reason}")
-    if not any(record.arm == BASELINE and record.status == "finished" for record in records):
-        print(f"no run of the {BASELINE} has finished, so there is nothing to compare with", file=sys.stderr)
-        return 1
-    for note in check_equal(records, plan.arms):
-        print(f"note: {note}")
-    comparison = compare_runs(plan, records, root)
     files = write_comparison(comparison, root, root)
     board = write_board(root, records)
-    print(f"\n{table(comparison)}\n")
-    for path in (files or {}).values():
+    print(f"\n{terminal_table(comparison)}\n")
+    for path in files.values():
         print(f"  {path}")
     print(f"watch: tensorboard --logdir {shlex.quote(str(board))}")
-    return 0
-
-
-def table(comparison: Any) -> str:
-    """One row an arm, in points of AP: mean and deviation over seeds, difference with its interval, verdict."""
-    from tabulate import tabulate
-
-    rows = []
-    for result in comparison.arms:
-        difference = result.differences.get("AP")
-        seeds = f"{len(result.seeds)}" + (f" ({len(result.failures)} failed)" if result.failures else "")
-        row = [result.arm.name, seeds, _points(result.means.get("AP")), _points(result.deviations.get("AP"))]
-        if difference is None:
-            rows.append([*row, "", "", ""])
-            continue
-        ends = [_points(end, True) for end in (difference.low, difference.high) if end is not None]
-        rows.append([*row, _points(difference.mean, True), " .. ".join(ends), difference.verdict])
-    headers = ("arm", "seeds", "AP", "sd", "difference", "95 % interval", "verdict")
-    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)
-
-
-def _points(value: float | None, signed: bool = False) -> str:
-    return "–" if value is None else f"{100 * value:{'+' if signed else ''}.2f}"
 
 
 def _command(argv: Sequence[str] | None) -> str:

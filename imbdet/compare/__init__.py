@@ -1,16 +1,109 @@
-"""Comparisons of remedies: a grid of arms x seeds, run, collected, and judged.
+"""Compare remedies on one base config: plan, run, judge, report.
 
-    structures.py  what a comparison is made of: Arm, Plan, RunRecord, Difference, ArmResult, Comparison
-    grid.py        from the words of a command to a plan          announce.py  the plan in words
-    controls.py    control arms, loss weights that match          budget.py    what must be equal side by side
-    probe.py       what a run will cost                           starts.py    the same initial weights in all arms
-    runner.py      runs the cells of a plan                       cell.py      one run: train, evaluate, record
-    local_engine.py, ray_engine.py  where cells run               process.py   a process that ends with its asker
-    existing.py    a comparison of runs that are there            board.py     TensorBoard of all arms
-    store.py       the files                                      configs.py   the configs of base, arms and cells
-    analysis.py    from runs to a Comparison                      cells.py     what a run left behind
-    arms.py, meters.py  one arm's numbers                         remarks.py   notes and facts
+    compare(Request("baselines/retinanet_shapes", ("focal_loss",), seeds=(0, 1, 2)), "output/focal", report=...)
 
-A comparison's folder holds `plan.json`, one run folder for each cell (`runs/<arm>/seed_<s>`), `results.jsonl` (one line
-for each finished or failed cell) and the reports.
+    structures.py   an arm, a plan, a record, a comparison; the config of each run
+    plan.py         from a request, or from existing runs, to a plan
+    fairness.py     equal budgets, control arms, the same initial weights
+    probe.py        short trainings before the grid: its cost, and what controls are matched by
+    run.py          one cell; the grid
+    executors.py    local processes, Ray
+    results.py      plan.json, results.jsonl, locks
+    judge.py        numbers of an arm, paired differences, verdicts, notes
+
+The leader plans and judges; each cell is a process that trains one arm with one seed and evaluates its last weights.
+Whatever is killed, the same call on the same folder goes on.
 """
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..engine.stop import stop_on_signals
+from ..write import write_json
+from .executors import LocalEngine
+from .fairness import check_equal
+from .judge import compare_runs
+from .plan import collect_runs, keep, make_plan
+from .probe import PROBE, costs, describe_plan, expected_seconds, match_controls
+from .results import LOCK, keep_base, locked, read_results, write_plan
+from .run import Stopped, collect, forget_failures, run_grid
+from .structures import BASELINE, Comparison, Plan, Request, RunRecord, base_config
+
+__all__ = ["BASELINE", "Comparison", "Request", "Stopped", "compare", "compare_existing"]
+
+Report = Callable[[Comparison, Path, list[RunRecord]], None]
+
+
+def compare(
+    request: Request,
+    root: str | Path,
+    report: Report,
+    engine: Callable[[Plan], Any] = lambda plan: LocalEngine(),
+    jobs: int = 1,
+    plan_only: bool = False,
+    retry_failed: bool = False,
+) -> Comparison | None:
+    """Plan, run, judge and report a grid of arms and seeds.
+
+    Args:
+        root: the comparison's folder; an existing one goes on. report: gets the comparison, the folder and the records.
+        engine: plan -> what runs the cells (see `run`). jobs: runs at once, for the plan; 0 if a cluster decides.
+        plan_only: print the plan, write nothing. retry_failed: run failed cells again.
+
+    Returns:
+        The comparison; None with `plan_only`, or if no baseline has finished.
+
+    Raises:
+        ValueError, FileNotFoundError: what was asked for cannot be done; by name. Stopped: a signal came.
+    """
+    root = Path(root)
+    plan, notes = make_plan(request, root)
+    plan, cost = costs(plan, root)
+    print(describe_plan(plan, read_results(root), root, cost, jobs))
+    print("".join(f"  {note}\n" for note in notes), end="", flush=True)
+    if plan_only:
+        return None
+    root.mkdir(parents=True, exist_ok=True)
+    with locked(root / LOCK, 1.0, f"another command runs the comparison in {root}; wait for it, or stop it"):
+        keep_base(plan, root)
+        write_plan(plan, root)
+        write_json(root / PROBE, cost)
+        if retry_failed:
+            print(f"{forget_failures(plan, root)} failed runs are tried again")
+        plan = match_controls(plan, root, _print)
+        write_plan(plan, root)
+        if len(collect(plan, root)) < len(plan.cells()):
+            expected = expected_seconds(plan, base_config(plan), cost)
+            with stop_on_signals() as stop:
+                run_grid(plan, root, engine(plan), stop, _print, expected)
+        return conclude(plan, collect(plan, root), root, report)
+
+
+def compare_existing(
+    folders: Sequence[str], root: str | Path, report: Report, split: str | None = None
+) -> Comparison | None:
+    """Judge and report runs and comparisons that are there already. Arguments and returns as `compare` has them."""
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    plan, records = collect_runs(folders, root, split)
+    keep(plan, records, folders, root)
+    return conclude(plan, records, root, report)
+
+
+def conclude(plan: Plan, records: list[RunRecord], root: Path, report: Report) -> Comparison | None:
+    """Check that runs are comparable, judge them, report. None if no baseline has finished."""
+    for record in records:
+        if record.status == "failed":
+            print(f"failed: {record.arm} seed {record.seed}: {record.reason}")
+    if not any(record.arm == BASELINE and record.status == "finished" for record in records):
+        return None
+    for note in check_equal(records, plan.arms):
+        print(f"note: {note}")
+    comparison = compare_runs(plan, records, root)
+    report(comparison, root, records)
+    return comparison
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)

@@ -1,25 +1,57 @@
-"""A short probe of a config: what a step, an evaluation and a checkpoint cost, before a grid of hundreds is begun."""
+"""Short trainings before a grid of hundreds begins: what a step, an evaluation and a checkpoint cost, and what the
+controls are matched by; and the plan in words, with the time and the disk that it takes.
+"""
 
+import contextlib
 import itertools
-import json
+import os
 import platform
+import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, open_dict
 
-from .configs import ITERATIONS, arm_config
-from .grid import with_time_budget
-from .process import Process
-from .store import arm_of
-from .structures import BASELINE, Arm, Plan
+from ..engine.build import Run
+from ..engine.distributed import world_of
+from ..engine.loop import _due, _measure, _step
+from ..engine.progress import Clock
+from ..engine.seed import set_threads
+from ..engine.settings import read_settings
+from ..engine.start import start_run
+from ..engine.stop import StopRequest
+from ..evaluation.inference import predict
+from ..runs import LAST, RunFolder, read_json
+from .executors import Process
+from .fairness import match_losses, matching_iterations, shared_start, unmatched
+from .plan import has_length, with_time_budget
+from .results import append_result, read_results
+from .run import failed
+from .structures import (
+    BASELINE,
+    Arm,
+    Configs,
+    Plan,
+    RunRecord,
+    arm_config,
+    arm_iterations,
+    base_config,
+    cell_config,
+    iterations_of,
+    run_folder,
+)
 
 PROBE = "probe.json"
 WARM_UP, BATCHES = 2, 3  #: steps before the clock runs, batches of the evaluation that are timed
 STEPS = {"iterations": 6, "time": 20}  #: steps timed; a time budget rests on them
+GIB, MIB = 2**30, 2**20
 
 
 def costs(plan: Plan, root: Path) -> tuple[Plan, dict[str, Any]]:
@@ -29,48 +61,50 @@ def costs(plan: Plan, root: Path) -> tuple[Plan, dict[str, Any]]:
     Raises:
         ValueError: an arm cannot even begin to train.
     """
-    new = [arm.name for arm in plan.arms if arm.name != BASELINE and not arm.control_of and not _has_length(arm)]
+    new = [arm.name for arm in plan.arms if arm.name != BASELINE and not arm.control_of and not has_length(arm)]
     fresh = bool(new) and plan.budget == "time"
     cost = None if fresh else _kept(root)
-    with tempfile.TemporaryDirectory() as folder:
-        if cost is None:
-            cost = {"machine": platform.node(), **probe(plan, BASELINE, Path(folder))}
-        if fresh:
-            pace = {name: probe(plan, name, Path(folder))["step_seconds"] for name in new}
-            plan = with_time_budget(plan, {BASELINE: cost["step_seconds"], **pace})
+    if cost is None:
+        cost = {"machine": platform.node(), **probe(plan, BASELINE)}
+    if fresh:
+        pace = {name: probe(plan, name)["step_seconds"] for name in new}
+        plan = with_time_budget(plan, {BASELINE: cost["step_seconds"], **pace})
     return plan, cost
-
-
-def _has_length(arm: Arm) -> bool:
-    return any(word.startswith(f"{ITERATIONS}=") for word in arm.overrides)
 
 
 def _kept(root: Path) -> dict[str, Any] | None:
     """The probe of an earlier command on this machine."""
     try:
-        cost = json.loads((root / PROBE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        cost = read_json(root / PROBE)
+    except ValueError:
         return None
     return cost if cost.get("machine") == platform.node() else None
 
 
-def probe(plan: Plan, arm: str, folder: Path) -> dict[str, Any]:
-    """Measure an arm in a process of its own; see `measure`. folder: for its log and what the run writes.
+def probe(plan: Plan, arm: str) -> dict[str, Any]:
+    """Measure an arm in a process of its own; see `measure`.
 
     Raises:
         ValueError: the arm cannot even begin to train; with what was said.
     """
-    process = Process(measure_arm, (plan, arm, str(folder / "run")), folder / "probe.txt")
-    try:
-        return process.answer()
-    except RuntimeError as error:
-        raise ValueError(f"the first steps of {arm} failed: {error}") from error
-    finally:
-        process.kill()
+    return _elsewhere(measure_arm, (plan, arm), f"the first steps of {arm} failed")
 
 
-def measure_arm(plan: Plan, arm: str, output: str) -> dict[str, Any]:
-    return measure(arm_config(plan, arm_of(plan, arm)), output, STEPS[plan.budget])
+def _elsewhere(function: Callable[..., Any], arguments: tuple, failed: str) -> Any:
+    """What a function returns in a process of its own. Raises ValueError with what it raised."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = Process(function, arguments, Path(folder) / "log.txt")
+        try:
+            return process.answer()
+        except RuntimeError as error:
+            raise ValueError(f"{failed}: {error}") from error
+        finally:
+            process.kill()
+
+
+def measure_arm(plan: Plan, arm: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(arm_config(plan, plan.arm(arm)), folder, STEPS[plan.budget])
 
 
 def measure(cfg: DictConfig, output: str, steps: int) -> dict[str, Any]:
@@ -81,25 +115,13 @@ def measure(cfg: DictConfig, output: str, steps: int) -> dict[str, Any]:
         without the metrics), state_bytes (of last.pth), weights_bytes (of best.pth), threads, device, images, batch,
         data {split: fingerprint}, versions.
     """
-    from ..engine.distributed import world_of
-    from ..engine.seed import set_threads
-    from ..engine.settings import read_settings
-    from ..engine.start import start_run
-    from ..engine.stop import StopRequest
-
-    with open_dict(cfg.train):
-        cfg.train.output_dir, cfg.train.overwrite, cfg.train.tensorboard = output, True, False
-    settings = read_settings(cfg)
-    set_threads(settings.num_threads)
     began = time.perf_counter()
-    with world_of(settings.device) as world:
-        run, _ = start_run(cfg, settings, world, StopRequest(), resume=False)
-        with run:
-            begin = time.perf_counter() - began
-            seconds = _time_steps(run, steps)
-            evaluation = _time_evaluation(run)
-            state = run.state(1)
-    environment = json.loads((Path(output) / "environment.json").read_text(encoding="utf-8"))
+    with _begun(cfg, output) as run:
+        begin = time.perf_counter() - began
+        seconds = _time_steps(run, steps)
+        evaluation = _time_evaluation(run)
+        state = run.state(1)
+    environment = RunFolder(output).environment()
     return {
         "begin_seconds": begin,
         "step_seconds": statistics.median(seconds),
@@ -111,17 +133,25 @@ def measure(cfg: DictConfig, output: str, steps: int) -> dict[str, Any]:
         "data": environment["data"],
         "versions": environment["packages"],
         "images": {name: len(one) for name, one in _splits(run).items()},
-        "batch": int(cfg.dataloader.train.get("batch_size", 0)) * settings.accumulate,
+        "batch": int(cfg.dataloader.train.get("batch_size", 0)) * run.settings.accumulate,
     }
+
+
+@contextlib.contextmanager
+def _begun(cfg: DictConfig, output: str) -> Iterator[Run]:
+    """A run of `cfg` in the folder `output`, before its first step."""
+    with open_dict(cfg.train):
+        cfg.train.output_dir, cfg.train.overwrite, cfg.train.tensorboard = output, True, False
+    settings = read_settings(cfg)
+    set_threads(settings.num_threads)
+    with world_of(settings.device) as world:
+        run, _ = start_run(cfg, settings, world, StopRequest(), resume=False)
+        with run:
+            yield run
 
 
 def _time_steps(run: Any, steps: int) -> list[float]:
     """Seconds of each step, the first of which warm up."""
-    import torch
-
-    from ..engine.loop import _step
-    from ..engine.progress import Clock
-
     batches, clock, seconds = run.batches(0), Clock(), []
     for iteration in range(1, WARM_UP + steps + 1):
         before = time.perf_counter()
@@ -134,8 +164,6 @@ def _time_steps(run: Any, steps: int) -> list[float]:
 
 def _time_evaluation(run: Any) -> float:
     """Seconds of an evaluation, from a few batches; 0 without a validation set."""
-    from ..evaluation.inference import predict
-
     if not run.has_val:
         return 0.0
     batches = list(itertools.islice(iter(run.val_loader), BATCHES))
@@ -151,8 +179,6 @@ def _splits(run: Any) -> dict[str, Any]:
 
 def tensor_bytes(value: Any) -> int:
     """Of all tensors in nested containers: what a checkpoint of them takes, but for a few kB."""
-    import torch
-
     if isinstance(value, torch.Tensor):
         return value.numel() * value.element_size()
     if isinstance(value, dict):
@@ -160,3 +186,165 @@ def tensor_bytes(value: Any) -> int:
     if isinstance(value, (list, tuple)):
         return sum(map(tensor_bytes, value))
     return 0
+
+
+def match_controls(plan: Plan, root: Path, say: Callable[[str], None] = print) -> Plan:
+    """The plan with the weights of its loss-scale controls, which short trainings of the first seed give.
+
+    A control that cannot be matched fails with the reason, in all its cells.
+    """
+    done = {(record.arm, record.seed) for record in read_results(root)}
+    left = [arm for arm in unmatched(plan) if any((arm.name, seed) not in done for seed in plan.seeds)]
+    configs, arms, seen = Configs(plan), {arm.name: arm for arm in plan.arms}, {}
+
+    def reports(name: str) -> list[dict]:
+        if name not in seen:
+            say(f"measuring the losses of {name} over {matching_iterations(configs.base)} iterations")
+            seen[name] = _elsewhere(first_reports, (plan, name, root), f"the first steps of {name} failed")
+        return seen[name]
+
+    for control in left:
+        arm = plan.arm(control.control_of)
+        try:
+            overrides, lines = match_losses(configs.base, configs.of(arm), reports(BASELINE), reports(arm.name))
+        except ValueError as error:
+            for seed in plan.seeds:
+                if (control.name, seed) not in done:
+                    append_result(root, failed(plan, (control.name, seed), f"refused: {error}"))
+            continue
+        arms[control.name] = replace(control, overrides=overrides)
+        for line in lines:
+            say(f"{control.name}: {line}")
+    return replace(plan, arms=tuple(arms.values()))
+
+
+def first_reports(plan: Plan, arm: str, root: Path) -> list[dict[str, Any]]:
+    """What the first iterations of a cell report: the lines that its metrics.jsonl begins with."""
+    seed, base = plan.seeds[0], base_config(plan)
+    cfg = cell_config(plan, plan.arm(arm), seed, root)
+    cfg.train.init_shared = shared_start(base, cfg, arm, seed, root)
+    with tempfile.TemporaryDirectory() as folder, _begun(cfg, folder) as run:
+        batches, clock, reports = run.batches(0), Clock(), []
+        for iteration in range(1, matching_iterations(cfg) + 1):
+            reports_now = _due(iteration, run.settings.log_period, run.settings.max_iter)
+            stats, norms = _step(run, batches, clock, iteration, reports_now)
+            if reports_now:
+                reports.append({"iteration": iteration, **_measure(run, clock, stats, norms)[0]})
+    return reports
+
+
+def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: dict[str, Any], jobs: int) -> str:
+    """All lines.
+
+    Args:
+        records: of the cells that are done. cost: what `probe.measure` found of the baseline. jobs: runs at once, 0 if
+            a cluster decides.
+    """
+    done = {(record.arm, record.seed): record.status for record in records}
+    failed = sum(status == "failed" for status in done.values())
+    every = plan.cells()
+    begun = [cell for cell in every if cell not in done and (root / run_folder(*cell) / LAST).exists()]
+    left = [cell for cell in every if cell not in done]
+    base = base_config(plan)
+    versions = ", ".join(f"{name} {cost['versions'][name]}" for name in ("torch", "torchvision", "hotcoco"))
+    lines = [
+        f"comparison of {plan.config} in {root}, on split {plan.split}",
+        f"  arms: {len(plan.arms)}",
+        *(f"    {line}" for line in _arm_lines(plan)),
+        f"  seeds: {', '.join(map(str, plan.seeds))}" + _claim(len(plan.seeds)),
+        f"  budget: {_budget(plan, base, cost)}",
+        f"  pinned: {cost['threads']} threads on {cost['device']}; {versions}" + _crowded(cost["threads"], jobs),
+        "  data: " + ", ".join(f"{name} {value}" for name, value in cost["data"].items()),
+        f"  runs: {len(every)}, of which {len(done)} are done"
+        + (f" ({failed} failed: --retry-failed tries them again)" if failed else "")
+        + (f" and {len(begun)} are half done" if begun else ""),
+        f"  time: {_time(plan, base, left, cost, jobs)}",
+        f"  disk: {_disk(plan, every, left, root, cost, jobs)}",
+    ]
+    return "\n".join(lines)
+
+
+def _arm_lines(plan: Plan) -> list[str]:
+    width = max(len(arm.name) for arm in plan.arms)
+    return [f"{arm.name:<{width}}  {about(arm)}".rstrip() for arm in plan.arms]
+
+
+def about(arm: Arm) -> str:
+    """What there is to say of an arm besides its name."""
+    if arm.name == BASELINE:
+        return "no remedy; what the others are compared with"
+    own = ", ".join(arm.overrides)
+    if arm.control_of and not arm.overrides:
+        return f"control of {arm.control_of}: its loss weight is measured before the grid begins"
+    if arm.control_of:
+        return f"control of {arm.control_of}: {own}"
+    compared = f"compared with {arm.compared_with}" if arm.compared_with != BASELINE else ""
+    return "; ".join(part for part in (own, compared) if part)
+
+
+def _crowded(threads: int, jobs: int) -> str:
+    cores = os.cpu_count() or 1
+    if jobs * threads <= cores or jobs < 2:
+        return ""
+    return f" ({jobs} runs of {threads} threads share {cores} cores: their step times will be longer)"
+
+
+def _claim(seeds: int) -> str:
+    if seeds == 1:
+        return " (one seed: no claim can be made)"
+    return "" if seeds >= 5 else f" ({seeds} seeds are indicative; 5 carry a claim)"
+
+
+def _budget(plan: Plan, base: DictConfig, cost: dict[str, Any]) -> str:
+    images = " and ".join(f"{number} {name}" for name, number in cost["images"].items())
+    each = "each arm" if plan.budget == "iterations" else "the baseline, and the same training time for the others"
+    return f"{iterations_of(base)} iterations of {cost['batch']} images for {each}; {images} images"
+
+
+def run_seconds(steps: int, base: DictConfig, cost: dict[str, Any]) -> float:
+    """What a run of so many steps takes at the baseline's pace: beginning, steps, evaluations on the way and at its
+    end.
+    """
+    period = int(base.train.get("eval_period", 0) or 0)
+    evaluations = 2 + ((steps - 1) // period if period else 0)
+    return cost["begin_seconds"] + steps * cost["step_seconds"] + evaluations * cost["evaluation_seconds"]
+
+
+def expected_seconds(plan: Plan, base: DictConfig, cost: dict[str, Any]) -> dict[str, float]:
+    """{arm: seconds of a run}; under a time budget all take as long as the baseline."""
+    count = iterations_of(base)
+    steps = {arm.name: arm_iterations(arm, count) if plan.budget == "iterations" else count for arm in plan.arms}
+    return {arm: run_seconds(number, base, cost) for arm, number in steps.items()}
+
+
+def _time(plan: Plan, base: DictConfig, left: Sequence[tuple], cost: dict[str, Any], jobs: int) -> str:
+    if not left:
+        return "nothing is left to run"
+    expected = expected_seconds(plan, base, cost)
+    seconds = sum(expected[arm] for arm, _ in left) / max(1, min(jobs, len(left)))
+    how = {0: "in sum", 1: "one after another"}.get(jobs, f"{jobs} at once")
+    matched = {arm.control_of for arm in unmatched(plan)}
+    steps = (len(matched) + 1) * matching_iterations(base) if matched else 0
+    before = cost["begin_seconds"] + cost["step_seconds"] * steps
+    return (
+        f"about {timedelta(seconds=round(seconds))} for {len(left)} runs {how}, by {cost['step_seconds']:.3g} s a step "
+        f"and {cost['evaluation_seconds']:.3g} s an evaluation of the untrained baseline; remedies may take longer"
+        + (f". Before that about {timedelta(seconds=round(before))} to match the controls" if steps else "")
+    )
+
+
+def _disk(
+    plan: Plan, every: Sequence[tuple], left: Sequence[tuple], root: Path, cost: dict[str, Any], jobs: int
+) -> str:
+    """last.pth and best.pth of each run, one last_prev.pth of each that is running, and the common start of a seed."""
+    run, at_once = cost["state_bytes"] + cost["weights_bytes"], max(1, jobs) * cost["state_bytes"]
+    total = len(every) * run + len(plan.seeds) * cost["weights_bytes"] + at_once
+    needed = len(left) * run + at_once
+    place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    text = f"about {_size(total)} ({_size(run)} a run); {_size(free)} free"
+    return text if needed < free else f"{text}: THIS DOES NOT FIT: {_size(needed)} are still to be written"
+
+
+def _size(count: float) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"

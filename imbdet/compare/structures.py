@@ -1,18 +1,23 @@
-"""What a comparison is made of, from the plan to the verdicts; plain data that JSON can hold.
+"""What a comparison is made of, from the plan to the verdicts, and the config of each of its runs.
 
 An arm is one config (the baseline with some remedies and overrides); a cell is one arm with one seed. Metrics are in
-0..1 as in `evaluation.Result`, and None where they are not defined.
+0..1 as in `evaluation.Result`, and None where they are not defined. All but the configs is plain data that JSON holds.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ..config import apply_overrides, changed_paths, load_config
+from ..config.yaml12 import parse
+from ..engine.settings import read_settings
 from ..evaluation.significance import Difference
-from ..runs import DETECTIONS as DETECTIONS
 
 BASELINE = "baseline"  #: name of the arm that all others are compared with
-RESULTS = "results.jsonl"
-PLAN = "plan.json"
+ITERATIONS = "train.max_iter"
+Cell = tuple[str, int]  #: arm, seed
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,51 @@ class Plan:
     overrides: tuple[str, ...] = ()
     budget: str = "iterations"
     split: str = "val"
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "Plan":
+        """The plan of `dataclasses.asdict`; unknown keys are passed over. Raises KeyError, TypeError."""
+        known = {item.name for item in fields(cls)}
+        values = {key: _tuples(value) for key, value in content.items() if key in known}
+        arms = [{key: _tuples(value) for key, value in arm.items()} for arm in content["arms"]]
+        return cls(**{**values, "arms": tuple(Arm(**arm) for arm in arms)})
+
+    def arm(self, name: str) -> Arm:
+        """Raises ValueError if there is no such arm."""
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise ValueError(f"the plan has no arm {name!r}; it has {', '.join(arm.name for arm in self.arms)}")
+
+    def cells(self) -> list[Cell]:
+        """All runs, seed after seed, so that an unfinished grid compares all arms on the seeds it has."""
+        return [(arm.name, seed) for seed in self.seeds for arm in self.arms]
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        config, overrides: the base. remedies: one text an arm, "A" or "A+B". every, imbalance: all remedies that fit,
+        of one imbalance or of all. threads: of a run, where the config leaves it to torch. controls: whether to add
+        control arms.
+    """
+
+    config: str
+    remedies: tuple[str, ...] = ()
+    every: bool = False
+    imbalance: str = ""
+    seeds: tuple[int, ...] = (0,)
+    overrides: tuple[str, ...] = ()
+    budget: str = "iterations"
+    split: str = "val"
+    threads: int = 1
+    controls: bool = True
 
 
 @dataclass
@@ -123,3 +173,95 @@ class Comparison:
     group_rule: str = ""
     draws: int = 1000
     pictures: list[tuple[int, str, str]] = field(default_factory=list)
+
+
+def folder_name(arm: str) -> str:
+    """The folder of an arm: its name without what a path or a shell would take apart.
+
+    Example:
+        >>> folder_name("baseline (200 more iterations)")
+        'baseline_200_more_iterations'
+    """
+    kept = "".join(letter if letter.isalnum() or letter in "+-_.=" else " " for letter in arm)
+    return "_".join(kept.split())
+
+
+def run_folder(arm: str, seed: int) -> str:
+    """Of a cell, relative to the comparison's folder."""
+    return f"runs/{folder_name(arm)}/seed_{seed}"
+
+
+class Configs:
+    """The configs of a plan's base and arms, each loaded once; they are to be read, not changed."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.base = base_config(plan)
+        self._arms: dict[tuple, DictConfig] = {}
+
+    def of(self, arm: Arm) -> DictConfig:
+        """Raises ValueError as `arm_config` does."""
+        key = (arm.remedies, arm.overrides)
+        if key == ((), ()):
+            return self.base
+        if key not in self._arms:
+            self._arms[key] = arm_config(self.plan, arm)
+        return self._arms[key]
+
+
+def base_config(plan: Plan) -> DictConfig:
+    """The config of the baseline: what every arm is a change of."""
+    return load_config(plan.config, (), plan.overrides)
+
+
+def arm_config(plan: Plan, arm: Arm) -> DictConfig:
+    """The base config with the arm's remedies, then everybody's overrides, then the arm's own.
+
+    Raises:
+        ValueError: a remedy does not fit the base config, or collides with another; by name.
+    """
+    cfg = load_config(plan.config, arm.remedies, plan.overrides)
+    for word in arm.overrides:
+        key, _, value = word.partition("=")
+        if key == ITERATIONS:  # may be a call, such as epochs_to_iterations(...), which no number would replace
+            cfg.train.max_iter = parse(value)
+        else:
+            apply_overrides(cfg, [word])
+    return cfg
+
+
+def cell_config(plan: Plan, arm: Arm, seed: int, root: Path) -> DictConfig:
+    """The arm's config with the seed and folder of one run, without the periodic checkpoints that nobody reads here."""
+    cfg = arm_config(plan, arm)
+    with open_dict(cfg.train):
+        cfg.train.seed = seed
+        cfg.train.output_dir = str(Path(root) / run_folder(arm.name, seed))
+        if not any(word.startswith("train.checkpointer.max_to_keep=") for word in plan.overrides):
+            cfg.train.checkpointer = {**cfg.train.get("checkpointer", {}), "max_to_keep": 0}
+    return cfg
+
+
+def iterations_of(cfg: DictConfig) -> int:
+    """`train.max_iter` as a number."""
+    return read_settings(cfg).max_iter
+
+
+def arm_iterations(arm: Arm, base: int) -> int:
+    """Of an arm, where the base config has `base`: only its overrides may say otherwise (see budget)."""
+    own = [int(word.partition("=")[2]) for word in arm.overrides if word.startswith(f"{ITERATIONS}=")]
+    return own[-1] if own else base
+
+
+def changes_of(base: DictConfig, cfg: DictConfig) -> list[str]:
+    """The keys in which an arm's config differs from the base, without the list of remedies."""
+    return [path for path in changed_paths(base, cfg) if path != "remedies"]
+
+
+def node_at(cfg: DictConfig, path: str) -> Any:
+    """The unresolved value at a key as plain containers, None if there is none."""
+    node: Any = OmegaConf.to_container(cfg, resolve=False)
+    for part in path.split("."):
+        if not isinstance(node, dict) or part not in node:
+            return None
+        node = node[part]
+    return node

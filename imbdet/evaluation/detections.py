@@ -186,3 +186,10 @@ def as_detections(source: Any, category_ids: Sequence[int], class_names: Sequenc
             f"{' ...' if len(names) > 8 else ''}). Is the model of another data set?"
         )
     return source.relabelled(names)[0]
+
+
+def score_threshold(scores: np.ndarray, objects: int) -> float:
+    """The score of the detection at rank `objects`, so that as many are drawn as there are objects (0 for all)."""
+    if objects == 0 or len(scores) <= objects:
+        return 0.0
+    return float(np.partition(scores, len(scores) - objects)[len(scores) - objects])

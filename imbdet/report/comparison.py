@@ -111,3 +111,26 @@ def class_table(every: list[tables.Row]) -> dict[str, Any] | None:
     order = sorted(facts, key=lambda name: (-(facts[name].get("train_boxes") or 0), str(name)))
     lines = [(facts[name], [found[row.name].get(name) for row in arms]) for name in order]
     return {"arms": arms, "lines": lines, "baseline": BASELINE}
+
+
+def terminal_table(comparison: Any) -> str:
+    """One row an arm, in points of AP: mean and deviation over seeds, difference with its interval, verdict."""
+    from tabulate import tabulate
+
+    rows = []
+    for result in comparison.arms:
+        difference = result.differences.get("AP")
+        seeds = f"{len(result.seeds)}" + (f" ({len(result.failures)} failed)" if result.failures else "")
+        row = [
+            result.arm.name,
+            seeds,
+            numbers.points(result.means.get("AP")),
+            numbers.points(result.deviations.get("AP")),
+        ]
+        if difference is None:
+            rows.append([*row, "", "", ""])
+            continue
+        interval = numbers.interval(difference).replace(" to ", " .. ")
+        rows.append([*row, numbers.signed(difference.mean), interval, difference.verdict])
+    headers = ("arm", "seeds", "AP", "sd", "difference", "95 % interval", "verdict")
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)

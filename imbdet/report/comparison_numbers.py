@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..compare.structures import Difference
+from ..evaluation.significance import Difference
 
 DASH = "–"
 

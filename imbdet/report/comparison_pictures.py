@@ -16,8 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..compare.structures import DETECTIONS, PLAN, RESULTS, ArmResult, Comparison
-from .pictures import Picture, make_picture, score_threshold
+from ..compare.results import PLAN, RESULTS
+from ..compare.structures import ArmResult, Comparison
+from ..evaluation.detections import score_threshold
+from ..runs import DETECTIONS
+from .pictures import Picture, make_picture
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..compare.structures import BASELINE, ArmResult, Comparison, Difference
+from ..compare.structures import BASELINE, ArmResult, Comparison
+from ..evaluation.significance import Difference
 from .comparison_numbers import COST, one_line, signed
 
 MAIN = "AP"  #: the metric that the verdicts are about

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.detections import score_threshold
+
 MAX_SIDE = 480  #: pixels; larger pictures are stored at this size, their boxes stay exact
 MAX_NAMED = 8  #: boxes
 MATCH_IOU = 0.5
@@ -88,13 +90,6 @@ def make_picture(records: Any, index: int, detections: Any, threshold: float) ->
         height=int(records.heights[index]),
         boxes=tuple(judge(found.xywh, found.label, found.score, *truth, records.class_names)),
     )
-
-
-def score_threshold(scores: np.ndarray, objects: int) -> float:
-    """The score of the detection at rank `objects`, so that as many are drawn as there are objects (0 for all)."""
-    if objects == 0 or len(scores) <= objects:
-        return 0.0
-    return float(np.partition(scores, len(scores) - objects)[len(scores) - objects])
 
 
 def choose_images(records: Any, limit: int) -> list[int]:

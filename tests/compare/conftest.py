@@ -8,16 +8,15 @@ import tempfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
-from imbdet.compare.cell import run_cell
-from imbdet.compare.grid import keep_base
-from imbdet.compare.store import append_result, cells, write_plan
-from imbdet.compare.structures import BASELINE, Arm, ArmResult, Comparison, Difference, Plan
+from imbdet.compare.results import append_result, keep_base, write_plan
+from imbdet.compare.run import run_cell
+from imbdet.compare.structures import BASELINE, Arm, ArmResult, Comparison, Plan
 from imbdet.config import load_config, save_config
+from imbdet.evaluation.significance import Difference
 
 ROOT = str(Path(__file__).resolve().parents[2])
 if ROOT not in sys.path:  # configs name objects of these tests
@@ -102,7 +101,7 @@ def finished_grid(tmp_path_factory):
     to be read, not changed."""
     plan = tiny_plan(FOCAL, overrides=("train.tensorboard=true",))
     root = begin(plan, tmp_path_factory.mktemp("comparison") / "grid")
-    for arm, seed in cells(plan):
+    for arm, seed in plan.cells():
         append_result(root, run_cell(root, arm, seed))
     return root
 
@@ -125,9 +124,6 @@ def reports(monkeypatch):
         (out_dir / "report.md").write_text(comparison.title)
         return {"md": out_dir / "report.md"}
 
-    modules = {"imbdet.compare.analysis": compare_runs, "imbdet.report.comparison": write_comparison}
-    for name, function in modules.items():
-        module = ModuleType(name)
-        setattr(module, function.__name__, function)
-        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr("imbdet.compare.compare_runs", compare_runs)
+    monkeypatch.setattr("imbdet.report.comparison.write_comparison", write_comparison)
     return given

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from imbdet.compare.structures import DETECTIONS, RunRecord
+from imbdet.compare.structures import RunRecord
 from imbdet.config import load_config
 from imbdet.config.load import to_yaml
 from imbdet.data.datasets.shapes import shapes
 from imbdet.evaluation import Detections, evaluate_coco
+from imbdet.runs import DETECTIONS
 
 BASE = "baselines/faster_rcnn_shapes"
 IMAGES = {"train": 60, "val": 40}

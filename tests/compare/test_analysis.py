@@ -6,14 +6,14 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from imbdet.compare.analysis import compare_runs
-from imbdet.compare.arms import METRICS
-from imbdet.compare.cells import f1_of_images
-from imbdet.compare.meters import imbalances
-from imbdet.compare.structures import BASELINE, DETECTIONS, Arm, Plan, RunRecord
+from imbdet.compare.judge import compare_runs, imbalances
+from imbdet.compare.structures import BASELINE, Arm, Plan, RunRecord
 from imbdet.evaluation.bootstrap import rank_detections
 from imbdet.evaluation.errors import error_types
 from imbdet.evaluation.lrp import optimal_lrp
+from imbdet.evaluation.metrics import COMPARED
+from imbdet.evaluation.resampled import f1_of_images
+from imbdet.runs import DETECTIONS
 
 from .fabricated import BASE, OVERRIDES, Quality, detections_of, records, write_cell
 
@@ -75,7 +75,7 @@ def test_values_are_those_of_the_runs(comparison, cells, root):
     """AP of each seed, their mean and deviation; oLRP and TIDE recomputed from the detections of one run."""
     good = arm(comparison, "good")
     expected = [record.metrics["AP"] for record in cells if record.arm == "good"]
-    assert good.seeds == [0, 1, 2] and good.values["AP"] == expected and set(good.values) == set(METRICS)
+    assert good.seeds == [0, 1, 2] and good.values["AP"] == expected and set(good.values) == set(COMPARED)
     assert good.means["AP"] == pytest.approx(np.mean(expected))
     assert good.deviations["AP"] == pytest.approx(np.std(expected, ddof=1))
     found = detections_of(BETTER, 1, 1)
@@ -92,7 +92,7 @@ def test_undefined_metrics_stay_undefined(comparison):
     good = arm(comparison, "good")
     assert good.values["APl"] == [None] * 3 and good.means["APl"] is None and "APl" not in good.differences
     assert good.differences["APr"].image_sd > 0 and good.differences["APs"].image_sd > 0
-    assert good.differences["dMiss"].image_sd is None and "TIDE errors are of the seeds alone" in said(comparison)
+    assert good.differences["dMiss"].image_sd is None and "TIDE errors hold the noise of seeds only" in said(comparison)
 
 
 def test_what_the_evaluator_calls_minus_one_is_undefined(comparison, cells, root):
@@ -243,7 +243,7 @@ def test_times_of_a_busy_machine_are_not_taken_for_costs(tmp_path):
     assert "Times differ" not in said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))
     cells[0].cost["step_seconds"] *= 2
     notes = said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))
-    assert "Times differ up to 2.0 times between seeds of one arm" in notes
+    assert "Step times of one arm differ by a factor of up to 2.0 between seeds" in notes
 
 
 def test_a_longer_training_is_said_where_no_control_has_it(tmp_path):
@@ -278,7 +278,7 @@ def test_runs_without_detections_are_compared_over_seeds(tmp_path):
     good = arm(found, "good")
     assert good.differences["AP"].image_sd is None and good.differences["AP"].low is not None
     assert good.values["oLRP"] == [None] * 3 and arm(found, BASELINE).values["oLRP"][0] is not None
-    assert "No detections to resample of good, seed 0, good, seed 1, good, seed 2" in said(found)
+    assert "No detections to resample for good, seed 0, good, seed 1, good, seed 2" in said(found)
     for record in cells:
         (tmp_path / record.folder / DETECTIONS).unlink(missing_ok=True)
     none = compare_runs(plan(ARMS[:2]), cells, tmp_path)

@@ -8,9 +8,9 @@ from tensorboard.backend.event_processing.event_multiplexer import EventMultiple
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from imbdet.compare.board import link_run, write_board
-from imbdet.compare.store import read_results
+from imbdet.compare.results import link_events, read_results
 from imbdet.compare.structures import RunRecord
+from imbdet.report.tensorboard import write_board
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,6 @@ def test_where_links_are_not_possible_events_are_copied(finished_grid, tmp_path,
     root = tmp_path / "grid"
     shutil.copytree(finished_grid, root, symlinks=True)
     monkeypatch.setattr("os.symlink", refuse)
-    link_run(root, "baseline", 0)
+    link_events(root, "baseline", 0)
     board = write_board(root, read_results(root))
     assert (board / "baseline" / "seed_0" / "train").is_dir() and not (board / "baseline" / "seed_0").is_symlink()

@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from imbdet.compare.budget import MADE, check_equal, config_changes, config_pins, made_by_remedy
-from imbdet.compare.configs import Configs
-from imbdet.compare.controls import extra_iterations
-from imbdet.compare.store import read_results
-from imbdet.compare.structures import Arm, RunRecord
+from imbdet.compare.fairness import MADE, check_equal, config_changes, config_pins, extra_iterations, made_by_remedy
+from imbdet.compare.results import read_results
+from imbdet.compare.structures import Arm, Configs, RunRecord
 from imbdet.config import load_config
 from imbdet.config.remedy import find_remedy, remedy_names
 
@@ -47,7 +45,7 @@ def test_equal_runs_pass():
     ],
 )
 def test_each_difference_is_named_with_both_values(pin, value, line):
-    with pytest.raises(ValueError, match="cannot stand side by side") as error:
+    with pytest.raises(ValueError, match="are not comparable") as error:
         check_equal([record(), record("a", 1, **{pin: value})])
     assert line in str(error.value)
 

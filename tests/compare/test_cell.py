@@ -5,14 +5,15 @@ import json
 import pytest
 import torch
 
-from imbdet.compare import cell
-from imbdet.compare.cell import cost_of, is_out_of_memory, main, reason_of, run_cell
-from imbdet.compare.store import read_record, read_results, run_folder
-from imbdet.compare.structures import DETECTIONS, Arm
+from imbdet.compare import run
+from imbdet.compare.results import cost_of, read_record, read_results
+from imbdet.compare.run import is_out_of_memory, main, reason_of, run_cell
+from imbdet.compare.structures import Arm, run_folder
 from imbdet.config import load_config
 from imbdet.engine.checkpoint import load_file
 from imbdet.engine.meters import NonFiniteLoss
 from imbdet.engine.trained import evaluate_checkpoint
+from imbdet.runs import DETECTIONS
 
 from .conftest import begin, remedy_file, tiny_plan
 
@@ -49,7 +50,7 @@ def test_both_arms_began_with_the_same_weights(finished_grid):
 
 
 def test_a_finished_run_is_not_run_again(finished_grid, monkeypatch):
-    monkeypatch.setattr(cell, "_work", lambda *_: pytest.fail("it was run again"))
+    monkeypatch.setattr(run, "_work", lambda *_: pytest.fail("it was run again"))
     assert run_cell(finished_grid, "baseline", 0) == read_results(finished_grid)[0]
     assert main([str(finished_grid), "baseline", "0"]) == 0
 
@@ -79,7 +80,7 @@ def test_only_the_last_weights_are_kept(finished_grid):
 def test_a_failure_is_a_record_with_its_reason(tmp_path, top, body, reason):
     path = remedy_file(tmp_path, "broken", body, top)
     root = begin(tiny_plan(Arm("broken", (str(path),))), tmp_path / "out")
-    assert main([str(root), "broken", "0"]) == cell.FAILED
+    assert main([str(root), "broken", "0"]) == run.FAILED
     record = read_record(root / run_folder("broken", 0))
     assert record.status == "failed" and record.reason.startswith(reason) and "\n" not in record.reason, record.reason
     assert record.remedies == [str(path)] and not record.metrics
@@ -124,5 +125,5 @@ def test_the_cost_by_hand(tmp_path):
 
 def test_wrong_words():
     for words in ([], ["a", "b"], ["a", "b", "x"]):
-        with pytest.raises(SystemExit, match="usage: python -m imbdet.compare.cell ROOT ARM SEED"):
+        with pytest.raises(SystemExit, match="usage: python -m imbdet.compare.run ROOT ARM SEED"):
             main(words)

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from imbdet.commands import run
-from imbdet.commands.compare import table
-from imbdet.compare.store import append_result, read_plan
-from imbdet.compare.structures import Arm, ArmResult, Comparison, Difference, RunRecord
+from imbdet.compare.results import append_result, read_plan
+from imbdet.compare.structures import Arm, ArmResult, Comparison, RunRecord
+from imbdet.evaluation.significance import Difference
+from imbdet.report.comparison import terminal_table
 
 from .conftest import COST, tiny
 
@@ -48,7 +49,7 @@ def test_a_mistake_is_one_line(words, line, tmp_path, capsys):
 
 
 def test_the_plan_is_printed_and_nothing_is_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("imbdet.compare.probe.probe", lambda plan, arm, folder: dict(COST))
+    monkeypatch.setattr("imbdet.compare.probe.probe", lambda plan, arm: dict(COST))
     words = [*WORDS, "--seeds", "3", "--out", str(tmp_path / "out"), "--print"]
     assert run("compare", words) == 0
     out = capsys.readouterr().out
@@ -97,7 +98,7 @@ def test_the_table_by_hand():
         ArmResult(Arm("baseline"), seeds=[0], means={"AP": 0.25}, deviations={"AP": None}),
         ArmResult(Arm("a"), seeds=[0], failures=[(1, "nan")], means={"AP": 0.2377}, differences={"AP": ap}),
     ]
-    lines = table(Comparison("", "", arms, [0, 1])).splitlines()
+    lines = terminal_table(Comparison("", "", arms, [0, 1])).splitlines()
     assert lines[2].split() == ["baseline", "1", "25.00", "–"]
     assert lines[3].split() == ["a", "1", "(1", "failed)", "23.77", "–", "-1.23", "one", "seed:", "no", "claim"]
 

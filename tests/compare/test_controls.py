@@ -1,17 +1,17 @@
-"""Loss-scale controls: which losses an arm may have rescaled, and the weight that matches them, by hand."""
-
-import json
-from dataclasses import replace
+"""Loss-scale controls: which losses an arm may have rescaled, the weight that matches them by hand, and a measurement
+that equals the beginning of the runs."""
 
 import pytest
 from omegaconf import OmegaConf
 
-from imbdet.compare.configs import Configs, arm_config, node_at
-from imbdet.compare.controls import Unmatched, is_pending, matched_weights, mean_loss, scaled_losses, settle
-from imbdet.compare.store import run_folder
-from imbdet.compare.structures import Arm, RunRecord
+from imbdet.compare import probe
+from imbdet.compare.fairness import match_losses, matching_iterations, mean_loss, scaled_losses, unmatched
+from imbdet.compare.probe import match_controls
+from imbdet.compare.results import read_results
+from imbdet.compare.structures import Arm, Configs, arm_config, node_at
+from imbdet.runs import RunFolder
 
-from .conftest import FOCAL, tiny_plan
+from .conftest import FOCAL, begin, tiny_plan
 
 CONTROL = Arm("baseline (loss scale of focal_loss)", control_of="focal_loss")
 
@@ -21,17 +21,9 @@ def configs():
     return Configs(tiny_plan(FOCAL, CONTROL))
 
 
-def write_losses(root, arm, seed, *reports, split="train"):
-    """reports: (iteration, mean of loss/cls over the window that ends there)."""
-    folder = root / run_folder(arm, seed)
-    folder.mkdir(parents=True)
-    lines = [{"iteration": i, "split": split, "loss/cls": value, "loss/box_reg": 1.0} for i, value in reports]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder
-
-
-def ended(*cells, status="finished"):
-    return [RunRecord(arm, seed, run_folder(arm, seed), status) for arm, seed in cells]
+def reports(*means, **more):
+    """means: (iteration, mean of loss/cls over the window that ends there)."""
+    return [{"iteration": i, "loss/cls": value, "loss/box_reg": 1.0, **more} for i, value in means]
 
 
 def test_focal_loss_rescales_the_classification_only(configs):
@@ -58,65 +50,81 @@ def test_what_counts_as_a_loss_of_another_size(configs):
     assert scaled_losses(configs.base, changed(configs, model__criterion=None)) == []  # replaced as a whole
 
 
-def test_the_mean_of_the_first_hundred_iterations_by_hand(tmp_path):
-    """Windows that end at 40, 60 and 100: (40 x 4 + 20 x 2 + 40 x 1) / 100 = 2.4; the one up to 140 is left out."""
-    folder = write_losses(tmp_path, "a", 0, (40, 4.0), (60, 2.0), (100, 1.0), (140, 50.0))
-    assert mean_loss(folder, "loss/cls") == (pytest.approx(2.4), 100)
+def test_a_mean_over_windows_by_hand():
+    """Windows that end at 40, 60 and 100: (40 x 4 + 20 x 2 + 40 x 1) / 100 = 2.4."""
+    assert mean_loss(reports((40, 4.0), (60, 2.0), (100, 1.0)), "loss/cls") == pytest.approx(2.4)
 
 
-def test_a_first_window_longer_than_a_hundred_counts(tmp_path):
-    folder = write_losses(tmp_path, "a", 0, (250, 3.0), (500, 1.0))
-    assert mean_loss(folder, "loss/cls") == (3.0, 250)
+@pytest.mark.parametrize(
+    ("period", "length", "measured"), [(20, 400, 100), (30, 400, 90), (250, 500, 250), (20, 50, 50)]
+)
+def test_windows_that_end_within_the_first_hundred_iterations_count(configs, period, length, measured):
+    cfg = changed(configs, train__log_period=period, train__max_iter=length)
+    assert matching_iterations(cfg) == measured
 
 
-def test_the_weight_by_hand(tmp_path):
+def test_the_weight_by_hand(configs):
     """Baseline mean 4, focal loss mean 0.5: the baseline's weight 1 becomes 0.125; and 2 becomes 0.25."""
-    write_losses(tmp_path, "baseline", 0, (50, 5.0), (100, 3.0))
-    write_losses(tmp_path, "focal_loss", 0, (50, 0.7), (100, 0.3))
-    plan = tiny_plan(FOCAL, CONTROL)
-    overrides, lines = matched_weights(plan, FOCAL, 0, tmp_path)
+    before, after = reports((50, 5.0), (100, 3.0)), reports((50, 0.7), (100, 0.3))
+    overrides, lines = match_losses(configs.base, configs.of(FOCAL), before, after)
     assert overrides == ("model.criterion.classification_weight=0.125",)
     assert lines == [f"{overrides[0]} (loss/cls 4, loss/cls 0.5; mean of 100 iterations)"]
-    doubled = replace(plan, overrides=(*plan.overrides, "model.criterion.classification_weight=2.0"))
-    assert matched_weights(doubled, FOCAL, 0, tmp_path)[0] == ("model.criterion.classification_weight=0.25",)
+    doubled = changed(configs, model__criterion__classification_weight=2.0)
+    assert match_losses(doubled, configs.of(FOCAL), before, after)[0] == ("model.criterion.classification_weight=0.25",)
 
 
-def test_a_control_waits_for_both_and_is_then_a_config_of_its_own(tmp_path):
-    plan = tiny_plan(FOCAL, CONTROL, seeds=(3, 4))
-    write_losses(tmp_path, "baseline", 3, (20, 2.0))
-    write_losses(tmp_path, "focal_loss", 3, (20, 0.5))
-    for records in ([], ended(("baseline", 3)), ended(("baseline", 4), ("focal_loss", 4))):
-        assert settle(plan, records, tmp_path) == (plan, [], {})  # seed 3 is still to come, and decides
-    settled, lines, lost = settle(plan, ended(("focal_loss", 3), ("baseline", 3)), tmp_path)
-    assert not lost and lines[0].startswith("baseline (loss scale of focal_loss): model.criterion.classification_wei")
-    control = settled.arms[2]
-    assert is_pending(CONTROL) and not is_pending(control)
-    assert node_at(arm_config(settled, control), "model.criterion.classification_weight") == 0.25
-    assert settle(settled, [], tmp_path) == (settled, [], {})
+def test_losses_that_cannot_be_matched():
+    with pytest.raises(ValueError, match="loss/other was not reported at iteration 20"):
+        mean_loss(reports((20, 2.0)), "loss/other")
+    with pytest.raises(ValueError, match="nothing was reported"):
+        mean_loss([], "loss/cls")
+    with pytest.raises(ValueError, match="is -1; only a positive loss can be matched"):
+        mean_loss(reports((20, -1.0)), "loss/cls")
 
 
-def test_after_a_failure_the_next_seed_decides(tmp_path):
+def stand_in(monkeypatch, **losses):
+    """Measurements that were not made; the arms that were measured."""
+    asked = []
+
+    def first_reports(function, arguments, failed):
+        asked.append(arguments[1])
+        return reports((20, losses[arguments[1]]))
+
+    monkeypatch.setattr(probe, "_elsewhere", first_reports)
+    return asked
+
+
+def test_a_control_is_a_config_of_its_own_before_the_grid_begins(tmp_path, monkeypatch):
+    asked = stand_in(monkeypatch, baseline=2.0, focal_loss=0.5)
+    other = Arm("another name", ("focal_loss",)), Arm("control of another", control_of="another name")
+    plan, said = tiny_plan(FOCAL, CONTROL, *other, seeds=(3, 4)), []
+    stand = {"baseline": 2.0, "focal_loss": 0.5, "another name": 1.0}
+    asked = stand_in(monkeypatch, **stand)
+    matched = match_controls(plan, begin(plan, tmp_path / "out"), said.append)
+    weights = [node_at(arm_config(matched, arm), "model.criterion.classification_weight") for arm in matched.arms]
+    assert weights[2] == 0.25 and weights[4] == 0.5 and asked == ["baseline", "focal_loss", "another name"]
+    assert "baseline (loss scale of focal_loss): model.criterion.classification_weight=0.25 (" in said[2]
+    assert len(unmatched(plan)) == 2 and not unmatched(matched)
+    assert match_controls(matched, tmp_path / "out") == matched and len(asked) == 3  # nothing is measured again
+
+
+def test_a_control_that_cannot_be_matched_fails_with_the_reason(tmp_path, monkeypatch):
+    asked = stand_in(monkeypatch, baseline=2.0, focal_loss=-1.0)
     plan = tiny_plan(FOCAL, CONTROL, seeds=(0, 1))
-    write_losses(tmp_path, "baseline", 1, (20, 2.0))
-    write_losses(tmp_path, "focal_loss", 1, (20, 1.0))
-    records = ended(("focal_loss", 0), status="failed") + ended(("baseline", 1), ("focal_loss", 1))
-    assert settle(plan, records, tmp_path)[0].arms[2].overrides == ("model.criterion.classification_weight=0.5",)
+    root = begin(plan, tmp_path / "out")
+    assert match_controls(plan, root) == plan
+    failed = read_results(root)
+    assert [(r.arm, r.seed, r.status) for r in failed] == [(CONTROL.name, 0, "failed"), (CONTROL.name, 1, "failed")]
+    assert failed[0].reason == "refused: the mean of loss/cls is -1; only a positive loss can be matched"
+    match_controls(plan, root)
+    assert len(asked) == 2 and len(read_results(root)) == 2  # its cells have ended
 
 
-def test_a_control_that_can_never_be_set_says_why(tmp_path):
-    plan = tiny_plan(FOCAL, CONTROL, seeds=(0, 1))
-    failed = ended(("focal_loss", 0), ("baseline", 1), status="failed")
-    _, _, lost = settle(plan, failed, tmp_path)
-    assert lost == {CONTROL.name: "no seed has finished both of baseline and focal_loss: no losses to match"}
-    write_losses(tmp_path, "baseline", 0, (20, 2.0))
-    write_losses(tmp_path, "focal_loss", 0, (20, -1.0))
-    _, _, lost = settle(plan, ended(("baseline", 0), ("focal_loss", 0)), tmp_path)
-    assert "is -1; only a positive loss can be matched" in lost[CONTROL.name]
-
-
-def test_losses_that_are_not_there(tmp_path):
-    folder = write_losses(tmp_path, "a", 0, (20, 2.0))
-    with pytest.raises(Unmatched, match="has no loss/other at iteration 20"):
-        mean_loss(folder, "loss/other")
-    with pytest.raises(Unmatched, match="has no report of the training"):
-        mean_loss(write_losses(tmp_path, "a", 1, (20, 2.0), split="val"), "loss/cls")
+def test_the_measurement_is_the_beginning_of_the_run(finished_grid):
+    """Iteration for iteration what the grid's own run of the first seed reported."""
+    plan = tiny_plan(FOCAL, overrides=("train.tensorboard=true",))
+    measured = probe.first_reports(plan, "focal_loss", finished_grid)
+    run = RunFolder(finished_grid / "runs" / "focal_loss" / "seed_0").metrics()
+    run = [line for line in run if line["split"] == "train"]
+    assert [line["iteration"] for line in measured] == [5, 10, 15, 20]
+    assert [line["loss/cls"] for line in measured] == [line["loss/cls"] for line in run]

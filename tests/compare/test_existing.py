@@ -7,13 +7,13 @@ import pytest
 
 import imbdet
 from imbdet.commands import run
-from imbdet.compare.analysis import compare_runs
-from imbdet.compare.budget import check_equal
-from imbdet.compare.existing import collect_runs
-from imbdet.compare.store import read_plan, read_results, write_plan
-from imbdet.compare.structures import DETECTIONS
+from imbdet.compare.fairness import check_equal
+from imbdet.compare.judge import compare_runs
+from imbdet.compare.plan import collect_runs
+from imbdet.compare.results import read_plan, read_results, write_plan
 from imbdet.config import load_config, save_config
 from imbdet.engine.checkpoint import load_file
+from imbdet.runs import DETECTIONS
 
 from .conftest import remedy_file, tiny
 
@@ -79,7 +79,7 @@ def test_unfinished_runs_are_refused(copied, tmp_path):
     cfg = load_config(copied[0])
     cfg.train.max_iter = 50
     save_config(cfg, copied[0] / "config.yaml")
-    with pytest.raises(ValueError, match="focal has done 2 of its 50 iterations: continue it first, with --resume"):
+    with pytest.raises(ValueError, match="focal has done 2 of its 50 iterations: finish it first, with --resume"):
         collect_runs(list(map(str, copied)), tmp_path)
 
 
@@ -158,7 +158,7 @@ def test_a_grid_keeps_its_own_plan_and_results(runs, finished_grid, tmp_path, re
 def test_what_cannot_be_compared(runs, finished_grid, tmp_path):
     with pytest.raises(ValueError, match="none of these runs is a baseline"):
         collect_runs(runs[:1], tmp_path)
-    with pytest.raises(ValueError, match="baseline with seed 0 is there twice: in"):
+    with pytest.raises(ValueError, match="baseline with seed 0 occurs twice: in"):
         copy = shutil.copytree(runs[1], tmp_path / "copy")
         collect_runs([runs[1], str(copy)], tmp_path)
     with pytest.raises(FileNotFoundError, match="no run at"):

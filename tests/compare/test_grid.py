@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from imbdet.compare.announce import describe_plan
-from imbdet.compare.configs import arm_config, base_config, iterations_of
-from imbdet.compare.controls import extra_iterations
-from imbdet.compare.grid import Request, keep_base, make_plan, parse_seeds, with_time_budget
-from imbdet.compare.store import append_result, run_folder, write_plan
-from imbdet.compare.structures import Arm, RunRecord
+from imbdet.compare.fairness import extra_iterations
+from imbdet.compare.plan import make_plan, parse_seeds, with_time_budget
+from imbdet.compare.probe import describe_plan
+from imbdet.compare.results import append_result, keep_base, write_plan
+from imbdet.compare.structures import Arm, Request, RunRecord, arm_config, base_config, iterations_of, run_folder
 from imbdet.config import save_config
 
 from .conftest import BASE, COST, FOCAL, begin, remedy_file, tiny, tiny_plan
@@ -69,7 +68,7 @@ def test_a_remedy_that_does_not_fit_is_refused_by_name(tmp_path):
 def test_all_leaves_out_what_does_not_fit_and_says_so(tmp_path, monkeypatch):
     stage = remedy_file(tmp_path, "stage", "cfg.model.roi_heads.box_head.widths = [8]")
     same = remedy_file(tmp_path, "same", "cfg.model.convs = cfg.model.convs")
-    monkeypatch.setattr("imbdet.compare.grid.remedy_names", lambda: ["class_fg_bg/focal_loss", str(stage), str(same)])
+    monkeypatch.setattr("imbdet.compare.plan.remedy_names", lambda: ["class_fg_bg/focal_loss", str(stage), str(same)])
     plan, notes = make_plan(replace(ASKED, remedies=(), every=True), tmp_path / "out")
     assert names(plan) == ["baseline", "focal_loss"]
     assert notes[1].startswith("left out: same: arm 'same' does not differ from the baseline")

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from imbdet.commands import run
-from imbdet.compare.configs import cell_config
-from imbdet.compare.process import Process
-from imbdet.compare.store import arm_of, locked, read_plan, read_results
+from imbdet.compare.executors import Process
+from imbdet.compare.results import locked, read_plan, read_results
+from imbdet.compare.structures import cell_config
 from imbdet.engine import train
 from imbdet.engine.checkpoint import load_file
 
@@ -73,7 +73,7 @@ def check_that_it_goes_on(root, half, reports, *more):
 def assert_undisturbed(root, half, tmp_path):
     """The interrupted run ends with the weights of one to which nothing happened."""
     plan = read_plan(root)
-    cfg = cell_config(plan, arm_of(plan, "focal_loss"), 0, root)
+    cfg = cell_config(plan, plan.arm("focal_loss"), 0, root)
     cfg.train.init_shared = str(root / "init" / "seed_0.pth")
     cfg.train.output_dir = str(tmp_path / "whole")
     train(cfg)

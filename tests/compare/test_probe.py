@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from imbdet.compare import probe
-from imbdet.compare.configs import arm_config
 from imbdet.compare.probe import costs, measure, tensor_bytes
-from imbdet.compare.store import write_json
+from imbdet.compare.structures import arm_config
+from imbdet.write import write_json
 
 from .conftest import COST, FOCAL, tiny_plan
 
@@ -29,7 +29,7 @@ def test_bytes_by_hand():
 
 def test_a_kept_probe_serves_on_its_own_machine(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(probe, "probe", lambda plan, arm, folder: asked.append(arm) or {"step_seconds": 1.0})
+    monkeypatch.setattr(probe, "probe", lambda plan, arm: asked.append(arm) or {"step_seconds": 1.0})
     plan = tiny_plan(FOCAL)
     assert costs(plan, tmp_path)[1]["step_seconds"] == 1.0 and asked == ["baseline"]
     write_json(tmp_path / "probe.json", COST)
@@ -41,9 +41,7 @@ def test_a_kept_probe_serves_on_its_own_machine(tmp_path, monkeypatch):
 def test_a_time_budget_probes_each_new_arm(tmp_path, monkeypatch):
     pace = {"baseline": 0.1, "focal_loss": 0.2}
     asked = []
-    monkeypatch.setattr(
-        probe, "probe", lambda plan, arm, folder: asked.append(arm) or {"step_seconds": pace[arm], "x": 1}
-    )
+    monkeypatch.setattr(probe, "probe", lambda plan, arm: asked.append(arm) or {"step_seconds": pace[arm], "x": 1})
     plan, _ = costs(tiny_plan(FOCAL, budget="time"), tmp_path)
     assert asked == ["baseline", "focal_loss"] and plan.arms[1].overrides == ("train.max_iter=10",)
     write_json(tmp_path / "probe.json", COST)

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from imbdet.compare import process as process_module
-from imbdet.compare.process import Process
+from imbdet.compare import executors
+from imbdet.compare.executors import Process
 
 
 def twice(number):
@@ -37,7 +37,7 @@ def wait_for(path):
 
 def ask(path, inner):
     """Start another process and stay with it."""
-    process_module.PRELOADED = []  # this one needs no torch
+    executors.PRELOADED = []  # this one needs no torch
     started = Process(wait_for, (inner,), path)
     started.wait()
 
@@ -88,11 +88,11 @@ def test_a_signal(tmp_path):
     other.stop()  # of one that has ended: nothing
 
 
-def test_it_ends_when_its_asker_is_killed(tmp_path):
+def test_it_ends_when_its_parent_is_killed(tmp_path):
     """kill -9 to the one that asked; the process hears of it by its pipe, and is asked to stop as by SIGTERM."""
     there = tmp_path / "there"
-    asker = Process(ask, (tmp_path / "log.txt", there), tmp_path / "asker.txt")
+    parent = Process(ask, (tmp_path / "log.txt", there), tmp_path / "parent.txt")
     until(there.exists)
     assert there.read_text() == ""
-    asker.kill()
+    parent.kill()
     until(lambda: there.read_text() == "asked to stop")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from imbdet.compare.ray_engine import RayEngine, places, run_cell_here
+from imbdet.compare.executors import RayEngine, places, run_cell_here
 
 NAMES = ("RayTaskError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "RaySystemError")
 ERRORS = {name: type(name, (Exception,), {"cause": None}) for name in NAMES}
@@ -90,9 +90,7 @@ def test_ends_and_losses(engine, tmp_path):
 
 
 def test_a_folder_that_is_not_shared_is_named(engine, tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match="nowhere is not to be seen from .*: Ray needs a shared folder"
-    ) as error:
+    with pytest.raises(FileNotFoundError, match="nowhere cannot be seen from .*: Ray needs a shared folder") as error:
         run_cell_here(str(tmp_path / "nowhere"), "nowhere", "a", 0, str(tmp_path))
     task = ERRORS["RayTaskError"]()
     task.cause = error.value

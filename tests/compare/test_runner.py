@@ -5,15 +5,14 @@ from dataclasses import asdict
 
 import pytest
 
-from imbdet.compare.cell import enter
-from imbdet.compare.local_engine import LocalEngine
-from imbdet.compare.runner import Pace, Stopped, collect, end_of, forget_failures, run_grid
-from imbdet.compare.store import RECORD, append_result, read_plan, read_results, run_folder, write_json
-from imbdet.compare.structures import RunRecord
+from imbdet.compare.executors import LocalEngine
+from imbdet.compare.results import RECORD, append_result, read_plan, read_results
+from imbdet.compare.run import Pace, Stopped, collect, end_of, enter, forget_failures, run_grid
+from imbdet.compare.structures import RunRecord, run_folder
 from imbdet.engine.stop import StopRequest
+from imbdet.write import write_json
 
 from .conftest import FOCAL, begin, tiny_plan
-from .test_controls import CONTROL, write_losses
 
 
 class Engine:
@@ -45,8 +44,8 @@ def leave_record(root, arm, seed, status="finished", reason=""):
 
 def go(plan, root, work, capacity=1, stop=None):
     said, engine = [], Engine(work, capacity)
-    plan = run_grid(plan, root, engine, stop or StopRequest(), said.append)
-    return engine, said, plan
+    run_grid(plan, root, engine, stop or StopRequest(), said.append)
+    return engine, said
 
 
 def states(root):
@@ -59,7 +58,7 @@ def root(tmp_path):
 
 
 def test_seed_after_seed_all_arms(root):
-    engine, said, _ = go(read_plan(root), root, leave_record)
+    engine, said = go(read_plan(root), root, leave_record)
     assert engine.started == [("baseline", 0), ("focal_loss", 0), ("baseline", 1), ("focal_loss", 1)]
     assert said[0].startswith("[1/4] baseline seed 0 finished, AP 25.00 in 0:00:03") and said[-1].startswith("[4/4]")
     assert set(states(root).values()) == {"finished"} and engine.stopped == 1
@@ -70,12 +69,12 @@ def test_what_is_done_is_not_started_again(root):
     """One is in results.jsonl; one has left its record, but the lead was killed before it wrote that down."""
     append_result(root, RunRecord("baseline", 0, run_folder("baseline", 0), "finished"))
     leave_record(root, "focal_loss", 0)
-    engine, _, _ = go(read_plan(root), root, leave_record)
+    engine, _ = go(read_plan(root), root, leave_record)
     assert engine.started == [("baseline", 1), ("focal_loss", 1)] and len(states(root)) == 4
 
 
 def test_several_at_once_are_never_more_than_the_engine_takes(root):
-    engine, _, _ = go(read_plan(root), root, leave_record, capacity=3)
+    engine, _ = go(read_plan(root), root, leave_record, capacity=3)
     assert len(engine.started) == 4 and len(states(root)) == 4
 
 
@@ -85,7 +84,7 @@ def test_a_failing_arm_is_a_row_and_the_grid_goes_on(root):
             return leave_record(root, arm, seed, "failed", "diverged: loss nan")
         return -9 if arm == "focal_loss" else leave_record(root, arm, seed)
 
-    _, said, _ = go(read_plan(root), root, work)
+    _, said = go(read_plan(root), root, work)
     reasons = {(r.arm, r.seed): r.reason for r in read_results(root) if r.status == "failed"}
     assert reasons == {
         ("focal_loss", 0): "diverged: loss nan",
@@ -101,60 +100,14 @@ def test_failures_are_tried_again_when_asked(root):
         (root / run_folder("focal_loss", seed) / "last.pth").touch()
         leave_record(root, "baseline", seed)
     plan = read_plan(root)
-    engine, _, _ = go(plan, root, leave_record)
+    engine, _ = go(plan, root, leave_record)
     assert engine.started == []
     assert forget_failures(plan, root) == 2 and set(states(root)) == {("baseline", 0), ("baseline", 1)}
     kept = [(root / run_folder("focal_loss", seed) / "last.pth").exists() for seed in (0, 1)]
     assert kept == [False, True]  # more memory helps a run on; a divergence would only be repeated
-    engine, _, _ = go(plan, root, leave_record)
+    engine, _ = go(plan, root, leave_record)
     assert engine.started == [("focal_loss", 0), ("focal_loss", 1)] and set(states(root).values()) == {"finished"}
     assert forget_failures(plan, root) == 0
-
-
-def test_a_control_waits_for_its_weight(tmp_path):
-    root = begin(tiny_plan(FOCAL, CONTROL, seeds=(0, 1)), tmp_path / "out")
-
-    def work(root, arm, seed):
-        if arm in ("baseline", "focal_loss"):
-            write_losses(root, arm, seed, (20, 2.0 if arm == "baseline" else 0.5))
-        else:
-            assert read_plan(root).arms[2].overrides == ("model.criterion.classification_weight=0.25",)
-        return leave_record(root, arm, seed)
-
-    (root / run_folder("baseline", 0)).parent.mkdir(parents=True)
-    engine = Engine(work, capacity=2)
-    said = []
-    plan = run_grid(read_plan(root), root, _made_late(engine), StopRequest(), said.append)
-    order = engine.started
-    assert order.index((CONTROL.name, 0)) > max(order.index(("baseline", 0)), order.index(("focal_loss", 0)))
-    assert plan == read_plan(root) and any("classification_weight=0.25" in line for line in said)
-    assert len(states(root)) == 6
-
-
-def _made_late(engine):
-    """The runner makes run folders; `write_losses` makes its own."""
-    start = engine.start
-
-    def cleared(root, arm, seed):
-        folder = root / run_folder(arm, seed)
-        (folder / "tb").rmdir()
-        folder.rmdir()
-        start(root, arm, seed)
-
-    engine.start = cleared
-    return engine
-
-
-def test_a_control_without_hope_is_a_failure(tmp_path):
-    root = begin(tiny_plan(FOCAL, CONTROL), tmp_path / "out")
-
-    def work(root, arm, seed):
-        return leave_record(root, arm, seed, "failed" if arm == "focal_loss" else "finished", "diverged: nan")
-
-    engine, _, _ = go(read_plan(root), root, work)
-    assert (CONTROL.name, 0) not in engine.started
-    record = next(r for r in read_results(root) if r.arm == CONTROL.name)
-    assert record.status == "failed" and record.reason.startswith("refused: no seed has finished both of baseline")
 
 
 def test_a_signal_stops_it_and_the_next_call_goes_on(root):
@@ -169,11 +122,11 @@ def test_a_signal_stops_it_and_the_next_call_goes_on(root):
         go(read_plan(root), root, work, stop=stop)
     assert stopped.value.code == 143
     assert len(collect(read_plan(root), root)) == 2
-    engine, _, _ = go(read_plan(root), root, leave_record)
+    engine, _ = go(read_plan(root), root, leave_record)
     assert engine.started == [("baseline", 1), ("focal_loss", 1)]
 
 
-def test_foretold_times_by_hand():
+def test_remaining_time_by_hand():
     """Runs of 10 s each were expected; one took 15: a run that waits and one that is half done take 15 + 7.5 s."""
     pace = Pace({"a": 100, "b": 100}, {"a": 10.0, "b": 10.0})
     assert pace.seconds([("a", 0), ("b", 50)]) == 15.0
@@ -208,8 +161,8 @@ def test_real_processes_share_the_gpus_in_turns(root, monkeypatch):
             assert function is enter and log == root / run_folder(*_cell(arguments)) / "log.txt"
             seen.append(environment["CUDA_VISIBLE_DEVICES"])
 
-    monkeypatch.setattr("imbdet.compare.local_engine.Process", Fake)
-    monkeypatch.setattr("imbdet.compare.local_engine.wait", lambda sentinels, timeout: None)
+    monkeypatch.setattr("imbdet.compare.executors.Process", Fake)
+    monkeypatch.setattr("imbdet.compare.executors.wait", lambda sentinels, timeout: None)
     engine = LocalEngine(3, ("0", "5"))
     for seed in range(3):
         engine.start(root, "baseline", seed)

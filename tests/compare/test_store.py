@@ -3,18 +3,8 @@ import multiprocessing
 
 import pytest
 
-from imbdet.compare.store import (
-    append_result,
-    cells,
-    folder_name,
-    locked,
-    read_plan,
-    read_results,
-    run_folder,
-    write_plan,
-    write_results,
-)
-from imbdet.compare.structures import Arm, Plan, RunRecord
+from imbdet.compare.results import append_result, locked, read_plan, read_results, write_plan, write_results
+from imbdet.compare.structures import Arm, Plan, RunRecord, folder_name, run_folder
 
 PLAN = Plan(
     "base",
@@ -36,14 +26,14 @@ def test_folders_are_plain():
 def test_a_plan_comes_back(tmp_path):
     write_plan(PLAN, tmp_path)
     assert read_plan(tmp_path) == PLAN
-    assert cells(PLAN)[:3] == [("baseline", 0), ("a+b", 0), ("c", 0)] and len(cells(PLAN)) == 6
+    assert PLAN.cells()[:3] == [("baseline", 0), ("a+b", 0), ("c", 0)] and len(PLAN.cells()) == 6
 
 
 def test_a_plan_that_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a comparison"):
         read_plan(tmp_path)
     (tmp_path / "plan.json").write_text('{"config": "x"}')
-    with pytest.raises(ValueError, match="is not a plan that can be read"):
+    with pytest.raises(ValueError, match="is not a valid plan"):
         read_plan(tmp_path)
 
 

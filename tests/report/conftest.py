@@ -6,9 +6,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from imbdet.compare.structures import Arm, ArmResult, Comparison, Difference
+from imbdet.compare.structures import Arm, ArmResult, Comparison
 from imbdet.data.datasets.shapes import shapes
 from imbdet.evaluation import Detections, evaluate_coco
+from imbdet.evaluation.significance import Difference
 
 VOID = {"meta", "wbr", "link", "br", "img", "image", "use", "path", "rect", "hr"}
 

@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from imbdet.compare.structures import Arm, ArmResult, Comparison, Difference
+from imbdet.compare.structures import Arm, ArmResult, Comparison
+from imbdet.evaluation.significance import Difference
 from imbdet.report import comparison_formats as formats
 from imbdet.report import comparison_numbers as numbers
 from imbdet.report import comparison_pictures as pictures

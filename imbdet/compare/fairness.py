@@ -1,0 +1,421 @@
+"""What makes a comparison fair: equal budgets, control arms, and the same initial weights.
+
+**Equal budget.** A run's pins are read from what it left behind (its config, its environment, its evaluation), not from
+what was asked for. They are a flat dict, config keys by their own names. A key that a remedy changed where a remedy may
+act (its slot, the training loader) is listed as part of it; every other difference is refused.
+
+**Controls.** Two things make a remedy look better than it is. Its loss is larger or smaller than the one it replaces,
+so that the detector is trained with another balance of its losses: the control is the baseline with that balance (see
+`match_losses`). And it trains longer, for a phase of its own: the control is the baseline with as many iterations.
+
+**Initial weights.** Seeding alone does not make them equal: a remedy that adds or removes a layer shifts every random
+number drawn after it. So the entries that the baseline draws are written once for each seed, and every arm starts from
+them. An entry is random if two seeds give it different values. Only what is random in the baseline and in the arm, with
+the same name, shape and spread, is shared; all else stays as the arm makes it: the bias of a classification (a constant
+of its prior), batch norm, pretrained weights, and a layer that a remedy draws more narrowly on purpose.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from ..config import instantiate
+from ..config.difference import describe, flatten, is_harmless, judged
+from ..config.files import run_file
+from ..config.remedy import find_remedy
+from ..config.slots import slot_at
+from ..engine.checkpoint import load_file, save_file
+from ..engine.meters import loss_tag
+from ..engine.origin import training_records
+from ..engine.run_folder import plain
+from ..engine.seed import preserved_rng
+from ..engine.settings import read_settings
+from ..engine.weights import initialise
+from ..runs import LAST, RunFolder
+from .structures import (
+    BASELINE,
+    ITERATIONS,
+    Arm,
+    Configs,
+    Plan,
+    RunRecord,
+    changes_of,
+    folder_name,
+    iterations_of,
+    node_at,
+)
+
+#: config keys that cost or earn accuracy without any remedy: the whole section, or the one key
+BUDGET = (
+    "optimizer",
+    "lr_multiplier",
+    "dataloader.train",
+    ITERATIONS,
+    "train.accumulate",
+    "train.reference_batch",
+    "train.amp",
+    "train.ema",
+    "train.clip_grad",
+    "train.init_checkpoint",
+    "train.early_stopping",
+    "model.preprocess",
+    "model.score_threshold",
+    "model.max_detections",
+)
+#: differences of machines, which change times and last digits: named, not refused
+SOFT = ("gpu", "cpu", "code")
+#: what a control arm is made to differ in: the iterations that a remedy's pre-training costs
+CONTROLLED = (ITERATIONS, "iterations done")
+MADE = "part of the remedy"  #: the pin that lists the keys which the arm's remedies changed
+BATCH = "dataloader.train.batch_size"
+
+
+def config_pins(cfg: DictConfig, split: str) -> dict[str, Any]:
+    """The pins that a config holds: every key of the budget, and how the split is read."""
+    sections = (*BUDGET, "dataloader.val", f"dataloader.{split}")
+    flat = flatten(plain(cfg))
+    pins = {key: value for key, value in flat.items() if _inside(key, sections) and not is_harmless(key, "compare")}
+    pins[ITERATIONS] = iterations_of(cfg)
+    pins["split"] = split
+    return pins
+
+
+def run_pins(cfg: DictConfig, split: str, folder: Path, evaluator: dict, data: dict[str, str]) -> dict[str, Any]:
+    """All pins of a finished run.
+
+    Args:
+        cfg: its config. folder: its run folder, with environment.json. evaluator: of its Result. data: {split:
+            fingerprint of its records}.
+    """
+    environment = RunFolder(folder).environment()
+    sessions = [environment, *environment.get("resumed", [])]
+    pins = config_pins(cfg, split)
+    pins.update({f"data.{name}": value for name, value in data.items()})
+    pins["evaluator"] = evaluator
+    pins["iterations done"] = load_file(folder / LAST)["iteration"]
+    pins["threads"] = _over(sessions, lambda one: one["threads"])
+    pins["processes"] = _over(sessions, lambda one: one["processes"])
+    pins["python"] = _over(sessions, lambda one: one["python"].rpartition(".")[0])
+    for name in dict.fromkeys(name for one in sessions for name in one["packages"]):
+        pins[f"version of {name}"] = _over(sessions, lambda one, name=name: one["packages"].get(name))
+    pins["gpu"] = _over(sessions, lambda one: one["gpu"])
+    pins["cpu"] = _over(sessions, lambda one: one["cpu_capability"])
+    pins["code"] = _over(sessions, lambda one: f"imbdet {one['imbdet']} {one['git_commit'] or ''}".strip())
+    return pins
+
+
+def _over(sessions: list[dict], read: Any) -> Any:
+    """The one value of all sessions of a run; "a, then b" where a resumed run met another."""
+    values = list(dict.fromkeys(read(one) for one in sessions))
+    return values[0] if len(values) == 1 else ", then ".join(map(str, values))
+
+
+def made_by_remedy(base: DictConfig, cfg: DictConfig, split: str, extra: int = 0) -> list[str]:
+    """The pins in which an arm's config differs from the base because of what its remedies may change.
+
+    A remedy may change its slots and how the training loader feeds them, but not the batch; the iterations only if it
+    declares them. extra: how many more it declares.
+    """
+    before, after = config_pins(base, split), config_pins(cfg, split)
+    changed = [key for key in _keys([before, after]) if before.get(key) != after.get(key)]
+    made = [key for key in changed if slot_at(key) or (_inside(key, ("dataloader.train",)) and key != BATCH)]
+    if extra and after[ITERATIONS] == before[ITERATIONS] + extra:
+        made += [ITERATIONS, "iterations done"]
+    return made
+
+
+def check_equal(records: Sequence[RunRecord], arms: Sequence[Arm] = ()) -> list[str]:
+    """Refuse runs that are not comparable.
+
+    Args:
+        records: of finished runs; failed ones are passed over. arms: of the plan; each is held against the arm that it
+            is compared with, an arm that is not among them against the baseline (or the first run).
+
+    Returns:
+        Notes: what is part of a remedy, and where machines differ.
+
+    Raises:
+        ValueError: runs differ in data, evaluator or budget; every difference, with both values.
+    """
+    finished = [record for record in records if record.status == "finished"]
+    references = {arm.name: arm.compared_with for arm in arms}
+    controls = {arm.name for arm in arms if arm.control_of}
+    problems: dict[str, None] = {}
+    notes: dict[str, None] = {}
+    parts: dict[str, list[str]] = {}
+    for record in finished:
+        own = _first(finished, record.arm)
+        wanted = references.get(record.arm, BASELINE)
+        other = own if own is not record else _first(finished, wanted) or finished[0]
+        for key in _differing(record, other):
+            line = f"{key}: {shown(other.pins.get(key))} in {_who(other)}, {shown(record.pins.get(key))}"
+            if key in SOFT:
+                notes[f"{line} in {_who(record)}"] = None
+            elif own is record and (key in record.pins.get(MADE, ()) or record.arm in controls and key in CONTROLLED):
+                change = f"{key} {_last_name(other.pins.get(key))} -> {_last_name(record.pins.get(key))}"
+                parts.setdefault(record.arm, []).append(change.replace("._target_ ", " "))
+            else:
+                problems[f"{line} in {_who(record)}"] = None
+        notes.update(dict.fromkeys(_uneven_time(record, other)))
+    if problems:
+        raise ValueError(
+            "these runs are not comparable: they differ in data, evaluator or budget:\n  " + "\n  ".join(problems)
+        )
+    return [*notes, *(f"part of {arm}: {', '.join(changes)}" for arm, changes in parts.items())]
+
+
+def _last_name(value: Any) -> str:
+    """A value in one short line, a class without its package."""
+    text = shown(value)
+    return text.rpartition(".")[2] if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", text) else text
+
+
+def _first(records: Iterable[RunRecord], arm: str) -> RunRecord | None:
+    return next((record for record in records if record.arm == arm), None)
+
+
+def _differing(a: RunRecord, b: RunRecord) -> list[str]:
+    """Pins with different values, but those that a time budget lets differ."""
+    skipped = {MADE}
+    if a.pins.get("budget") == b.pins.get("budget") == "time":
+        skipped |= set(CONTROLLED)
+    return [key for key in _keys([a.pins, b.pins]) if key not in skipped and a.pins.get(key) != b.pins.get(key)]
+
+
+def _uneven_time(a: RunRecord, b: RunRecord) -> list[str]:
+    """Under a time budget, where the probe was wrong about the pace by more than a seventh."""
+    mine, theirs = a.cost.get("seconds"), b.cost.get("seconds")
+    if a.pins.get("budget") != "time" or not mine or not theirs or 0.85 <= mine / theirs <= 1.15:
+        return []
+    return [f"training took {mine:.0f} s in {_who(a)} and {theirs:.0f} s in {_who(b)}: the time budget was missed"]
+
+
+def _keys(dicts: Iterable[dict]) -> list[str]:
+    return list(dict.fromkeys(key for one in dicts for key in one))
+
+
+def _who(record: RunRecord) -> str:
+    return f"{record.arm} seed {record.seed}"
+
+
+def shown(value: Any) -> str:
+    """A value in one short line: `Compose(transforms=[RandomFlip(...)])` for a node."""
+    text = "nothing" if value is None else describe(value)
+    return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+def config_changes(before: DictConfig, now: DictConfig) -> list[str]:
+    """Lines "key: before -> now" of what differs in two configs and may not: one grid has one base config."""
+    return judged(before, now, "revisit")[0]
+
+
+def _inside(key: str, sections: Iterable[str]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
+
+
+CRITERIA = ("model.criterion", "model.rpn.criterion", "model.roi_heads.criterion")
+LOSSES = ("classification", "regression")  #: the slots of a criterion that make its losses, in the order of `names`
+BOTH = ("normalizer", "weighting")  #: what makes both losses larger or smaller
+NAMES = ("loss_cls", "loss_box_reg")  #: of a criterion that says nothing else
+WINDOW = 100  #: iterations over which losses are matched
+
+
+def with_controls(configs: Configs, arm: Arm, wanted: bool = True) -> list[Arm]:
+    """An arm with its remedies only -> the same arm with what it needs, and its controls.
+
+    Args:
+        wanted: False leaves the controls out.
+
+    Raises:
+        ValueError: the arm does not fit the base config.
+    """
+    base, cfg, arms = configs.base, configs.of(arm), [arm]
+    extra = extra_iterations(arm, base) if configs.plan.budget == "iterations" else 0
+    if extra:
+        name, longer = f"baseline ({extra} more iterations)", (f"{ITERATIONS}={iterations_of(base) + extra}",)
+        arms[0] = replace(arm, overrides=longer, compared_with=name if wanted else BASELINE)
+        arms.append(Arm(name, overrides=longer, control_of=arm.name))
+    if scaled_losses(base, cfg):
+        arms.append(Arm(f"baseline (loss scale of {arm.name})", control_of=arm.name))
+    return arms if wanted else arms[:1]
+
+
+def extra_iterations(arm: Arm, base: DictConfig) -> int:
+    """How many more iterations than the base config the arm's remedies declare, together.
+
+    A remedy's config file says `extra_iterations = 200`, or `def extra_iterations(cfg)` of the base config. A function
+    that two of them share, as the adversaries share their phases, counts once.
+
+    Raises:
+        ValueError: it says anything else.
+    """
+    total, shared = 0, set()
+    for name in arm.remedies:
+        path = find_remedy(name).path
+        declared = run_file(path).get("extra_iterations", 0)
+        if callable(declared):
+            place = (declared.__code__.co_filename, declared.__name__)
+            if place in shared:
+                continue
+            shared.add(place)
+        count = declared(base) if callable(declared) else declared
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ValueError(f"{path}: extra_iterations is {count!r}; it must be a whole number of 0 or more")
+        total += count
+    return total
+
+
+def scaled_losses(base: DictConfig, cfg: DictConfig) -> list[tuple[str, str, str]]:
+    """The losses whose size an arm may have changed: (key of the weight, tag in the base, tag in the arm).
+
+    Those whose slot it filled or whose weight it set; both, where it weighs regions or divides by another number of
+    them. A criterion that the arm replaced as a whole has no counterpart in the base, and none of these.
+    """
+    changed, found = changes_of(base, cfg), []
+    for criterion in CRITERIA:
+        before, after = node_at(base, criterion), node_at(cfg, criterion)
+        if not isinstance(before, dict) or not isinstance(after, dict):
+            continue
+        for number, loss in enumerate(LOSSES):
+            scale = [f"{criterion}.{key}" for key in (loss, f"{loss}_weight", *BOTH)]
+            if any(path == key or path.startswith(f"{key}.") for path in changed for key in scale):
+                tags = [loss_tag((node.get("names") or NAMES)[number]) for node in (before, after)]
+                found.append((f"{criterion}.{loss}_weight", *tags))
+    return found
+
+
+def unmatched(plan: Plan) -> list[Arm]:
+    """The loss-scale controls whose weights have not been measured yet."""
+    return [arm for arm in plan.arms if arm.control_of and not arm.overrides]
+
+
+def matching_iterations(cfg: DictConfig) -> int:
+    """How long the baseline and an arm are trained to measure what `match_losses` needs.
+
+    The reports of metrics.jsonl are means over windows of `train.log_period`; those that end within WINDOW count, at
+    least the first.
+    """
+    period, last = read_settings(cfg).log_period, iterations_of(cfg)
+    return min(max(WINDOW // period * period, period), last)
+
+
+def match_losses(
+    base: DictConfig, cfg: DictConfig, before: Sequence[dict], after: Sequence[dict]
+) -> tuple[tuple[str, ...], list[str]]:
+    """What a loss-scale control is matched by: the means of the losses over the first iterations.
+
+    Args:
+        base, cfg: configs of the baseline and of the arm. before, after: the reports of both, as metrics.jsonl has
+            them, over the first `matching_iterations`.
+
+    Returns:
+        The overrides that give the baseline the loss scale of the arm, and a line about each.
+
+    Raises:
+        ValueError: a loss was not reported, or its mean is not positive.
+    """
+    overrides, lines = [], []
+    for key, tag, own_tag in scaled_losses(base, cfg):
+        old, new = mean_loss(before, tag), mean_loss(after, own_tag)
+        weight = node_at(base, key)
+        weight = (1.0 if weight is None else float(weight)) * new / old
+        overrides.append(f"{key}={weight:.6g}")
+        window = f"mean of {before[-1]['iteration']} iterations"
+        lines.append(f"{key}={weight:.6g} ({tag} {old:.4g}, {own_tag} {new:.4g}; {window})")
+    return tuple(overrides), lines
+
+
+def mean_loss(reports: Sequence[dict], tag: str) -> float:
+    """Mean of a loss over the iterations of these reports. Raises ValueError without one, or if it is not positive."""
+    total, last = 0.0, 0
+    for line in reports:
+        if line.get(tag) is None:
+            raise ValueError(f"{tag} was not reported at iteration {line['iteration']}")
+        total, last = total + line[tag] * (line["iteration"] - last), line["iteration"]
+    if not last:
+        raise ValueError("nothing was reported")
+    if total <= 0:
+        raise ValueError(f"the mean of {tag} is {total / last:.4g}; only a positive loss can be matched")
+    return total / last
+
+
+OTHER = 1_000_003  #: added to a seed, it gives the second draw that tells random entries from constants
+
+
+def initial_state(cfg: DictConfig, seed: int) -> dict[str, Tensor]:
+    """The state a run of `cfg` begins with: model built from `seed`, `train.init_checkpoint` loaded."""
+    settings = read_settings(cfg)
+    with preserved_rng(seed):
+        model = instantiate(cfg.model)
+        initialise(model, settings, getattr(training_records(cfg), "class_names", ()), say=lambda line: None)
+    return model.state_dict()
+
+
+def drawn_entries(cfg: DictConfig, seed: int) -> dict[str, Tensor]:
+    """The part of the initial state that depends on the seed."""
+    state, other = initial_state(cfg, seed), initial_state(cfg, seed + OTHER)
+    return {name: value for name, value in state.items() if not torch.equal(value, other[name])}
+
+
+def shared_start(base: DictConfig, cfg: DictConfig, arm: str, seed: int, root: Path) -> str:
+    """The file from which a run of the arm `arm` takes what it shares with the others of its seed.
+
+    Args:
+        base, cfg: configs of the baseline and of the arm. root: the comparison's folder; files go to its `init/`.
+
+    Returns:
+        A path for `train.init_shared`, "" if the arm shares nothing with the baseline.
+    """
+    common = root / "init" / f"seed_{seed}.pth"
+    if not common.is_file():
+        _write(drawn_entries(base, seed), common)
+    if _same_model(base, cfg):
+        return str(common)
+    drawn, own, state = load_file(common)["model"], drawn_entries(cfg, seed), initial_state(cfg, seed)
+    shared = {name: value for name, value in drawn.items() if name in own and alike(value, own[name])}
+    would_fit = [name for name, value in drawn.items() if name in state and state[name].shape == value.shape]
+    if not shared:
+        return ""
+    if len(shared) == len(would_fit):
+        return str(common)
+    reduced = root / "init" / f"seed_{seed}-{folder_name(arm)}.pth"
+    _write(shared, reduced)
+    return str(reduced)
+
+
+def alike(a: Tensor, b: Tensor) -> bool:
+    """Whether two draws can be of one distribution: same shape, and spreads that differ by no more than chance.
+
+    The log of the ratio of two standard deviations over n normal values deviates by about 1 / sqrt(n); 6 of these are
+    allowed.
+    """
+    if a.shape != b.shape:
+        return False
+    n = a.numel()
+    if n < 2 or not a.is_floating_point():
+        return True
+    spreads = a.double().std().item(), b.double().std().item()
+    if min(spreads) == 0:
+        return spreads[0] == spreads[1]
+    return abs(math.log(spreads[0] / spreads[1])) <= 6 / math.sqrt(n)
+
+
+def _same_model(base: DictConfig, cfg: DictConfig) -> bool:
+    def parts(one: Any) -> tuple:
+        train = read_settings(one)
+        return plain(one)["model"], train.init_checkpoint, train.init_strict, train.init_classes
+
+    return parts(base) == parts(cfg)
+
+
+def _write(entries: dict[str, Tensor], path: Path) -> None:
+    """Several runs may write the same file at once: each has the same content, and the last rename stands."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"model": {name: value.clone() for name, value in entries.items()}}, path)

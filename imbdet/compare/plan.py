@@ -1,0 +1,434 @@
+"""A plan: from what was asked for, or from runs that are there already; refused by name before anything runs.
+
+A comparison's folder keeps its base config. A later command on the same folder may add arms and seeds; one with another
+base, budget or split is refused, as its runs would not be comparable with those that are there.
+
+Of existing runs (run folders of `imbdet train`, folders of comparisons, or both) nothing is trained. A run that has not
+been evaluated on the split is evaluated once, by its last weights, as the rule must be the same for all; its record
+stays in its folder. Runs are one arm if they have the same remedies and the same config but for the seed. The first run
+without remedies is the baseline.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ..config import configs_dir, find_config, load_config, remedy_names
+from ..config.remedy import find_remedy
+from ..engine.checkpoint import load_file
+from ..engine.settings import read_settings
+from ..runs import CONFIG, DETECTIONS, RunFolder
+from ..write import write_json
+from .fairness import MADE, check_equal, config_changes, config_pins, extra_iterations, made_by_remedy, with_controls
+from .results import BASE, RECORD, finish, has_plan, read_plan, read_record, read_results, write_plan, write_results
+from .structures import (
+    BASELINE,
+    ITERATIONS,
+    Arm,
+    Configs,
+    Plan,
+    Request,
+    RunRecord,
+    base_config,
+    cell_config,
+    changes_of,
+    folder_name,
+    iterations_of,
+)
+
+THREADS = "train.num_threads"
+GIVEN = {"train.seed": "--seeds", "train.output_dir": "--out", "train.init_shared": "nothing: it is set for each run"}
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """ "5" -> 0..4; "0,3,7" -> those; "7," -> the one seed 7. Raises ValueError for anything else."""
+    try:
+        numbers = [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        numbers = []
+    if "," not in text and len(numbers) == 1 and numbers[0] >= 1:
+        return tuple(range(numbers[0]))
+    if not numbers or min(numbers) < 0 or "," not in text:
+        raise ValueError(f"--seeds is {text!r}; give how many (5), or which (0,3,7; a single one as 7,)")
+    return tuple(dict.fromkeys(numbers))
+
+
+def make_plan(request: Request, root: Path) -> tuple[Plan, list[str]]:
+    """The plan of a request, added to the one that `root` holds, and lines that say what was left out or kept.
+
+    Raises:
+        ValueError, FileNotFoundError: the config, a remedy or an override cannot be used, or the folder holds another
+            comparison; by name.
+    """
+    former = read_plan(root) if has_plan(root) else None
+    if former is None and RunFolder(root).has(CONFIG):
+        raise ValueError(f"{root} is the folder of a single run; choose another --out")
+    configs = _without_arms(request, former)
+    plan = configs.plan
+    _refuse_another_base(configs, former, root)
+    arms, notes = _arms(request, configs)
+    arms = _merged(former.arms if former else (), arms)
+    seeds = tuple(dict.fromkeys([*(former.seeds if former else ()), *request.seeds]))
+    plan = replace(plan, arms=tuple(arms), seeds=seeds)
+    _refuse_same_folders(plan)
+    notes += check_budget(plan, configs)
+    if former is not None:
+        _refuse_changed_arms(plan, read_results(root), root)
+    return plan, notes
+
+
+def _without_arms(request: Request, former: Plan | None) -> Configs:
+    """A plan with the baseline only; threads are pinned, as the sums of a CPU depend on their number."""
+    for word in request.overrides:
+        key = word.partition("=")[0].strip()
+        if key in GIVEN:
+            raise ValueError(f"override {word!r}: every run has its own; use {GIVEN[key]}")
+    plan = Plan(
+        config=_lasting(request.config),
+        arms=(Arm(BASELINE),),
+        seeds=request.seeds,
+        overrides=request.overrides,
+        budget=request.budget,
+        split=request.split,
+    )
+    configs = Configs(plan)
+    if not configs.base.train.get("num_threads", 0):
+        pinned = [word for word in (former.overrides if former else ()) if word.startswith(f"{THREADS}=")]
+        plan = replace(plan, overrides=(*plan.overrides, *(pinned[-1:] or [f"{THREADS}={request.threads}"])))
+        configs = Configs(plan)
+    base = configs.base
+    if base.train.get("early_stopping", {}).get("patience", 0):
+        raise ValueError(
+            f"train.early_stopping.patience is {base.train.early_stopping.patience}: arms would train for different "
+            "lengths; set train.early_stopping.patience=0"
+        )
+    if base.dataloader.get(request.split) is None or base.data.get(request.split) is None:
+        raise ValueError(f"config {request.config!r} has no split {request.split!r} to evaluate on")
+    return configs
+
+
+def _lasting(config: str) -> str:
+    """A name that means the same config wherever the next command is given: a shipped one's, else an absolute path."""
+    path, shipped = find_config(config), configs_dir().resolve()
+    return path.relative_to(shipped).with_suffix("").as_posix() if path.is_relative_to(shipped) else str(path)
+
+
+def _refuse_another_base(configs: Configs, former: Plan | None, root: Path) -> None:
+    if former is None or not (root / BASE).is_file():
+        return
+    plan, changes = configs.plan, config_changes(load_config(root / BASE), configs.base)
+    for name in ("budget", "split"):
+        if getattr(former, name) != getattr(plan, name):
+            changes.append(f"--{name}: {getattr(former, name)} -> {getattr(plan, name)}")
+    if changes:
+        raise ValueError(
+            f"{root} holds a comparison with another base; these differ:\n  "
+            + "\n  ".join(changes)
+            + "\nGo on with the base it began with, or choose another --out"
+        )
+
+
+def _arms(request: Request, configs: Configs) -> tuple[list[Arm], list[str]]:
+    """The arms asked for, with their controls; what `--all` leaves out is said."""
+    arms, notes = [Arm(BASELINE)], []
+    for text in dict.fromkeys(request.remedies):
+        arms += _with_controls(request, configs, _arm(text))
+    for name in _every(request):
+        arm = _arm(name)
+        if arm.name in [known.name for known in arms]:
+            continue
+        try:
+            arms += _with_controls(request, configs, arm)
+        except ValueError as error:
+            notes.append(f"left out: {arm.name}: {error}")
+    if len(arms) == 1:
+        raise ValueError("there is nothing to compare with the baseline: give --remedy NAME, or --all")
+    if configs.base.get("remedies"):
+        notes.append(f"the base config holds {', '.join(configs.base.remedies)} already, in every arm")
+    return arms, notes
+
+
+def _with_controls(request: Request, configs: Configs, arm: Arm) -> list[Arm]:
+    """Raises ValueError if the arm does not fit the base, or is no other than the base."""
+    arms = with_controls(configs, arm, request.controls)
+    if not changes_of(configs.base, configs.of(arm)):
+        raise ValueError(
+            f"arm {arm.name!r} does not differ from the baseline; key=value words come after remedies and may undo them"
+        )
+    return arms
+
+
+def _arm(text: str) -> Arm:
+    """ "A", "A+B" or the path of a remedy file -> its arm. Raises ValueError for an unknown remedy."""
+    words = [text] if Path(text).is_file() else [word.strip() for word in text.split("+")]
+    if not all(words):
+        raise ValueError(f"--remedy {text!r}: a name is missing; write A+B for one arm with two remedies")
+    found = [find_remedy(word) for word in words]
+    return Arm("+".join(remedy.path.stem for remedy in found), tuple(remedy.name for remedy in found))
+
+
+def _every(request: Request) -> list[str]:
+    if not request.every:
+        return []
+    names = [name for name in remedy_names() if not request.imbalance or name.startswith(f"{request.imbalance}/")]
+    if not names:
+        there = sorted({name.split("/")[0] for name in remedy_names()})
+        raise ValueError(f"no remedy of imbalance {request.imbalance!r}; there are some of {', '.join(there)}")
+    return names
+
+
+def _merged(former: Sequence[Arm], arms: Sequence[Arm]) -> list[Arm]:
+    """The arms of before, as they were run, then the new ones. An iteration control serves all arms of its length."""
+    merged: dict[str, Arm] = {arm.name: arm for arm in former}
+    for arm in arms:
+        known = merged.setdefault(arm.name, arm)
+        if known.remedies != arm.remedies:
+            raise ValueError(f"two arms are called {arm.name!r}: {known.remedies} and {arm.remedies}; rename a file")
+        if arm.compared_with != BASELINE:  # its control is new
+            merged[arm.name] = replace(known, compared_with=arm.compared_with)
+    return list(merged.values())
+
+
+def _refuse_same_folders(plan: Plan) -> None:
+    folders: dict[str, str] = {}
+    for arm in plan.arms:
+        other = folders.setdefault(folder_name(arm.name), arm.name)
+        if other != arm.name:
+            raise ValueError(f"the arms {other!r} and {arm.name!r} would share the folder {folder_name(arm.name)}")
+
+
+def check_budget(plan: Plan, configs: Configs) -> list[str]:
+    """What is known of equal budget before anything runs, by the configs of the arms.
+
+    Raises:
+        ValueError: a remedy changes something that is no remedy's to change (the batch, the optimizer, the length).
+    """
+    base, records = configs.base, []
+    for arm in plan.arms:
+        cfg = configs.of(arm)
+        pins = {**config_pins(cfg, plan.split), "budget": plan.budget}
+        pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base))
+        records.append(RunRecord(arm.name, plan.seeds[0], "", "finished", pins=pins))
+    try:
+        return check_equal(records, plan.arms)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}\nA remedy may change its slots and how images are drawn. What all arms should have, give as "
+            "key=value; a phase that needs more iterations is declared as extra_iterations in the remedy's config"
+        ) from error
+
+
+def _refuse_changed_arms(plan: Plan, records: Sequence[RunRecord], root: Path) -> None:
+    """An arm whose remedy file has changed since it ran would not be one arm."""
+    seen = set()
+    for record in records:
+        arm = next((arm for arm in plan.arms if arm.name == record.arm), None)
+        run = RunFolder(root / record.folder)
+        if arm is None or arm.name in seen or record.status != "finished" or not run.has(CONFIG):
+            continue
+        seen.add(arm.name)
+        changes = config_changes(run.config(), cell_config(plan, arm, record.seed, root))
+        if changes:
+            raise ValueError(
+                f"the arm {arm.name!r} has changed since seed {record.seed} of it ran:\n  "
+                + "\n  ".join(changes)
+                + "\nChoose another --out, or undo the change"
+            )
+
+
+def has_length(arm: Arm) -> bool:
+    """Whether it has iterations of its own."""
+    return any(word.startswith(f"{ITERATIONS}=") for word in arm.overrides)
+
+
+def with_time_budget(plan: Plan, pace: dict[str, float]) -> Plan:
+    """Every arm gets so many iterations that it trains as long as the baseline, by the probed seconds a step.
+
+    pace: {arm: seconds a step} of the baseline and of the arms that have no iterations of their own yet.
+    """
+    base = base_config(plan)
+    arms = []
+    for arm in plan.arms:
+        if arm.name != BASELINE and arm.name in pace and not has_length(arm):
+            count = max(1, round(iterations_of(base) * pace[BASELINE] / pace[arm.name]))
+            arm = replace(arm, overrides=(*arm.overrides, f"{ITERATIONS}={count}"))
+        arms.append(arm)
+    return replace(plan, arms=tuple(arms))
+
+
+@dataclass
+class _Run:
+    """A run, its config, the folder that was named for it, and the arm if a comparison says which."""
+
+    record: RunRecord
+    cfg: DictConfig | None
+    given: str
+    arm: Arm | None = None
+
+
+def collect_runs(folders: Sequence[str], root: Path, split: str | None = None) -> tuple[Plan, list[RunRecord]]:
+    """The plan that these folders amount to, and their records, with folders as seen from `root`.
+
+    Args:
+        split: None takes that of the first comparison among the folders, else "val".
+
+    Raises:
+        FileNotFoundError, ValueError: a folder that holds neither a run nor a comparison, an unfinished run, the same
+            arm and seed twice, one arm with two configs, no baseline.
+    """
+    plans = {folder: read_plan(Path(folder)) for folder in folders if has_plan(Path(folder))}
+    split = split or next((plan.split for plan in plans.values()), "val")
+    found: list[_Run] = []
+    for folder in dict.fromkeys(folders):
+        found += _of_comparison(folder, plans[folder], split) if folder in plans else [_of_run(folder, split)]
+    arms = _name_arms(found)
+    records = [one.record for one in found]
+    for one in found:
+        _relative_to(one, root)
+    _refuse_doubles(found)
+    if not any(record.arm == BASELINE for record in records):
+        raise ValueError("none of these runs is a baseline: one without remedies has to be among them")
+    seeds = tuple(sorted({record.seed for record in records}))
+    first = next(one for one in found if one.record.arm == BASELINE)
+    config, overrides = _base_of(first, plans)
+    budget = next((plan.budget for plan in plans.values()), "iterations")
+    return Plan(config, tuple(arms), seeds, overrides, budget, split), records
+
+
+def keep(plan: Plan, records: Sequence[RunRecord], folders: Sequence[str], root: Path) -> None:
+    """Write plan.json and results.jsonl of a comparison of existing runs, for its report and for later.
+
+    A grid's own folder keeps its own, and takes its report only.
+
+    Raises:
+        ValueError: `root` is the folder of another grid.
+    """
+    if (root / BASE).is_file():
+        if {Path(folder).resolve() for folder in folders} != {root.resolve()}:
+            raise ValueError(
+                f"{root} holds a grid of its own, which this comparison would replace; choose another --out"
+            )
+        return
+    write_plan(plan, root)
+    write_results(root, records)
+
+
+def _base_of(first: _Run, plans: dict[str, Plan]) -> tuple[str, tuple[str, ...]]:
+    """Config and overrides of the baseline: as the comparison's plan names them, if that still means the same."""
+    plan = plans.get(first.given)
+    if plan is None:
+        return str(Path(first.given).resolve()), ()
+    kept = Path(first.given).resolve() / BASE
+    if not kept.is_file():  # a comparison of existing runs, whose plan names one of them
+        return plan.config, plan.overrides
+    try:
+        now = load_config(plan.config, (), plan.overrides, code=False)
+    except (ValueError, OSError):
+        return str(kept), ()
+    return (str(kept), ()) if config_changes(load_config(kept), now) else (plan.config, plan.overrides)
+
+
+def _of_comparison(folder: str, plan: Plan, split: str) -> list[_Run]:
+    if plan.split != split:
+        raise ValueError(f"{folder} was evaluated on split {plan.split}, the others on {split}")
+    arms = {arm.name: arm for arm in plan.arms}
+    found = []
+    for record in read_results(Path(folder)):
+        run = RunFolder(Path(folder) / record.folder)
+        cfg = run.config() if run.has(CONFIG) else None
+        if record.arm in arms:
+            found.append(_Run(replace(record), cfg, folder, arms[record.arm]))
+    if not found:
+        raise ValueError(f"{folder} is a comparison in which no run has ended yet")
+    return found
+
+
+def _of_run(folder: str, split: str) -> _Run:
+    """A run folder: its record if it is newer than the weights, else made now."""
+    run = RunFolder(folder).checked()
+    last, path = run.checkpoint("last"), run.path
+    cfg = run.config()
+    done, length = load_file(last)["iteration"], iterations_of(cfg)
+    patience = read_settings(cfg).early_stopping.patience
+    if done < length and not patience:
+        raise ValueError(f"{folder} has done {done} of its {length} iterations: finish it first, with --resume")
+    record = read_record(path)
+    current = (path / RECORD).is_file() and (path / RECORD).stat().st_mtime >= last.stat().st_mtime
+    if not current or record is None or record.pins.get("split") != split or not run.has(DETECTIONS):
+        print(f"evaluating the last weights of {folder} on {split}", flush=True)
+        record = RunRecord("", int(cfg.train.seed), ".", "finished", remedies=list(cfg.get("remedies") or ()))
+        finish(cfg, path, split, record)
+        record.pins["budget"] = "iterations"
+        write_json(path / RECORD, asdict(record))
+    record.folder = "."  # a cell of a grid calls its folder as the grid sees it
+    return _Run(record, cfg, folder)
+
+
+def _name_arms(found: Sequence[_Run]) -> list[Arm]:
+    """Give every run of a bare folder its arm; the arms of all, the baseline first.
+
+    The first bare run without remedies is the baseline, unless a comparison brings one. Runs with the same remedies
+    and another config are arms of their own, called by their folders.
+    """
+    arms = {one.arm.name: one.arm for one in found if one.arm is not None}
+    configs = {one.arm.name: one for one in reversed(found) if one.arm is not None and one.cfg is not None}
+    for one in found:
+        if one.arm is not None:
+            _refuse_two_configs(one, configs.get(one.arm.name))
+            continue
+        wanted = "+".join(Path(name).stem for name in one.record.remedies) or BASELINE
+        name = next((n for n, other in configs.items() if _same(one, other)), None)
+        if name is None:
+            name = wanted if wanted not in configs else f"{wanted} ({Path(one.given).resolve().name})"
+            arms[name] = Arm(name, tuple(one.record.remedies))
+            configs[name] = one
+        one.arm, one.record.arm = arms[name], name
+    _mark_remedies(found, configs.get(BASELINE))
+    return sorted(arms.values(), key=lambda arm: arm.name != BASELINE)
+
+
+def _same(one: _Run, other: _Run) -> bool:
+    return not config_changes(other.cfg, one.cfg)
+
+
+def _refuse_two_configs(one: _Run, first: _Run | None) -> None:
+    changes = [] if one.cfg is None or first is None else config_changes(first.cfg, one.cfg)
+    if changes:
+        raise ValueError(
+            f"arm {one.arm.name!r} is not the same in {first.given} and {one.given}:\n  " + "\n  ".join(changes)
+        )
+
+
+def _mark_remedies(found: Sequence[_Run], baseline: _Run | None) -> None:
+    """Which differences from the baseline belong to the remedies of a bare run: what they change on its config."""
+    for one in found:
+        if baseline is None or one is baseline or MADE in one.record.pins:
+            continue
+        one.record.pins[MADE] = []
+        if one.record.remedies:
+            try:
+                with_remedies = load_config(Path(baseline.given) / CONFIG, one.record.remedies, code=False)
+            except (ValueError, FileNotFoundError):
+                continue  # the remedy is not to be found here: its differences will be named
+            extra = extra_iterations(Arm(one.record.arm, tuple(one.record.remedies)), baseline.cfg)
+            if extra:
+                with_remedies.train.max_iter = iterations_of(baseline.cfg) + extra
+            split = one.record.pins["split"]
+            one.record.pins[MADE] = made_by_remedy(baseline.cfg, with_remedies, split, extra)
+
+
+def _relative_to(one: _Run, root: Path) -> None:
+    folder = (Path(one.given) / one.record.folder).resolve()
+    inside = folder.is_relative_to(root.resolve())
+    one.record.folder = str(folder.relative_to(root.resolve()) if inside else folder)
+
+
+def _refuse_doubles(found: Sequence[_Run]) -> None:
+    seen: dict[tuple[str, int], str] = {}
+    for one in found:
+        key = (one.record.arm, one.record.seed)
+        if key in seen:
+            raise ValueError(f"{key[0]} with seed {key[1]} occurs twice: in {seen[key]} and in {one.given}")
+        seen[key] = one.given
