@@ -4,13 +4,16 @@ Notable: torchvision decodes (faster than PIL, equal pixels), and PIL takes over
 AVIF, turned WebP, and truncated files, of which the readable part is used, with a warning. The EXIF orientation is
 applied explicitly, always: cameras store a portrait photo lying down and say so there, and annotation tools show it
 upright. A picture whose decoded size is not the size in the annotations is refused (as detectron2 does): its boxes
-would lie somewhere else.
+would lie somewhere else. Annotations may come from a stranger: only regular files in the folder of pictures are opened,
+and what says in its header that it is larger than `MAX_PIXELS` is not decoded. `deep` has the rule for 16 bits and for
+floats.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import stat
 import threading
 import warnings
 
@@ -19,7 +22,8 @@ import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from imbdet.data.picture_names import PictureFinder
+from imbdet.data.deep import DeepTiff, deep_rgb, to_8_bits
+from imbdet.data.picture_names import PictureFinder, exists, leads_outside
 
 try:
     from torchvision.io import ImageReadMode, decode_image
@@ -27,8 +31,12 @@ except ImportError:  # torchvision has announced that a later release will be wi
     decode_image = None
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".jfif")
+# Width * height above which no picture is decoded: twice Pillow's own limit, where it stops, too.
+_SET = os.environ.get("IMBDET_MAX_PIXELS", "")
+MAX_PIXELS = int(_SET) if _SET.isdecimal() and 0 < len(_SET) < 19 else 178_956_970
+_MOST_BYTES_A_PIXEL = 12  # of a file: three floats
 _ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 5 to 8 swap width and height
-_lenient = threading.Lock()  # PIL's tolerance of truncated files is one global switch
+_lenient = threading.RLock()  # PIL's tolerance of truncated files and its limit are global switches
 
 
 class FileImages:
@@ -63,15 +71,26 @@ class FileImages:
         """Where the picture lies."""
         return os.path.join(self.root, self.name(index))
 
+    def outside(self) -> list[int]:
+        """The indices of the names that lead to a file outside of the folder, and to none in it."""
+        names = ((i, self.name(i)) for i in range(len(self)))
+        found = [i for i, name in names if leads_outside(self.root, name) and exists(self.path(i))]
+        return [i for i in found if not self._finder_of_all().find(self.name(i))[0]]
+
     def __getitem__(self, index: int) -> Tensor:
         """The picture, uint8 RGB (3, H, W).
 
         Raises:
-            FileNotFoundError: no such file.
+            FileNotFoundError: no such file in the folder; one that the name leads to outside of it is not opened.
             ValueError: it is no picture, or not of the size that the annotations say.
         """
         path, what = self.path(index), self._describe(index)
         try:
+            if leads_outside(self.root, self.name(index)):
+                raise FileNotFoundError(
+                    f"{path}{what}: the file name leads out of the folder of pictures {self.root}, and no file is "
+                    "opened there. Right are names relative to the folder that holds all of them"
+                )
             image = decode(path, what)
         except FileNotFoundError as error:
             path = self._find(index, error)
@@ -91,12 +110,15 @@ class FileImages:
 
     def _find(self, index: int, error: FileNotFoundError) -> str:
         """The file of a name that was written elsewhere. Raises FileNotFoundError if there is none."""
-        if self._finder is None:
-            self._finder = PictureFinder(self.root, map(self.name, range(len(self))))
-        found, why = self._finder.find(self.name(index))
+        found, why = self._finder_of_all().find(self.name(index))
         if not found:
             raise FileNotFoundError(f"{error}{why and ': ' + why}") from None
         return os.path.join(self.root, found)
+
+    def _finder_of_all(self) -> PictureFinder:
+        if self._finder is None:
+            self._finder = PictureFinder(self.root, map(self.name, range(len(self))))
+        return self._finder
 
     def _describe(self, index: int) -> str:
         return "" if self._image_ids is None else f" (image id {int(self._image_ids[index])})"
@@ -110,18 +132,19 @@ def decode(path: str, what: str = "") -> Tensor:
         what: put after the path in error messages, e.g. " (image id 7)".
 
     Returns:
-        uint8 RGB (3, H, W). Grey, palette and CMYK become RGB, an alpha channel is dropped, 16 bits become the upper 8,
-        and of an animation the first frame is taken.
+        uint8 RGB (3, H, W). Grey, palette and CMYK become RGB, an alpha channel is dropped, 16 bits and floats become 8
+        bits (see `deep`), and of an animation the first frame is taken.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: nothing in it can be read as a picture.
+        ValueError: it is no regular file, has more than `MAX_PIXELS`, or nothing in it can be read as a picture.
     """
-    data = _read(path, what)
+    data = read_picture(path, what)
+    _check_size(data, f"{path}{what}: ")
     if not _needs_pil(data):
         try:
             image = decode_image(_as_tensor(data), mode=ImageReadMode.RGB, apply_exif_orientation=True)
-            return _to_uint8(image[0] if image.ndim == 4 else image)
+            return _to_uint8(image)
         except RuntimeError:
             pass  # a kind that torchvision does not know, or damage: PIL decides, and says which
     try:
@@ -140,20 +163,24 @@ def decode(path: str, what: str = "") -> Tensor:
         return image
 
 
-def verify(data: bytes) -> None:
+def verify(data: bytes) -> Tensor:
     """Decode the whole of a picture file's content, strictly.
 
+    Returns:
+        uint8 RGB (3, H, W), the EXIF orientation applied or not.
+
     Raises:
+        NotOpened: more than `MAX_PIXELS`.
         ValueError: what is wrong with it: empty, of no known format, truncated.
     """
+    _check_size(data)
     if not _needs_pil(data):
         try:
-            decode_image(_as_tensor(data), mode=ImageReadMode.RGB)
-            return
+            return _to_uint8(decode_image(_as_tensor(data), mode=ImageReadMode.RGB))
         except RuntimeError:
             pass
     try:
-        _decode_pil(data)
+        return _decode_pil(data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(explain(error, data)) from None
 
@@ -167,13 +194,20 @@ def picture_sizes(source: str | bytes) -> tuple[tuple[int, int], tuple[int, int]
     Returns:
         (width, height) as `decode` returns it, and as it is stored, before the EXIF orientation; None: no picture.
     """
+    if not isinstance(source, bytes) and not os.path.isfile(source):
+        return None
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with _open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             # Newer Pillows turn the size of a TIFF themselves, so that its own tags are asked.
             stored = (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size
             turned = _orientation(image) in (5, 6, 7, 8)
             return (stored[::-1] if turned else stored), stored
     except (OSError, SyntaxError, ValueError, KeyError, Image.DecompressionBombError):
+        pass
+    try:
+        tiff = DeepTiff(source if isinstance(source, bytes) else read_picture(source))
+        return tiff.size, tiff.stored
+    except (OSError, ValueError):
         return None
 
 
@@ -198,14 +232,63 @@ def explain(error: Exception, data: bytes) -> str:
     return str(error) or type(error).__name__
 
 
-def _read(path: str, what: str) -> bytes:
+class NotOpened(ValueError):
+    """What is not opened or decoded: no regular file, or more than `MAX_PIXELS`."""
+
+
+def read_picture(path: str, what: str = "") -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no regular file (a device, a pipe, a folder), not readable, or longer than any picture may be.
+    """
     try:
+        refuse_special(path, what)
+        length = os.path.getsize(path)
+        if length > _MOST_BYTES_A_PIXEL * MAX_PIXELS:
+            raise NotOpened(f"{path}{what}: has {length} bytes, more than {MAX_PIXELS} pixels take")
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}{what}: no such picture file") from None
+    except ValueError as error:
+        if "\0" not in path:
+            raise
+        raise FileNotFoundError(f"{path!r}{what}: no such picture file, as no name has a null character") from error
     except OSError as error:
         raise ValueError(f"{path}{what}: cannot be read: {error.strerror}") from None
+
+
+def _open(source) -> Image.Image:
+    """Pillow's open without its own limit of pixels, which is another number and only warns at first."""
+    with _lenient:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(source)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def refuse_special(path: str, what: str = "") -> None:
+    """Raises NotOpened for a device, a pipe, a socket or a folder, links followed; OSError if there is nothing."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise NotOpened(f"{path}{what}: is no regular file, so that it is not opened")
+
+
+def refuse_too_large(size: tuple[int, int], where: str = "") -> None:
+    """Raises NotOpened for a picture of this (width, height) if it is not to be decoded."""
+    if size[0] * size[1] > MAX_PIXELS:
+        raise NotOpened(
+            f"{where}{size[0]}x{size[1]} pixels are more than {MAX_PIXELS}: not decoded, as it may be made to fill the "
+            "memory. If it is meant, set the environment variable IMBDET_MAX_PIXELS"
+        )
+
+
+def _check_size(data: bytes, where: str = "") -> None:
+    sizes = picture_sizes(data)
+    if sizes:
+        refuse_too_large(sizes[0], where)
 
 
 def _as_tensor(data: bytes) -> Tensor:
@@ -213,21 +296,26 @@ def _as_tensor(data: bytes) -> Tensor:
 
 
 def _needs_pil(data: bytes) -> bool:
-    """Nothing to decode with or from, or a WebP with EXIF data, whose orientation torchvision does not apply."""
-    return decode_image is None or not data or (data[8:12] == b"WEBP" and b"EXIF" in data)
+    """Nothing to decode with or from; a WebP with EXIF data, whose orientation torchvision does not apply; a GIF, of
+    which torchvision decodes all frames at once."""
+    turned = data[8:12] == b"WEBP" and b"EXIF" in data
+    return decode_image is None or not data or turned or data[:3] == b"GIF"
 
 
 def _to_uint8(image: Tensor) -> Tensor:
-    return image if image.dtype == torch.uint8 else (image.to(torch.int32) >> 8).to(torch.uint8)
+    return image if image.dtype == torch.uint8 else torch.from_numpy(to_8_bits(image.numpy()))
 
 
 def _decode_pil(data: bytes) -> Tensor:
-    with Image.open(io.BytesIO(data)) as file:
-        image = ImageOps.exif_transpose(file)
-        if image.mode.startswith("I"):  # 16 bits a pixel, which PIL's own conversion clips at 255
-            grey = np.asarray(image).astype(np.int64)
-            grey = np.clip(grey >> 8 if grey.max(initial=0) > 255 else grey, 0, 255).astype(np.uint8)
-            array = np.repeat(grey[:, :, None], 3, axis=2)
-        else:
-            array = np.array(image.convert("RGB"))
+    try:
+        file = _open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        if data[:4] not in (b"II*\0", b"MM\0*"):
+            raise
+        array = DeepTiff(data).rgb()
+    else:
+        with file:
+            array = deep_rgb(data, file)
+            if array is None:
+                array = np.array(ImageOps.exif_transpose(file).convert("RGB"))
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))

@@ -52,6 +52,25 @@ class PictureFinder:
         return "", ""
 
 
+def leads_outside(folder: str, name: str) -> bool:
+    """Whether a file name, by its words alone, is not in the folder: an absolute path elsewhere, or too many `..`.
+
+    Symbolic links in the folder are followed, wherever they lead: who made the folder made them.
+    """
+    if not (os.path.isabs(name) or ".." in name):
+        return False
+    root = os.path.abspath(folder)
+    return os.path.commonpath([root, os.path.abspath(os.path.join(root, name))]) != root
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file, folder or device; False for a name that no file can have."""
+    try:
+        return os.path.exists(path)
+    except ValueError:  # a null character
+        return False
+
+
 def _last_part(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace("\\", "/").rsplit("/", 1)[-1])
 

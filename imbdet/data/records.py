@@ -63,6 +63,11 @@ class SubsetImages:
     def name(self, index: int) -> str:
         return self.source.name(int(self.indices[index]))
 
+    def outside(self) -> list[int]:
+        """As of `FileImages`; pictures that are not files are nowhere else."""
+        found = getattr(self.source, "outside", list)()
+        return np.flatnonzero(np.isin(self.indices, found)).tolist()
+
     def path(self, index: int) -> str:
         """The file, "" where pictures are not files."""
         path = getattr(self.source, "path", None)

@@ -280,6 +280,42 @@ def _picture_missing(table: FileTable) -> Iterator[Hit]:
         yield table.hit("images", row, picture.path + (picture.problem and f": {picture.problem}"))
 
 
+@rule(
+    "picture_outside",
+    ERROR,
+    "the file name leads out of the folder of pictures: not opened",
+    "names relative to the folder that holds all of them",
+    quick=True,
+)
+def _picture_outside(table: Columns) -> Iterator[Hit]:
+    for row in table.outside():
+        yield table.hit("images", row, table.names[row])
+
+
+@rule(
+    "picture_refused",
+    ERROR,
+    "no regular file, or too large: not opened",
+    "a picture file of at most so many pixels as the environment variable IMBDET_MAX_PIXELS says",
+)
+def _picture_refused(table: FileTable) -> Iterator[Hit]:
+    for row, picture in _looked_at(table, "refused"):
+        yield table.hit("images", row, picture.problem)
+
+
+@rule(
+    "picture_nearly_constant",
+    WARNING,
+    "nearly all of the picture has one value",
+    "a picture with something on it; if it is not so in other programs, its bit depth is read otherwise there",
+)
+def _picture_nearly_constant(table: FileTable) -> Iterator[Hit]:
+    for row, picture in _looked_at(table, "fine"):
+        if picture.levels and picture.levels[1] - picture.levels[0] < 8:
+            value = f"{picture.path}: 99.8 % of its values are {picture.levels[0]} to {picture.levels[1]} of 0 to 255"
+            yield table.hit("images", row, value)
+
+
 @rule("picture_elsewhere", INFO, "picture found by the last part of its name", "the file's place in the folder")
 def _picture_elsewhere(table: FileTable) -> Iterator[Hit]:
     for row, picture in _looked_at(table, "fine", "unreadable", "truncated"):

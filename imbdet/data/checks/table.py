@@ -77,6 +77,10 @@ class Columns:
         """As `coco_plain.mask_area`; records do not keep masks: NaN."""
         return np.nan
 
+    def outside(self) -> list[int]:
+        """The rows of images whose file is outside of the folder of pictures."""
+        raise NotImplementedError
+
     def hit(self, part: str, row: int, value: str = "", key: str = "", right: str = "", mend=None) -> Hit:
         """A hit at a row of a part."""
         raise NotImplementedError
@@ -100,6 +104,9 @@ class RecordsTable(Columns):
     def names(self) -> list[str]:
         """Of the pictures."""
         return [self.records.images.name(i) for i in range(len(self.records))]
+
+    def outside(self) -> list[int]:
+        return self.records.images.outside() if hasattr(self.records.images, "outside") else []
 
     def hit(self, part: str, row: int, value: str = "", key: str = "", right: str = "", mend=None) -> Hit:
         image = row if part == "images" else int(self.owner[row]) if part == "annotations" else -1
@@ -162,6 +169,10 @@ class FileTable(Columns):
         if part == "annotations":
             ids = dict(image_id=entry.get("image_id"), annotation_id=entry.get("id"))
         return Hit(value, part, index, key, right=right, mend=mend, **ids)
+
+    def outside(self) -> list[int]:
+        found = {} if self.pictures is None else self.pictures.pictures
+        return [i for i, name in enumerate(self.names) if name in found and found[name].status == "outside"]
 
     def set(self, part: str, row: int, done: str, **values) -> Callable[[], str]:
         """A repair that gives an entry these values."""
