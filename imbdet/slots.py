@@ -115,7 +115,8 @@ class RegionFeatures(Protocol):
     It may have three more methods. `build(channels, size)` makes layers that fit. `settle(losses, logits, matched) ->
     losses, stats` adds losses of its own (or takes some away) once the head's are known. `begin_step() -> bool` is told
     that a training step begins (a validation loss is none) and says whether the detector learns in it; where it does
-    not, only the filler's own parameters get a gradient (`imbdet/modeling/rest.py`).
+    not, only the filler's own parameters get a gradient (`imbdet/modeling/rest.py`). With it comes `rests`, whether the
+    detector rests in the training step that comes next.
     """
 
     def __call__(self, features: Tensor, matched: Matched, head: Head) -> tuple[Tensor, Stats]: ...

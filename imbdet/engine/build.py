@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..config import instantiate
+from ..modeling.rest import adversaries_of
+from .adversaries import Adversaries
 from .distributed import World
 from .ema import ModelEma
 from .meters import LossWindow
@@ -53,6 +55,7 @@ class Run:
     ema: ModelEma | None
     window: LossWindow
     clipping: Clipping
+    adversaries: Adversaries
     train_loader: Any
     val_loader: Any
     train_records: Any
@@ -82,18 +85,25 @@ class Run:
     def has_val(self) -> bool:
         return self.val_loader is not None
 
+    @property
+    def windows(self) -> list[LossWindow]:
+        """Of the detector's iterations, and of the steps in which it rests."""
+        return [self.window, self.adversaries.window]
+
     def autocast(self) -> Any:
         amp = self.settings.amp
         return torch.autocast(self.device.type, dtype=getattr(torch, amp.dtype), enabled=amp.enabled)
 
     def batches(self, start: int) -> Iterator[tuple[list, list]]:
-        """Batches from iteration `start` (0-based) on.
+        """Batches from iteration `start` (0-based) on, after those that adversaries learned from alone.
 
         Starting loader workers draws from torch's generator, so a resumed run restores the generators after the first
         batch.
         """
         loader = self.train_loader.iterate(
-            start=start * self.settings.accumulate, rank=self.world.rank, world_size=self.world.size
+            start=(start + self.adversaries.steps) * self.settings.accumulate,
+            rank=self.world.rank,
+            world_size=self.world.size,
         )
         iterator = iter(loader)
         with signals_blocked():
@@ -122,8 +132,9 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "clipping": self.clipping.state_dict(),
+            "adversaries": self.adversaries.state_dict(),
             "iteration": iteration,
-            "window": self.world.gather(self.window.state_dict()),
+            "window": self.world.gather([window.state_dict() for window in self.windows]),
             "rng": self.world.gather(rng_state()),
             "best": vars(self.best).copy(),
             **self.origin,
@@ -135,12 +146,14 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.clipping.load_state_dict(state["clipping"])
+        self.adversaries.load_state_dict(state["adversaries"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         self.best = Best(**state["best"])
         if len(state["rng"]) == self.world.size:
             self.rng = state["rng"][self.world.rank]
-            self.window.load_state_dict(state["window"][self.world.rank])
+            for window, saved in zip(self.windows, state["window"][self.world.rank], strict=True):
+                window.load_state_dict(saved)
         else:
             warnings.warn(
                 f"the run had {len(state['rng'])} processes and now has {self.world.size}: it continues with other"
@@ -168,9 +181,12 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
     _warn_of_slow_switches(settings, world.device)
     model.train()
 
-    optimizer = instantiate(cfg.optimizer, params=instantiate(cfg.optimizer.params, model=model))
+    against = adversaries_of(model)
+    theirs = [p for adversary in against for p in adversary.parameters() if p.requires_grad]
+    optimizer = _optimizer(cfg, model, without=theirs)
+    optimizers = [optimizer, *([_optimizer(cfg, nn.ModuleList(against))] if theirs else [])]
     batch = int(cfg.dataloader.train.get("batch_size", 0)) * settings.accumulate
-    factor = scale_learning_rate(optimizer, batch, settings.reference_batch)
+    factor = [scale_learning_rate(one, batch, settings.reference_batch) for one in optimizers][0]
     if factor != 1:
         rates = sorted({group["lr"] for group in optimizer.param_groups})
         say(
@@ -190,11 +206,23 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
         ema=ModelEma(model, settings.ema.decay) if settings.ema.enabled else None,
         window=LossWindow(world.device),
         clipping=Clipping(settings.clip_grad.max_norm, world.device),
+        adversaries=Adversaries(against, optimizers[1] if theirs else None, settings.clip_grad.max_norm, world.device),
         train_loader=train_loader,
         val_loader=val_loader,
         train_records=getattr(train_loader, "records", None),
         val_records=getattr(val_loader, "records", None),
     )
+
+
+def _optimizer(cfg: Any, model: nn.Module, without: Sequence[Tensor] = ()) -> torch.optim.Optimizer:
+    """The config's optimizer of what learns in `model`, but for the parameters in `without`."""
+    try:
+        for parameter in without:
+            parameter.requires_grad_(False)
+        return instantiate(cfg.optimizer, params=instantiate(cfg.optimizer.params, model=model))
+    finally:
+        for parameter in without:
+            parameter.requires_grad_(True)
 
 
 def _warn_of_slow_switches(settings: Settings, device: torch.device) -> None:

@@ -18,17 +18,20 @@ from torch import Tensor
 from ..runs import METRICS, TENSORBOARD, read_metrics
 from ..write import write_whole, writing
 
+STEP = "adversary/step"  #: of the lines between two iterations: the steps of adversaries so far
+
 
 class RunLog:
     """Writes reports of one run; the loop calls it in process 0 only.
 
     folder: the run folder. start: iteration of the checkpoint a resumed run continues from (0 for a fresh run): later
     lines of metrics.jsonl are dropped and TensorBoard hides its later points, so that no iteration is there twice.
+    steps: of adversaries, in that checkpoint.
     """
 
-    def __init__(self, folder: str | Path, start: int = 0, tensorboard: bool = True):
+    def __init__(self, folder: str | Path, start: int = 0, tensorboard: bool = True, steps: int = 0):
         self.path = Path(folder) / METRICS
-        truncate_metrics(self.path, start)
+        truncate_metrics(self.path, start, steps)
         self.file = open(self.path, "a", encoding="utf-8")
         self.start, self.writers, self.tensorboard = start, {}, tensorboard
 
@@ -114,9 +117,9 @@ def add_histogram(writer: Any, tag: str, histogram: dict, iteration: int) -> Non
     )
 
 
-def truncate_metrics(path: Path, iteration: int) -> None:
-    """Drop the lines after `iteration`, which a resumed run will write again."""
+def truncate_metrics(path: Path, iteration: int, steps: int = 0) -> None:
+    """Drop the lines after `iteration` and so many steps of adversaries, which a resumed run will write again."""
     if not path.exists():
         return
-    kept = [line for line in read_metrics(path) if line["iteration"] <= iteration]
+    kept = [line for line in read_metrics(path) if line["iteration"] <= iteration and line.get(STEP, 0) <= steps]
     write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))

@@ -1,18 +1,23 @@
 """The training loop. `train(cfg)` prepares a run, `_loop` runs it; what happens every n iterations is called there, in
 plain sight.
 
-An iteration is one step of the optimizer; `iteration` counts those that are done. The order within one is fixed: step,
-report, evaluate, save, stop. So a checkpoint holds the evaluation of its iteration, or `best.evaluated` says it is due.
+An iteration is one update of the detector; `iteration` counts those that are done. Steps in which only an adversary
+learns come before the iteration that they are due at, and are no iterations (`_rest`). The order within one is fixed:
+step, report, evaluate, save, stop. So a checkpoint holds the evaluation of its iteration, or `best.evaluated` says it
+is due.
 """
 
 import contextlib
+import time
 from typing import Any
 
 from ..runs import LAST, RESULT
 from ..write import write_json
+from .adversaries import Adversaries
 from .balance import box_over_cls, gradient_norms
 from .build import Run
 from .distributed import world_of
+from .log import STEP
 from .meters import read_pictures, read_stats
 from .progress import Clock
 from .seed import set_threads
@@ -31,7 +36,7 @@ def train(cfg: Any, resume: bool = False) -> dict[str, Any]:
 
     Returns:
         What result.json holds: {"iteration", "output_dir", "metrics", "evaluation", "best", "best_metric",
-        "clipped_share"}.
+        "clipped_share", "adversary_steps"}.
 
     Raises:
         ValueError: a setting, data or a folder that cannot be used. OSError: the disk cannot be written.
@@ -60,11 +65,12 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
     clock = Clock()
 
     for iteration in range(start + 1, last + 1):
+        _rest(run, batches, clock, iteration - 1)
         reports = _due(iteration, settings.log_period, last)
         stats, norms = _step(run, batches, clock, iteration, reports)
 
         if reports:
-            scalars, histograms = _measure(run, clock, stats, norms)
+            scalars, histograms = _measure(run, run, clock, stats, norms)
             run.log.write(iteration, "train", scalars, histograms)
             run.log.pictures(iteration, "train", read_pictures(stats))
             run.progress.report(iteration, scalars)
@@ -76,7 +82,7 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
 
         ends = iteration == last or _waited_enough(run)
         if ends or iteration % settings.checkpointer.period == 0:
-            _save(run, iteration)
+            _save(run, iteration, named=iteration % run.settings.checkpointer.period == 0)
         if ends:
             break
 
@@ -87,6 +93,50 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
     if report is None and run.has_val:
         report = validate(run)  # a finished run was resumed: its numbers again, its log as it was
     return _finish(run, iteration, report)
+
+
+def _rest(run: Run, batches: Any, clock: Clock, iteration: int) -> None:
+    """The steps that are due after `iteration` in which adversaries learn while the detector rests; mostly none.
+
+    They have reports of their own, each `log_period` of them, under the split "adversary", and their time is not that
+    of the detector's steps.
+    """
+    settings, against, own, began = run.settings, run.adversaries, Clock(), time.perf_counter()
+    while against.rests:
+        against.steps += 1
+        reports = against.steps % settings.log_period == 0
+        stats, norms = _adversary_step(run, batches, own, iteration, reports)
+        if reports:
+            scalars, histograms = _measure(run, against, own, stats, norms)
+            run.log.write(iteration, "adversary", {STEP: against.steps, **scalars}, histograms)
+            run.progress.say(f"adversary step {against.steps}, the detector rests: loss {scalars['loss/total']:.4f}")
+            own.restart()
+        if against.steps % settings.checkpointer.period == 0:
+            _save(run, iteration)
+        if (reports or run.world.size == 1) and run.world.any(run.stop.signum is not None):
+            _leave(run, iteration)
+    clock.began += time.perf_counter() - began
+
+
+def _adversary_step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -> tuple[dict, dict]:
+    """As `_step`, for the adversaries; of the bare model, as DistributedDataParallel would wait for the detector's
+    gradients.
+    """
+    against, accumulate = run.adversaries, run.settings.accumulate
+    for _ in range(accumulate):
+        images, targets = clock.fetch(batches)
+        with run.autocast():
+            losses, stats = run.model(images, targets)
+        against.window.add(iteration, losses, [int(target.get("image_id", -1)) for target in targets])
+        total = sum(losses.values()) / accumulate
+        if total.requires_grad:
+            run.scaler.scale(total).backward()
+    against.average(run.world)
+    norms = against.step(run.scaler, True, reports)
+    if against.parameters:
+        run.scaler.update()
+    clock.steps += 1
+    return stats, norms
 
 
 def _step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -> tuple[dict, dict]:
@@ -111,6 +161,7 @@ def _step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -
         run.scaler.unscale_(run.optimizer)
     norm = run.clipping(run.parameters, wanted=reports)
     run.scaler.step(run.optimizer)
+    norms.update(run.adversaries.step(run.scaler, False, reports))
     run.scaler.update()
     run.optimizer.zero_grad(set_to_none=True)
     if run.ema:
@@ -120,15 +171,16 @@ def _step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -
     return stats, {**norms, "gradient_norm": norm}
 
 
-def _measure(run: Run, clock: Clock, stats: dict, norms: dict) -> tuple[dict, dict]:
-    """Scalars and histograms of a report. The losses come first: reading them waits for the device, so times are
-    right.
+def _measure(run: Run, side: Run | Adversaries, clock: Clock, stats: dict, norms: dict) -> tuple[dict, dict]:
+    """Scalars and histograms of a report on the detector (`side` is the run) or its adversaries. The losses come first:
+    reading them waits for the device, so times are right.
     """
-    norm = norms.pop("gradient_norm")
-    scalars = box_over_cls(run.world.mean_of({**run.window.read(), **{key: float(n) for key, n in norms.items()}}))
-    scalars["lr"] = max(group["lr"] for group in run.optimizer.param_groups)
-    scalars["gradient_norm"] = float(norm)
-    scalars.update(run.clipping.read())
+    scalars = side.window.read()
+    scalars.update({name: float(norm) for name, norm in norms.items()})
+    scalars = box_over_cls(run.world.mean_of(scalars))
+    if side.optimizer is not None:
+        scalars["lr"] = max(group["lr"] for group in side.optimizer.param_groups)
+    scalars.update(side.clipping.read())
     scalars.update(clock.read(run.device, run.world.size))
     more, histograms = read_stats(stats, run.groups)
     return {**scalars, **more}, histograms
@@ -170,10 +222,10 @@ def _waited_enough(run: Run) -> bool:
     return True
 
 
-def _save(run: Run, iteration: int) -> None:
+def _save(run: Run, iteration: int, named: bool = False) -> None:
     state = run.state(iteration)
     if run.world.main:
-        run.checkpoints.save(state, named=iteration % run.settings.checkpointer.period == 0)
+        run.checkpoints.save(state, named=named)
 
 
 def _leave(run: Run, iteration: int) -> None:
@@ -191,9 +243,12 @@ def _finish(run: Run, iteration: int, report: dict | None) -> dict[str, Any]:
         "best_metric": run.settings.best_metric,
         "best": {"value": run.best.value, "iteration": run.best.iteration},
         "clipped_share": run.clipping.of_run(),
+        "adversary_steps": run.adversaries.steps,
         "metrics": dict(evaluation.metrics) if evaluation else {},
         "evaluation": evaluation.to_dict() if evaluation else None,
     }
+    if run.adversaries.steps:
+        run.progress.say(f"{iteration} detector updates + {run.adversaries.steps} adversary steps")
     if result["clipped_share"] is not None:
         run.progress.say(f"gradients were clipped in {result['clipped_share']:.1%} of the iterations")
     if evaluation:

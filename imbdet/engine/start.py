@@ -61,7 +61,7 @@ def start_run(cfg: Any, settings: Settings, world: World, stop: StopRequest, res
     run.config, run.trained_on, run.checkpoints, run.stop = config, origin, checkpoints, stop
     if world.main:
         _begin(cfg, run, folder, records, start, say)
-        run.log = RunLog(folder, start, settings.tensorboard)
+        run.log = RunLog(folder, start, settings.tensorboard, run.adversaries.steps)
     else:
         run.log = NoLog()
     run.progress = Progress(settings.max_iter, start, epoch_length(run), enabled=world.main)

@@ -77,7 +77,7 @@ def describe_run(run: Run, say: Any) -> None:
     settings = run.settings
     if hasattr(run.train_loader, "describe"):
         say(f"batches from {run.train_loader.describe()}")
-    trained = sum(p.numel() for p in run.parameters)
+    trained = sum(p.numel() for p in [*run.parameters, *run.adversaries.parameters])
     total = sum(p.numel() for p in run.model.parameters())
     say(f"model: {type(run.model).__name__}, {total / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them train")
     for name, part in run.model.named_modules():

@@ -1,6 +1,7 @@
 """Steps of the training in which the detector rests while its adversary learns.
 
-An adversary is a module with `begin_step() -> bool` (see RegionFeatures in `imbdet/slots.py`). What is notable here: a
+An adversary is a module with `begin_step() -> bool` (see RegionFeatures in `imbdet/slots.py`). The trainer asks its
+`rests` before the step: steps at rest are no iterations (`imbdet/engine/adversaries.py`). What is notable here: a
 step at rest leaves no gradient and no trace in the detector, so that an optimizer skips its parameters, weight decay
 included, and every running state (batch norm, moving normalisers) is afterwards what it was. The forward itself is
 that of any training step.
@@ -13,10 +14,15 @@ import torch
 from torch import nn
 
 
+def adversaries_of(detector: nn.Module) -> list[nn.Module]:
+    """The modules of a detector that learn against it."""
+    return [module for module in detector.modules() if hasattr(type(module), "begin_step")]
+
+
 @contextlib.contextmanager
 def training_step(detector: nn.Module) -> Iterator[None]:
     """Around the forward of a training: the adversaries in `detector` are told, and it rests if one of them says so."""
-    adversaries = [module for module in detector.modules() if hasattr(type(module), "begin_step")]
+    adversaries = adversaries_of(detector)
     counts = torch.is_grad_enabled()  # a validation loss is no step
     if not counts or all([adversary.begin_step() for adversary in adversaries]):  # a list: each is to be told
         yield

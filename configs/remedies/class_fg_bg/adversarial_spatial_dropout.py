@@ -1,15 +1,16 @@
 """Adversarial spatial dropout: a network learns which cells of an object to hide, and the detector to do without them.
 
-Training only; at test the detector is the baseline. A fifth of the training is the detector's alone, a tenth the
-adversary's alone (the detector rests), and the rest has the iterations of the baseline: compare with a baseline of the
-same length (`extra_iterations`). Expect gains where objects are occluded, and a lower probability of the true class in
-training. The control, hiding as many cells at random: model.roi_heads.region_features.network=null
+Training only; at test the detector is the baseline. For a fifth of the iterations the detector learns alone; then it
+rests for a tenth as many steps more, in which the adversary learns; then both learn. The detector has as many updates
+as the baseline. As published: from a finished detector, with train.init_checkpoint=..., train.init_strict=false and
+model.roi_heads.region_features.phases.detector=0. Expect gains where objects are occluded, and a lower probability of
+the true class in training. The control, hiding as many cells at random: model.roi_heads.region_features.network=null
 """
 
 from imbdet.config import LazyCall as L
 from imbdet.remedies.class_fg_bg.adversarial_spatial_dropout import AdversarialSpatialDropout, MaskNetwork
 
-from ._phases import extra_iterations, foreground_per_image, with_phases
+from ._phases import foreground_per_image, with_phases
 
 baseline = "baselines/faster_rcnn_shapes"
 
@@ -22,7 +23,7 @@ def apply(cfg):
         candidates=20,
         unmasked_every=2,
         margin=0.1,
-        weight=0.0025,
+        weight=1.0,
         per_image=foreground_per_image(cfg),
         searched=min(48, foreground_per_image(cfg)),
     )

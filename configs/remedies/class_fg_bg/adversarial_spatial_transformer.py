@@ -16,7 +16,7 @@ from imbdet.remedies.class_fg_bg.adversarial_spatial_transformer import (
     LocalisationNetwork,
 )
 
-from ._phases import extra_iterations, foreground_per_image, with_phases
+from ._phases import foreground_per_image, with_phases
 
 baseline = "baselines/faster_rcnn_shapes"
 wraps = ("adversarial_spatial_dropout",)

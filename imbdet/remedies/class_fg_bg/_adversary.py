@@ -14,14 +14,16 @@ from ...structures import Matched
 class Phases(nn.Module):
     """Three phases of one training: the detector alone, the adversary alone, both.
 
-    The count of batches is a python number, and the state dict holds that number: there is no copy of it on the device
-    that could differ, nobody waits to read it, and a resumed training goes on in the middle of a phase. Only
-    `begin_step` moves it, which is called for batches that are learned from and not for validation losses; averaged
-    weights do not contain it.
+    Time is the detector's: steps of the second phase come between two of its updates and are no iterations of the
+    training. The counts of batches are python numbers, and the state dict holds those numbers: there is no copy of them
+    on the device that could differ, nobody waits to read them, and a resumed training goes on in the middle of a phase.
+    Only `begin_batch` moves them, which is called for batches that are learned from and not for validation losses;
+    averaged weights do not contain them.
 
     Args:
-        detector: how long the detector learns alone. adversary: how long the adversary does, after that. Below 1 a
-            share of `total`, from 1 on iterations.
+        detector: how long the detector learns alone. Below 1 a share of `total`, from 1 on iterations; 0 for a detector
+            that was trained before.
+        adversary: how many steps the adversary learns alone after that, while the detector rests; a share or steps.
         total: iterations of the whole training, for shares.
         accumulate: batches of one iteration.
     """
@@ -32,43 +34,55 @@ class Phases(nn.Module):
             raise ValueError(
                 f"need detector >= 0, adversary >= 0 and accumulate >= 1, got {detector}, {adversary}, {accumulate}"
             )
-        if max(detector, adversary) < 1 < detector + adversary:
-            raise ValueError(f"the shares {detector} and {adversary} of the training are more than all of it")
         self.detector, self.adversary = (length(part, total) for part in (detector, adversary))
         self.accumulate = accumulate
-        self.batches = 0  # begun so far
+        self.learned, self.rested = 0, 0  # batches begun so far, of the detector's updates and of its rest
+        self.alone = False  #: the batch that began last is of the second phase: only the adversary learns
+
+    @property
+    def batches(self) -> int:
+        """All that have begun."""
+        return self.learned + self.rested
+
+    @property
+    def rests(self) -> bool:
+        """Whether the detector rests in the batch that comes next."""
+        return self.learned // self.accumulate >= self.detector and self.rested // self.accumulate < self.adversary
 
     def begin_batch(self) -> None:
         """A batch that is learned from begins."""
-        self.batches += 1
-
-    @property
-    def iteration(self) -> int:
-        """Of the batch that began last, from 0."""
-        return max(0, self.batches - 1) // self.accumulate
+        self.alone = self.rests
+        if self.alone:
+            self.rested += 1
+        else:
+            self.learned += 1
 
     @property
     def begun(self) -> bool:
         """The adversary is there: the second or third phase."""
-        return self.iteration >= self.detector
+        return self.alone or max(0, self.learned - 1) // self.accumulate >= self.detector
 
-    @property
-    def alone(self) -> bool:
-        """Only the adversary learns: the second phase."""
-        return self.begun and self.iteration < self.detector + self.adversary
+    def describe(self) -> str:
+        """The lengths, for the log."""
+        return (
+            f"the detector learns alone for {self.detector} iterations, rests for {self.adversary} steps more in which "
+            "the adversary learns alone, then both learn"
+        )
 
     def get_extra_state(self) -> Tensor:
-        return torch.tensor(self.batches)
+        return torch.tensor([self.learned, self.rested, int(self.alone)])
 
     def set_extra_state(self, state: Tensor) -> None:
-        self.batches = int(state)
+        self.learned, self.rested, alone = state.tolist()
+        self.alone = bool(alone)
 
 
 class Adversary(nn.Module):
     """A filler of the region_features slot that attacks foreground regions; a remedy implements `attack`.
 
     Args:
-        network: what learns; None draws its choices at random, without a second phase and without a loss: the control.
+        network: what learns; None draws its choices at random, without a loss: the control. It goes through the same
+            phases, so the detector rests as long and sees the same batches.
         phases: when what learns; None begins with the third phase.
         per_image: the most foreground regions of an image that are attacked; further ones stay as they are.
         neutral: it changes nothing, ever.
@@ -84,7 +98,7 @@ class Adversary(nn.Module):
         if per_image < 1:
             raise ValueError(f"per_image must be at least 1, got {per_image}")
         self.network = network
-        self.phases = phases or Phases()
+        self.phases = Phases() if phases is None or neutral else phases
         self.per_image = per_image
         self.neutral = neutral
         self.spared_every = spared_every
@@ -93,7 +107,12 @@ class Adversary(nn.Module):
     @property
     def alone(self) -> bool:
         """The second phase: the network learns and the detector rests."""
-        return self.phases.alone and self.network is not None and not self.neutral
+        return self.phases.alone
+
+    @property
+    def rests(self) -> bool:
+        """Whether the detector rests in the training step that comes next."""
+        return self.phases.rests
 
     def begin_step(self) -> bool:
         """Whether the detector learns in the training step that begins."""
@@ -113,7 +132,7 @@ class Adversary(nn.Module):
     def forward(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
         """(R, C, S, S) -> (R, C, S, S), stats."""
         self.pending = None
-        if self.neutral or not self.phases.begun:
+        if self.neutral or not self.phases.begun or (self.alone and self.network is None):
             return features, {}
         return self.attack(features, matched, head)
 
@@ -148,11 +167,6 @@ def length(part: float, total: int) -> int:
     if 0 < part < 1 and total < 1:
         raise ValueError(f"a phase of {part} is a share of the training, so `total` is needed, in iterations")
     return round(part * total) if part < 1 else round(part)
-
-
-def lengthened(iterations: int, *shares: float) -> int:
-    """The length of a training in which `iterations` are left beside the phases of these shares."""
-    return round(iterations / (1 - sum(shares)))
 
 
 def choose_foreground(matched: Matched, per_image: int) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,11 @@ class AdversarialSpatialDropout(Adversary):
     Source: Wang, Shrivastava, Gupta, 2017, arXiv 1704.03414, section 4.1, with the numbers of the authors' code
         (xiaolonw/adversarial-frcnn)
     Neutral: dropped=0, which hides nothing
-    Differs: one training in three phases, where the authors copy weights between three; the box regression keeps what
+    Differs: one training in three phases, where the authors copy weights between three, or, with phases.detector=0 and
+        a checkpoint, from their second one on; the network has an optimizer of its own, whose state begins anew in
+        either phase, and a constant rate; its loss in the third phase is divided by the regions that are masked, with
+        weight 1, where theirs is divided by all regions, with weight 0.0025, which under an optimizer that adapts its
+        rate would let it learn nothing; the box regression keeps what
         it learned, where theirs starts anew; the adversary is a head on the detector's own features as in their code,
         not a network of its own as in the paper; Faster R-CNN in place of Fast R-CNN; the second phase sees the
         detector's own regions, not 64 with 0.75 of foreground, and weighs all cells alike, as their code does in effect
@@ -67,19 +71,19 @@ class AdversarialSpatialDropout(Adversary):
 
         second phase:  t = the window whose hiding makes p smallest;  L = mean BCE(a(x), t)
         third phase:   t = 15 of the 20 cells of the highest a(x), at random;  x' = x where t = 0, else 0
-                       L = weight / (R S^2) * sum BCE(a(x), t)  over foreground regions with p(x') + margin < p(x)
+                       L = weight / (M S^2) * sum BCE(a(x), t)  over masked regions with p(x') + margin < p(x)
 
-    Gradients of L reach the network only. Nothing is hidden at test, and of background only with background=True: as
-    published, hidden cells tell the detector that a region is foreground.
+    M is the number of masked foreground regions. Gradients of L reach the network only. Nothing is hidden at test, and
+    of background only with background=True: as published, hidden cells tell the detector that a region is foreground.
 
     Args:
-        network: gives the logits; None hides `dropped` of all cells at random, without a second phase: the control.
+        network: gives the logits; None hides `dropped` of all cells at random and learns nothing: the control.
         phases: when what learns; None begins with the third phase.
         dropped: cells hidden of a region, 15 of 49. candidates: the cells of the highest logits, 20, that they are
             drawn from.
         unmasked_every: one image of so many stays as it is, 2: every other; 0 masks all.
         margin: by how much hiding must lower the probability for the network to learn from it, 0.1.
-        weight: of the network's loss in the third phase, 0.0025.
+        weight: of the network's loss in the third phase.
         window, stride: of the windows tried in the second phase, in cells.
         per_image: the most foreground regions of an image that are masked; further ones stay as they are.
         searched: the most of an image that windows are tried on; memory for W times as many features is taken.
@@ -102,7 +106,7 @@ class AdversarialSpatialDropout(Adversary):
         candidates: int = 20,
         unmasked_every: int = 2,
         margin: float = 0.1,
-        weight: float = 0.0025,
+        weight: float = 1.0,
         window: int = 2,
         stride: int = 2,
         per_image: int = 128,
@@ -185,7 +189,7 @@ class AdversarialSpatialDropout(Adversary):
         masked = masked & matched.foreground[index]
         harmful = masked & (after + self.margin < before)
         loss = F.binary_cross_entropy_with_logits(cells, target, reduction="none").sum(dim=1)
-        loss = (loss * harmful).sum() * (self.weight / target.shape[1]) / matched.considered.sum().clamp(min=1)
+        loss = (loss * harmful).sum() * (self.weight / target.shape[1]) / masked.sum().clamp(min=1)
         stats = {"before": before, "after": after, "harmful": harmful.float()}
         return loss, {f"dropout/{name}": mean_over(value, masked) for name, value in stats.items()}
 

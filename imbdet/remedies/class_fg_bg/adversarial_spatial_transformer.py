@@ -51,7 +51,8 @@ class AdversarialSpatialTransformer(Adversary):
     Source: Wang, Shrivastava, Gupta, 2017, arXiv 1704.03414, section 4.2; no code of it was ever released
     Neutral: max_angle=0, which turns nothing
     Differs: the network starts from random weights, not from those of a classifier's layers, which a pyramid does not
-        have; it learns in the same optimizer, from a loss of its own through the fixed head, with a penalty; images
+        have; it learns in an optimizer of its own, whose state begins anew in either phase, at a constant rate, from a
+        loss of its own through the fixed head, with a penalty; images
         take turns at staying as they are, as in the authors' code of the dropout; one training in three phases; Faster
         R-CNN in place of Fast R-CNN
 

@@ -5,7 +5,6 @@ import torch
 
 from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, load_config, save_config
-from imbdet.config.files import configs_dir, run_file
 from imbdet.engine.schedule import epochs_to_iterations
 from imbdet.modeling.count import OperatorCount
 from tests.modeling.adversaries import DROPOUT, scene, tiny_detector
@@ -75,13 +74,13 @@ def test_a_detector_at_rest_is_left_bit_equal():
     assert changed == mine
 
 
-def test_config_lengthens_the_training():
-    """400 iterations are left for the third phase of 571: 114 + 57 + 400."""
-    plain, cfg = load_config("baselines/faster_rcnn_shapes"), load_config("baselines/faster_rcnn_shapes", [DROPOUT])
-    extra = run_file(configs_dir() / "remedies" / "class_fg_bg" / f"{DROPOUT}.py")["extra_iterations"]
-    assert cfg.train.max_iter == 571 and extra(plain) == extra(cfg) == 171
+def test_config_leaves_the_detector_its_updates():
+    """400 updates of the detector, 80 of them alone; 40 steps of the adversary come on top."""
+    cfg = load_config("baselines/faster_rcnn_shapes", [DROPOUT])
+    assert cfg.train.max_iter == 400
     phases = instantiate(cfg.model.roi_heads.region_features.phases)
-    assert (phases.detector, phases.adversary) == (114, 57)
+    assert (phases.detector, phases.adversary) == (80, 40)
+    assert "rests for 40 steps" in phases.describe()
     assert cfg.model.roi_heads.region_features.per_image == 16  # a quarter of 64
     network = instantiate(cfg.model.roi_heads.region_features).network
     network.build(64, prior=0.1)
@@ -89,11 +88,11 @@ def test_config_lengthens_the_training():
 
 
 def test_config_of_a_length_in_epochs(tmp_path):
-    """100 iterations of epochs_to_iterations -> round(100 / 0.7) = 143 when it is built."""
+    """100 iterations of epochs_to_iterations: 20 of the detector alone, and 10 steps of the adversary."""
     path = tmp_path / "mine.yaml"
     cfg = load_config("baselines/faster_rcnn_shapes")
     cfg.train.max_iter = L(epochs_to_iterations)(epochs=8, num_images=100, batch_size=8)
     save_config(cfg, path)
     cfg = load_config(path, [DROPOUT])
-    assert instantiate(cfg.train.max_iter) == 143
-    assert instantiate(cfg.model.roi_heads.region_features.phases).detector == 29
+    phases = instantiate(cfg.model.roi_heads.region_features.phases)
+    assert (instantiate(cfg.train.max_iter), phases.detector, phases.adversary) == (100, 20, 10)
