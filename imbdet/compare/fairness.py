@@ -64,6 +64,7 @@ BUDGET = (
     "train.ema",
     "train.clip_grad",
     "train.init_checkpoint",
+    "train.init_classes",
     "train.early_stopping",
     "model.preprocess",
     "model.score_threshold",

@@ -28,6 +28,7 @@ HARMLESS = {
         *_NEVER,
         "train.eval_period",
         "train.early_stopping",
+        "train.init_classes",  # read with train.init_checkpoint alone, before the first step
         "dataloader.train.num_workers",
         "dataloader.val",
         "dataloader.test",

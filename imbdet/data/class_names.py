@@ -8,6 +8,7 @@ Letters: K classes.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -66,6 +67,11 @@ class TrainedOn:
     def __post_init__(self):
         for field in ("class_names", "category_ids", "boxes", "images"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
+        numbers = (*self.category_ids, *self.boxes, *self.images, self.num_images)
+        for kind, values in ((str, (*self.class_names, self.name, self.source)), (int, numbers)):
+            wrong = [value for value in values if type(value) is not kind]
+            if wrong:
+                raise ValueError(f"{wrong[0]!r} is a {type(wrong[0]).__name__}, not of type {kind.__name__}")
         lengths = {len(self.class_names), len(self.category_ids), len(self.boxes), len(self.images)}
         if len(lengths) > 1:
             raise ValueError(
@@ -102,9 +108,17 @@ class TrainedOn:
         return {**values, **lists, "num_classes": self.num_classes}
 
     def node(self) -> dict[str, Any]:
-        """The config node that stands in the place of the training data when a model is built from a run."""
-        values = {key: value for key, value in self.to_dict().items() if key in self.__dataclass_fields__}
-        return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}", **values}
+        """The config node that stands in the place of the training data when a model is built from a run.
+
+        It holds JSON without a dollar sign, so no class name can be taken for an interpolation or a node.
+        """
+        text = json.dumps(self.to_dict()).replace("$", "\\u0024")
+        return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}.from_json", "text": text}
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainedOn:
+        """The reverse of `node`."""
+        return cls.read(json.loads(text), "a run")
 
     def __len__(self) -> int:
         return self.num_images

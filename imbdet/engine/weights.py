@@ -18,6 +18,7 @@ from .checkpoint import load_file
 from .origin import trained_on
 from .settings import Settings
 
+UNNAMED = "the file does not name its classes: rows of classes are taken as they lie (train.init_classes names them)"
 SHOWN = 5  #: names listed of each kind of difference
 
 
@@ -62,6 +63,8 @@ def load_model_weights(
                 f" {listed(their_names, 100)}. Leave train.init_classes empty"
             )
         classes = (carried.class_names, class_names) if class_names else None
+    if class_names and classes is None:
+        say(UNNAMED)
     if classes:
         weights, lines = rows_by_name(model, weights, *classes)
         for line in lines:

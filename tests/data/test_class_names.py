@@ -1,10 +1,13 @@
 """Names are matched as they are, then in one Unicode form and without spaces around; nothing is guessed."""
 
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
+from imbdet.config import instantiate
 from imbdet.data.class_names import TrainedOn, match_names
 from imbdet.data.datasets.shapes import shapes
 from imbdet.data.statistics import class_counts, class_names, frequency_groups, num_classes
@@ -34,7 +37,18 @@ def test_what_is_carried_answers_as_the_records_do():
     assert carried.fingerprint() == records.fingerprint()
 
 
-@pytest.mark.parametrize("values", [{}, {"class_names": 3}, [], {"boxes": [1]}])
+def test_no_class_name_is_taken_for_something_else():
+    """In a config, ${...} would be an interpolation, ??? a missing value, and a mapping a call."""
+    records = shapes("train", num_images=2)
+    strange = ["${oc.env:HOME}", "???", "\\${x}", 'a"b', "null", "\u00e4"]
+    names = (*strange, *records.class_names[len(strange) :])
+    carried = TrainedOn.of(replace(records, class_names=names))
+    assert instantiate(OmegaConf.create({"train": carried.node()}).train) == carried
+    with pytest.raises(ValueError, match="{'_target_': 'os.getcwd'} is a dict, not of type str"):
+        TrainedOn.read({**carried.to_dict(), "class_names": [{"_target_": "os.getcwd"}] * len(names)}, "x.pth")
+
+
+@pytest.mark.parametrize("values", [{}, {"class_names": 3}, {"boxes": [1]}, {"num_images": 1.5}])
 def test_values_that_are_not_of_this_kind_are_refused(values):
     good = TrainedOn.of(shapes("train", num_images=2)).to_dict()
     wrong = {**good, **values} if values else {}
