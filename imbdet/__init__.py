@@ -15,6 +15,10 @@ What is notable here: each name is imported when it is first used, so `import im
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from imbdet.cores import limit_spinning
+
+limit_spinning()  # before torch is loaded
+
 __version__ = "0.1.0"
 
 # name -> the module that defines it

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..cores import usable_cores
+
 
 def seed_everything(seed: int, rank: int = 0) -> None:
     """Seed python, numpy and torch (all devices). seed: 0 or more."""
@@ -24,11 +26,12 @@ def seed_everything(seed: int, rank: int = 0) -> None:
 
 
 def set_threads(count: int | None) -> int:
-    """Fix torch's threads to `count` (0 or None: leave them as they are); the sums of a CPU run depend on it. Returns
-    them.
+    """Fix torch's threads to `count` and return them; the sums of a CPU run depend on it.
+
+    0 or None leaves them as they are, but for a quota of the control group, which torch does not know.
     """
-    if count:
-        torch.set_num_threads(int(count))
+    if count or torch.get_num_threads() > usable_cores():
+        torch.set_num_threads(int(count or usable_cores()))
     return torch.get_num_threads()
 
 
