@@ -26,7 +26,8 @@ quantile over the draws, so that it contains the uncertainty of each v.
 
 **Levels.** With two or three seeds the heavy tails of this prior make the intervals of equal variances too wide (98 to
 99 % at a nominal 95 %), so an interval for one arm takes the 93 % quantile with 2 seeds and the 94 % quantile with 3
-(`LEVELS`; 4 seeds hardly need it). Simultaneous intervals keep 95 %. `benchmarks/coverage_of_intervals.py` measures both.
+(`LEVELS`; 4 seeds hardly need it). Simultaneous intervals keep 95 %. `benchmarks/coverage_of_intervals.py` measures
+both.
 
 Letters: A arms, S seeds, P pairs, D draws, C chains.
 """
