@@ -33,6 +33,22 @@ _ARRAYS = {
 }
 
 
+@dataclass(frozen=True)
+class IdKeys:
+    """The ids as a file writes them, where they are text and whole numbers stand for them.
+
+    Attributes:
+        images, categories: {number: id in the file}; a number that is not there is itself the id.
+    """
+
+    images: dict[int, str | float]
+    categories: dict[int, str | float]
+
+    def numbers(self, part: str) -> dict[str, int]:
+        """{id in the file, as text: number} of "images" or "categories"."""
+        return {str(key): number for number, key in getattr(self, part).items()}
+
+
 class ImageSource(Protocol):
     """Where pictures come from: files (`imbdet.data.images.FileImages`) or a renderer (shapes)."""
 
@@ -172,6 +188,15 @@ class Records:
         labels = self.labels[begin:end][keep].astype(np.int64)
         return {"boxes": torch.from_numpy(boxes[keep]), "labels": torch.from_numpy(labels)}
 
+    @cached_property
+    def keys(self) -> IdKeys | None:
+        """The ids as the file writes them, None where they are whole numbers."""
+        if self.image_keys is None and self.category_keys is None:
+            return None
+        images = dict(zip(self.image_ids.tolist(), self.image_keys or self.image_ids.tolist(), strict=True))
+        ids = self.category_ids.tolist()
+        return IdKeys(images, dict(zip(ids, self.category_keys or ids, strict=True)))
+
     def class_counts(self) -> np.ndarray:
         """int64 (K,): boxes of each class, crowd left out."""
         return np.bincount(self.labels[~self.crowd], minlength=self.num_classes).astype(np.int64)
@@ -203,7 +228,7 @@ class Records:
         return replace(self, offsets=offsets, images=images, image_keys=keys, **per_image, **per_object)
 
     def to_coco(self) -> dict:
-        """COCO ground truth as plain Python objects, with the file's category ids and exact boxes.
+        """COCO ground truth as plain Python objects, with the file's ids of images and categories and exact boxes.
 
         Annotation ids are the file's where they are unique and positive, else 1..M: COCO evaluators count an object of
         id 0 as missed even when it is found, and merge objects of one id.
@@ -220,15 +245,17 @@ class Records:
         ids = self.annotation_ids
         if len(ids) and (ids.min() < 1 or len(np.unique(ids)) < len(ids)):
             ids = np.arange(1, len(ids) + 1)
-        sizes = zip(self.image_ids.tolist(), self.heights.tolist(), self.widths.tolist(), strict=True)
+        image_ids = self.image_keys or self.image_ids.tolist()
+        category_ids = self.category_keys or self.category_ids.tolist()
+        sizes = zip(image_ids, self.heights.tolist(), self.widths.tolist(), strict=True)
         images = [
             {"id": image_id, "file_name": self.images.name(i), "height": height, "width": width}
             for i, (image_id, height, width) in enumerate(sizes)
         ]
         columns = zip(
             ids.tolist(),
-            self.image_ids[self.object_image].tolist(),
-            self.category_ids[self.labels].tolist(),
+            [image_ids[i] for i in self.object_image.tolist()],
+            [category_ids[i] for i in self.labels.tolist()],
             self.xywh.tolist(),
             self.areas.tolist(),
             self.crowd.astype(int).tolist(),
@@ -236,7 +263,7 @@ class Records:
         )
         keys = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
         annotations = [dict(zip(keys, values, strict=True)) for values in columns]
-        named = zip(self.category_ids.tolist(), self.class_names, strict=True)
+        named = zip(category_ids, self.class_names, strict=True)
         categories = [{"id": category_id, "name": name} for category_id, name in named]
         return {"images": images, "annotations": annotations, "categories": categories}
 

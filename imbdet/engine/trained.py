@@ -179,6 +179,7 @@ def evaluate_checkpoint(
         detections = predict(model, loader, shared=world.size > 1, class_names=names)
         truth, train = as_ground_truth(instantiate(data_config)), data or training_records(cfg)
         truth, detections = match_classes(truth, detections, count_unknown)
+        detections.keys = truth.keys
         result = evaluate_coco(truth, detections, train, max_dets)
     return result, detections
 

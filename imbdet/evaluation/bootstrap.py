@@ -58,7 +58,7 @@ def rank_detections(records_or_gt: Any, detections: Any, max_dets: int = 100) ->
         ValueError: input that `evaluate_coco` refuses.
     """
     truth = as_ground_truth(records_or_gt)
-    found = as_detections(detections, truth.category_ids, truth.class_names)
+    found = as_detections(detections, truth.category_ids, truth.class_names, truth.keys)
     matches = match_areas(truth, found, THRESHOLDS, AREA_RANGES, max_dets)
     # Of equal scores the image of the lower id comes first: COCO sorts images by id, then all scores stably.
     place = np.argsort(np.argsort(truth.image_ids))

@@ -61,7 +61,7 @@ def evaluate_coco(
     truth = as_ground_truth(records_or_gt)
     if not len(truth):
         raise ValueError(f"{truth.name}: there is no image to evaluate on")
-    found = as_detections(detections, truth.category_ids, truth.class_names)
+    found = as_detections(detections, truth.category_ids, truth.class_names, truth.keys)
     check_images(truth, found)
     curves = accumulate(truth, found, max_dets, backend)
     notes, warnings = _remarks(truth, found, max_dets)

@@ -2,7 +2,8 @@
 
 Notable: an error names the file, the place (`$.annotations[3].bbox`) and what was expected. `NaN` and `Infinity`,
 which Python's json module writes although JSON knows no such thing, are let through here, so that the check of values
-can name their row. An id may be written as 12.0, as numpy and Matlab exporters do.
+can name their row. An id may be written as 12.0, as numpy and Matlab exporters do, or be text; what a ground truth
+leaves to be understood (text ids, masks without boxes) is understood as training does, by `datasets/coco_plain.py`.
 """
 
 import json
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from ..data.datasets.coco_plain import ORIGINAL, parse_json, understand
 
 Number = int | float
 Box = tuple[float, float, float, float]
@@ -20,11 +23,13 @@ class Image(msgspec.Struct, gc=False):
     width: Number | None = None
     height: Number | None = None
     file_name: str | None = None
+    original: Number | str | None = msgspec.field(default=None, name=ORIGINAL)
 
 
 class Category(msgspec.Struct, gc=False):
     id: Number
     name: str | None = None
+    original: Number | str | None = msgspec.field(default=None, name=ORIGINAL)
 
 
 class Annotation(msgspec.Struct, gc=False):
@@ -44,8 +49,8 @@ class GroundTruthFile(msgspec.Struct, gc=False):
 
 
 class ResultRow(msgspec.Struct, gc=False):
-    image_id: Number
-    category_id: Number
+    image_id: Number | str
+    category_id: Number | str
     bbox: Box
     score: float
 
@@ -80,21 +85,15 @@ def _read(source: Any, kind: Any, expected: str, what: str) -> tuple[Any, str]:
         return _convert(source, kind), what
     except msgspec.ValidationError as error:
         raise ValueError(f"{what}: {error}{_place(error)}. {expected}{_swapped(source, kind, error)}") from error
+    except OverflowError as error:
+        raise ValueError(f"{what}: a number is too large. {expected}") from error
 
 
 def _decode(data: bytes, kind: Any, name: str) -> Any:
-    if not data.strip():
-        raise ValueError(f"{name}: the file is empty")
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError as error:
-        try:
-            value = json.loads(data)  # accepts NaN and Infinity, and says line and column
-        except ValueError as second:
-            raise ValueError(f"{name}: not JSON: {second}") from error
-        return msgspec.convert(value, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _convert(parse_json(data, name)[0], kind)
 
 
 def _convert(value: Any, kind: Any) -> Any:
@@ -104,9 +103,9 @@ def _convert(value: Any, kind: Any) -> Any:
         # Once more with numpy's and torch's scalars and arrays as plain numbers, if there are any.
         try:
             plain = json.loads(json.dumps(value, default=_plain))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, AttributeError, RecursionError):
             plain = value
-        return msgspec.convert(plain, kind)
+        return msgspec.convert(understand(plain) if kind is GroundTruthFile else plain, kind)
 
 
 def _plain(value: Any) -> Any:

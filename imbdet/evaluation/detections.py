@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..data.class_names import match_names
+from ..data.records import IdKeys
 from ..write import write_whole
 from .ground_truth import positions, whole_numbers
 
@@ -31,6 +32,7 @@ class Detections:
         xywh: float64 (D, 4), left, top, width, height in pixels of the original picture.
         class_names: K names, or () if unknown, in which case labels are those of whatever they are compared with.
         source: for messages.
+        keys: the ids as the ground truth's file writes them, where they are text: `to_coco` writes these.
 
     Raises:
         ValueError: columns of different lengths, a score or box that is not finite, a negative size; with row and
@@ -43,6 +45,7 @@ class Detections:
     xywh: np.ndarray
     class_names: tuple[str, ...] = ()
     source: str = "detections"
+    keys: IdKeys | None = None
 
     def __post_init__(self):
         self.image_id = np.asarray(self.image_id, dtype=np.int64).reshape(-1)
@@ -80,7 +83,7 @@ class Detections:
     def take(self, index: np.ndarray) -> Detections:
         """The rows at `index`, integers or a mask, in that order."""
         columns = {name: getattr(self, name)[index] for name in _COLUMNS}
-        return Detections(**columns, class_names=self.class_names, source=self.source)
+        return Detections(**columns, class_names=self.class_names, source=self.source, keys=self.keys)
 
     def relabelled(self, class_names: Sequence[str]) -> tuple[Detections, dict[str, int]]:
         """The same with labels that count in the order of `class_names`, matched by name; and how many were dropped of
@@ -99,9 +102,11 @@ class Detections:
         ids = np.asarray(category_ids, dtype=np.int64)
         if len(self) and self.label.max() >= len(ids):
             raise ValueError(f"{self.source}: label {self.label.max()}, but there are only {len(ids)} category ids")
-        columns = zip(
-            self.image_id.tolist(), ids[self.label].tolist(), self.xywh.tolist(), self.score.tolist(), strict=True
-        )
+        images, categories = self.image_id.tolist(), ids[self.label].tolist()
+        if self.keys is not None:
+            images = [self.keys.images.get(i, i) for i in images]
+            categories = [self.keys.categories.get(i, i) for i in categories]
+        columns = zip(images, categories, self.xywh.tolist(), self.score.tolist(), strict=True)
         return [{"image_id": i, "category_id": c, "bbox": box, "score": s} for i, c, box, s in columns]
 
     def save(self, path: str | Path, category_ids: Sequence[int]) -> None:
@@ -112,13 +117,18 @@ class Detections:
 
     @classmethod
     def from_coco(
-        cls, results: str | Path | list, category_ids: Sequence[int], class_names: Sequence[str] = ()
+        cls,
+        results: str | Path | list,
+        category_ids: Sequence[int],
+        class_names: Sequence[str] = (),
+        keys: IdKeys | None = None,
     ) -> Detections:
         """Read COCO results: a file, or the list that `json.load` gives. An empty list is a valid result.
 
         Args:
             category_ids: (K,) the ids of the classes, in the order of the labels.
             class_names: (K,) their names.
+            keys: of the ground truth, where its ids are text.
 
         Raises:
             ValueError: not a results list, an unknown category, NaN, a negative size; with file, row and value.
@@ -128,17 +138,19 @@ class Detections:
 
         rows, name = read_results(results)
         ids = np.asarray(category_ids, dtype=np.int64)
-        categories = whole_numbers([r.category_id for r in rows], f"{name}[{{}}].category_id")
+        images, names = (keys and keys.numbers(part) for part in ("images", "categories"))
+        categories = whole_numbers([r.category_id for r in rows], f"{name}[{{}}].category_id", names)
         label = positions(ids, categories)
         if (label < 0).any():
             raise ValueError(_unknown_category(name, categories, label, ids))
         return cls(
-            image_id=whole_numbers([r.image_id for r in rows], f"{name}[{{}}].image_id"),
+            image_id=whole_numbers([r.image_id for r in rows], f"{name}[{{}}].image_id", images),
             label=label,
             score=np.array([r.score for r in rows], dtype=np.float64),
             xywh=np.array([r.bbox for r in rows], dtype=np.float64).reshape(-1, 4),
             class_names=tuple(class_names),
             source=name,
+            keys=keys,
         )
 
 
@@ -159,14 +171,18 @@ def _unknown_category(name: str, categories: np.ndarray, label: np.ndarray, know
     return message
 
 
-def as_detections(source: Any, category_ids: Sequence[int], class_names: Sequence[str]) -> Detections:
+def as_detections(
+    source: Any, category_ids: Sequence[int], class_names: Sequence[str], keys: IdKeys | None = None
+) -> Detections:
     """Detections (labels mapped by class name where the order differs), a results file or its list -> Detections.
+
+    Arguments as of `Detections.from_coco`.
 
     Raises:
         ValueError: a class that the ground truth does not have; otherwise as `Detections.from_coco`.
     """
     if not isinstance(source, Detections):
-        return Detections.from_coco(source, category_ids, class_names)
+        return Detections.from_coco(source, category_ids, class_names, keys)
     if len(source) and not 0 <= source.label.min() <= source.label.max() < len(source.class_names or class_names):
         row = int(np.argmax((source.label < 0) | (source.label >= len(source.class_names or class_names))))
         raise ValueError(

@@ -31,7 +31,7 @@ def error_types(records_or_gt: Any, detections: Any, iou: float = 0.5, backgroun
     if not 0 <= background < iou <= 1:
         raise ValueError(f"iou is {iou} and background {background}; it must be 0 <= background < iou <= 1")
     truth = as_ground_truth(records_or_gt)
-    found = as_detections(detections, truth.category_ids, truth.class_names)
+    found = as_detections(detections, truth.category_ids, truth.class_names, truth.keys)
     check_images(truth, found)
     tide = hotcoco_matched(*renumbered(truth, found), [1, 10, 100]).tide_errors(iou, background)
     return {

@@ -10,11 +10,15 @@ Letters: N images, M objects, K classes.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..data.datasets.coco_plain import whole
+from ..data.records import IdKeys
 
 
 @dataclass
@@ -27,6 +31,7 @@ class GroundTruth:
         image_ids: int64 (N,), unique; widths, heights: float64 (N,), pixels, NaN where the file does not say.
         image: int64 (M,), index of each object's image; label: int64 (M,) in 0..K-1; xywh: float64 (M, 4), pixels;
         area: float64 (M,), pixels; crowd: bool (M,), regions whose detections are ignored.
+        keys: the ids as the file writes them, where they are text.
         notes: what was put right without any effect on a number; warnings: what may make the numbers other than meant.
         left_out: {label: (boxes, images)} of classes that take no part, see `leave_out`.
 
@@ -45,6 +50,7 @@ class GroundTruth:
     xywh: np.ndarray
     area: np.ndarray
     crowd: np.ndarray
+    keys: IdKeys | None = None
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     left_out: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -140,6 +146,7 @@ def _from_records(records: Any) -> GroundTruth:
         xywh=np.asarray(records.xywh, dtype=np.float64),
         area=np.asarray(records.areas, dtype=np.float64).copy(),
         crowd=np.asarray(records.crowd, dtype=bool),
+        keys=getattr(records, "keys", None),
     )
 
 
@@ -168,16 +175,30 @@ def _from_coco(source: str | Path | dict) -> GroundTruth:
         class_names=tuple(c.name if c.name is not None else str(c.id) for c in file.categories),
         category_ids=category_ids,
         image_ids=image_ids,
-        widths=np.array([np.nan if i.width is None else i.width for i in file.images], dtype=np.float64),
-        heights=np.array([np.nan if i.height is None else i.height for i in file.images], dtype=np.float64),
+        widths=np.array([_size(i.width) for i in file.images], dtype=np.float64),
+        heights=np.array([_size(i.height) for i in file.images], dtype=np.float64),
         image=image[known],
         label=label[known],
         xywh=np.array([a.bbox for a in rows], dtype=np.float64).reshape(-1, 4),
         area=np.array([np.nan if a.area is None else a.area for a in rows], dtype=np.float64),
         crowd=np.array([bool(a.iscrowd) for a in rows], dtype=bool),
+        keys=_keys(file),
         notes=notes,
         warnings=warnings,
     )
+
+
+def _size(value: int | float | None) -> float:
+    """Of an image; NaN where the file does not say, or says what is no size of a picture."""
+    return float(value) if value is not None and 0 < value < 2**31 else np.nan
+
+
+def _keys(file: Any) -> IdKeys | None:
+    images, categories = ({int(row.id): row.original for row in rows} for rows in (file.images, file.categories))
+    if set(images.values()) | set(categories.values()) == {None}:
+        return None
+    named = ({i: i if key is None else key for i, key in part.items()} for part in (images, categories))
+    return IdKeys(*named)
 
 
 def _odd_rows(rows: list) -> tuple[list[str], list[str]]:
@@ -244,18 +265,22 @@ def _check_areas(truth: GroundTruth) -> None:
         )
 
 
-def whole_numbers(values: list, place: str) -> np.ndarray:
-    """int64 of ids that a file may write as 12.0. Raises ValueError naming `place.format(index)` for 12.5."""
-    try:
-        numbers = np.array(values, dtype=np.int64) if all(type(v) is int for v in values) else None
-    except OverflowError as error:
-        raise ValueError(f"{place.format('...')}: an id does not fit 64 bits") from error
-    if numbers is None:
-        for i, value in enumerate(values):
-            if value != value or int(value) != value:
-                raise ValueError(f"{place.format(i)} is {value}; ids must be whole numbers")
-        numbers = np.array([int(v) for v in values], dtype=np.int64)
-    return numbers
+def whole_numbers(values: list, place: str, numbers: dict[str, int] | None = None) -> np.ndarray:
+    """int64 of ids that a file may write as 12.0 or as text.
+
+    numbers: {id as text: number}, where the ground truth's ids are text.
+
+    Raises ValueError naming `place.format(index)` for 12.5, for text that is no id there, and beyond 64 bits.
+    """
+    if numbers is None and all(type(value) is int for value in values):
+        with contextlib.suppress(OverflowError):
+            return np.array(values, dtype=np.int64)
+    found = [whole(value) if numbers is None else numbers.get(str(value), whole(value)) for value in values]
+    for i, number in enumerate(found):
+        if number is None:
+            known = f"; the ground truth has {', '.join(list(numbers)[:5])} ..." if numbers else ""
+            raise ValueError(f"{place.format(i)} is {values[i]!r}; ids must be whole numbers of 64 bits{known}")
+    return np.array(found, dtype=np.int64)
 
 
 def positions(known: np.ndarray, values: np.ndarray) -> np.ndarray:

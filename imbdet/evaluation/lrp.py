@@ -35,7 +35,7 @@ def optimal_lrp(records_or_gt: Any, detections: Any, tau: float = 0.5, max_dets:
     if not 0 <= tau < 1:
         raise ValueError(f"tau is {tau}; it must be at least 0 and below 1")
     truth = as_ground_truth(records_or_gt)
-    found = as_detections(detections, truth.category_ids, truth.class_names)
+    found = as_detections(detections, truth.category_ids, truth.class_names, truth.keys)
     matches = match_detections(truth, found, tau, max_dets)
     rows = []
     for label, name in enumerate(truth.class_names):

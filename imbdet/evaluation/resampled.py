@@ -46,7 +46,7 @@ def measure(
     Raises:
         ValueError: it does not fit the ground truth. OSError: it cannot be read.
     """
-    found = as_detections(path, truth.category_ids, truth.class_names)
+    found = as_detections(path, truth.category_ids, truth.class_names, truth.keys)
     ranked = rank_detections(truth, found)
     values = {
         name: None if np.isnan(value[0]) else float(value[0])

@@ -113,7 +113,8 @@ class _Source:
         if (arm, seed) not in self.read:
             path = self.folder(arm, seed) / DETECTIONS
             try:
-                found = Detections.from_coco(path, self.records.category_ids, self.records.class_names)
+                records = self.records
+                found = Detections.from_coco(path, records.category_ids, records.class_names, records.keys)
             except (OSError, ValueError) as error:
                 raise Missing(f"The detections of {arm}, seed {seed}, cannot be drawn: {error}") from error
             threshold = score_threshold(found.score, int((~self.records.crowd).sum()))

@@ -92,7 +92,7 @@ def gallery(run: Run, records: Any, detections: Any, limit: int) -> dict[str, An
     if isinstance(detections, (str, Path, list)):
         from ..evaluation import Detections
 
-        detections = Detections.from_coco(detections, records.category_ids, records.class_names)
+        detections = Detections.from_coco(detections, records.category_ids, records.class_names, records.keys)
     pictures, threshold = make_pictures(records, detections, limit)
     return {"pictures": pictures, "threshold": threshold}
 

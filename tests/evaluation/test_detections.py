@@ -53,7 +53,7 @@ def test_extra_keys_whole_floats_and_numpy_scalars_are_taken():
         ({"bbox": [1, 2, 3]}, r"length 4.*\$\[1\]\.bbox"),
         ({"bbox": None}, r"\$\[1\]\.bbox"),
         ({"score": "high"}, r"\$\[1\]\.score"),
-        ({"image_id": "img_1"}, r"\$\[1\]\.image_id"),
+        ({"image_id": "img_1"}, r"\[1\]\.image_id is 'img_1'; ids must be whole"),
         ({"image_id": 1.5}, r"\[1\]\.image_id is 1\.5; ids must be whole"),
         ({"category_id": 99}, r"\[1\]: category_id is 99.*has 1, 2"),
     ],
@@ -92,7 +92,7 @@ def test_labels_instead_of_category_ids():
     ("text", "said"),
     [
         ("", "empty"),
-        ("[{", "not JSON"),
+        ("[{", "ends in the middle"),
         ('{"annotations": []}', "under one of its keys"),
         ("3", "a list of"),
         ("null", "a list of"),

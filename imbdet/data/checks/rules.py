@@ -527,7 +527,7 @@ def _wrong_area(table: Columns) -> Iterator[Hit]:
         mask = table.mask_area(row) if not table.crowd[row] else math.nan
         if wrong[row] or not area_fits(area, width, height, mask):
             beside = "" if mask is None or math.isnan(mask) else f", its mask {mask:.1f}"
-            value = f"area {number(area) or area:g}, but the box has {width * height:g}{beside}"
+            value = f"area {describe_value(area).split(', ')[1]}, but the box has {width * height:g}{beside}"
             yield table.hit("annotations", row, value, mend=_measure(table, row))
 
 

@@ -171,7 +171,7 @@ def _decode(path: str, kind: type):
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:  # a tenth faster than read()
                 try:
                     return msgspec.json.decode(data, type=kind)
-                except (msgspec.DecodeError, RecursionError):
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     return _typed(parse_json(data[:], path)[0], kind, path)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None

@@ -36,7 +36,7 @@ def parse_json(data: bytes, path: str) -> tuple[Any, str]:
         return msgspec.json.decode(data), ""
     except RecursionError:
         raise ValueError(f"{path}: is no annotation file: its lists are nested too deep") from None
-    except msgspec.DecodeError as strict:
+    except (msgspec.DecodeError, UnicodeDecodeError) as strict:
         problem = explain_json_error(path, strict, data)
     try:
         text = data.decode("utf-8")
