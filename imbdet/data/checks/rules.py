@@ -140,13 +140,13 @@ def _wrong_type(table: FileTable) -> Iterator[Hit]:
 
 @rule("no_images", ERROR, "no image", "at least one image")
 def _no_images(table: FileTable) -> Iterator[Hit]:
-    if table.coco.get("images") == []:
+    if table.coco.get("images") == [] and not table.partial:
         yield Hit()
 
 
 @rule("no_categories", ERROR, "no category", "at least one category")
 def _no_categories(table: FileTable) -> Iterator[Hit]:
-    if table.coco.get("categories") == []:
+    if table.coco.get("categories") == [] and not table.partial:
         yield Hit()
 
 

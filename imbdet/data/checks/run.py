@@ -90,7 +90,8 @@ def check_splits_fully(
 def check_file(split: Split, findings: Findings) -> None:
     """Every rule on one file; what the rules pass is read as training reads it."""
     before = findings.count(severity=ERROR, file=split.file)
-    split.table = FileTable(split.coco, split.file, split.pictures)
+    partial = bool(findings.count("label_file", file=split.file))
+    split.table = FileTable(split.coco, split.file, split.pictures, partial=partial)
     apply_rules(split.table, findings)
     if findings.count(severity=ERROR, file=split.file) == before:
         try:

@@ -121,11 +121,19 @@ class FileTable(Columns):
 
     entries: {part: [(index in the file, entry)]}; plain: {part: [the entry in the typed reader's form]}.
     pictures: what was found about its pictures, or None.
+    partial: whether labels were left out of `coco` because they cannot be understood.
     changed: {identity of an entry: its part} of what was repaired.
     unread: whether some entry cannot be understood, so that counts of boxes would follow from that.
     """
 
-    def __init__(self, coco: dict, file: str, pictures: PictureSet | None = None, changed: dict | None = None):
+    def __init__(
+        self,
+        coco: dict,
+        file: str,
+        pictures: PictureSet | None = None,
+        changed: dict | None = None,
+        partial: bool = False,
+    ):
         self.coco, self.file, self.pictures = coco, file, pictures
         self.changed: dict[int, str] = {} if changed is None else changed
         lists = {part: coco[part] if isinstance(coco.get(part), list) else [] for part in PARTS}
@@ -158,7 +166,8 @@ class FileTable(Columns):
         self.highest_id = int(self.annotation_ids[self.annotation_ids < 2**53].max(initial=0))
         whole_list = isinstance(coco.get("annotations"), list) and len(annotations) == len(lists["annotations"])
         self.unread = not (whole_list and self.has_box.all() and (self.owner >= 0).all() and (self.label >= 0).all())
-        self.unread |= len(set(self.image_numbers)) < len(images)
+        self.partial = partial
+        self.unread |= partial or len(set(self.image_numbers)) < len(images)
 
     def mask_area(self, row: int) -> float | None:
         return mask_area(self.plain["annotations"][row].get("segmentation"))

@@ -266,6 +266,7 @@ def test_mutated_labels(block, case, copied, capsys):
         agree(copied, capsys, f"seed {seed}")
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("block", BLOCKS)
 def test_mutated_results(block, tmp_path):
     for seed in range(30 * block, 30 * block + 30):
