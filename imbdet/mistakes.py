@@ -9,11 +9,12 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def is_users_mistake(error: BaseException) -> bool:
-    """Whether one line tells it all: a file that cannot be used, or an error that this package raised on purpose.
+    """Whether one line tells it all: a file that cannot be used, a part that cannot be built from its config, or an
+    error that this package raised on purpose.
 
     A ValueError out of torch or another library says little without its traceback, so it does not count.
     """
-    if isinstance(error, OSError) or isinstance(error, OmegaConfBaseException):
+    if isinstance(error, (OSError, OmegaConfBaseException)) or hasattr(error, "config_path"):
         return True
     return isinstance(error, (ValueError, ImportError, FloatingPointError)) and _raised_here(error)
 

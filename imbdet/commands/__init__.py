@@ -143,6 +143,8 @@ def run(verb: str, argv: Sequence[str] | None = None) -> int:
 def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if hasattr(error, "config_path") and isinstance(error, RuntimeError):
+        return f"{' '.join(str(error).split())} (IMBDET_DEBUG=1 shows where)"
     if type(error).__module__.startswith("omegaconf"):
         return " ".join(str(error).split())
     return str(error) or type(error).__name__

@@ -8,6 +8,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -113,15 +114,15 @@ def _misfit(target: Callable, args: Sequence, kwargs: Mapping) -> str:
     return ""
 
 
-def check_targets(content: Any, source: str) -> None:
+def check_content(content: Any, source: str) -> None:
     """Refuse a config from a file that names what it may not, before anything of it is imported or built.
 
     A part of imbdet that is not there, or lacks its library, is left to `instantiate`: runs of older versions can be
     read.
 
     Raises:
-        ValueError: a target or an interpolation that `allowed.py` refuses; more than 100,000 values or 60 levels, as
-            YAML aliases make in a few lines.
+        ValueError: a target or an interpolation that `allowed.py` refuses; a number that is not finite or beyond 64
+            bits; more than 100,000 values or 60 levels, as YAML aliases make in a few lines.
     """
     targets, stack, seen = [], [("", content, 0)], 0
     while stack:
@@ -131,6 +132,10 @@ def check_targets(content: Any, source: str) -> None:
             raise ValueError(f"{source}: more than {_LARGEST:,} values or {_DEEPEST} levels, below {path[:80]!r}")
         if isinstance(node, str) and "${" in node:
             check_text(node, f"{source}: {path}: ")
+        if type(node) is int and not -(2**63) <= node < 2**63:
+            raise ValueError(f"{source}: {path} is {hex(node)[:12]}..., beyond 64 bits")
+        if isinstance(node, float) and not math.isfinite(node):
+            raise ValueError(f"{source}: {path} is {node}; a config holds finite numbers")
         if isinstance(node, Mapping):
             if "_target_" in node:
                 targets.append((node["_target_"], path))

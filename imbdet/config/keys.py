@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -61,29 +62,35 @@ def select(cfg: DictConfig, key: str) -> Any:
     raise ValueError(f"no key {key!r}; {hint}")
 
 
-def parameters(cfg: Any, path: str) -> tuple[list[str], bool]:
-    """The parameters that the target of the node at `path` takes, and whether it takes any other name (`**kwargs`).
-
-    A node that is no call, or whose target cannot be inspected, has none.
-    """
+def _signature(cfg: Any, path: str) -> Mapping[str, inspect.Parameter]:
+    """The parameters of the target of the node at `path`; {} of a node that is no call, or of a target written in C."""
     node = OmegaConf.select(cfg, path) if path else cfg
     if not isinstance(node, DictConfig) or "_target_" not in node:
-        return [], False
+        return {}
     try:
-        signature = inspect.signature(locate(node["_target_"], path))
-    except (TypeError, ValueError):  # no signature: written in C
-        return [], False
-    kinds, found = inspect.Parameter, signature.parameters.values()
-    named = [p.name for p in found if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
-    return named, any(p.kind is kinds.VAR_KEYWORD for p in found)
+        return inspect.signature(locate(node["_target_"], path)).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def parameters(cfg: Any, path: str) -> list[str]:
+    """The names that the target of the node at `path` takes."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [p.name for p in _signature(cfg, path).values() if p.kind in kinds]
+
+
+def annotation(cfg: Any, key: str) -> str:
+    """The annotation of the parameter at `key` as text, such as "int" or "str | None"; "" where there is none."""
+    path, _, name = key.rpartition(".")
+    found = getattr(_signature(cfg, path).get(name), "annotation", inspect.Parameter.empty)
+    return "" if found is inspect.Parameter.empty else getattr(found, "__name__", str(found))
 
 
 def accepts(cfg: Any, path: str, name: str) -> bool:
     """Whether the node at `path` is a call that takes the parameter `name`."""
-    if name in ("_partial_", "_recursive_"):
-        return bool(parameters(cfg, path)[0])
-    named, any_name = parameters(cfg, path)
-    return name in named or any_name
+    found = _signature(cfg, path)
+    any_name = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values())
+    return any_name or name in parameters(cfg, path) or (bool(found) and name in ("_partial_", "_recursive_"))
 
 
 def child(node: Any, key: str) -> Any:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ..write import write_whole
 from . import yaml12
 from .allowed import may_run, trust_target
-from .build import check_targets
+from .build import check_content
 from .files import configs_dir, find_config, read_text, run_file
 from .keys import walk
 from .lazy import plain
@@ -162,7 +162,7 @@ def config_of(content: Any, source: str) -> DictConfig:
     """
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{source} must be a mapping of keys, got {type(content).__name__}")
-    check_targets(content, source)
+    check_content(content, source)
     content.setdefault("remedies", [])
     content.setdefault("loss_scale", "published")
     return OmegaConf.create(content)

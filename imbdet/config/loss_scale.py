@@ -31,8 +31,8 @@ def apply_loss_scale(cfg: DictConfig, load: Callable[[], DictConfig]) -> None:
     if value not in VALUES:
         raise ValueError(f"loss_scale is {value!r}; it must be one of {', '.join(VALUES)}")
     if value == "published":
-        for node in filter(None, (OmegaConf.select(cfg, path) for path in CRITERIA)):
-            if node.get("loss_scale") is not None:
+        for node in (OmegaConf.select(cfg, path) for path in CRITERIA):
+            if isinstance(node, DictConfig) and node.get("loss_scale") is not None:
                 node.loss_scale = None
         return
     before = load()
@@ -43,7 +43,9 @@ def apply_loss_scale(cfg: DictConfig, load: Callable[[], DictConfig]) -> None:
         )
     for path in CRITERIA:
         old, new = OmegaConf.select(before, path), OmegaConf.select(cfg, path)
-        if old is not None and new is not None and accepts(cfg, path, "loss_scale"):  # else another structure
+        if (
+            isinstance(old, DictConfig) and isinstance(new, DictConfig) and accepts(cfg, path, "loss_scale")
+        ):  # else another structure
             changed = [slot for slot in SLOTS if _plain(old, slot) != _plain(new, slot)]
             if changed:
                 with open_dict(new):

@@ -1,7 +1,8 @@
 """Strict `key=value` overrides.
 
 What is notable here: a key must exist, or be a parameter that the node's target takes; a whole node is not replaced by
-a number; and a word such as `no` is not taken for false.
+a number; and what stands at a key decides how a word is read: where text stands, `2024`, `007`, `1e3`, `yes` and `null`
+are text.
 """
 
 import difflib
@@ -9,10 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from . import yaml12
-from .build import check_targets
-from .keys import accepts, child, nearest_key, parameters, walk
+from .build import check_content
+from .keys import accepts, annotation, child, nearest_key, parameters, walk
 from .lazy import plain
 
 
@@ -33,14 +35,24 @@ def apply_overrides(cfg: DictConfig, overrides: Sequence[str]) -> None:
         key = key.strip()
         if not equals or not key:
             raise ValueError(f"override {word!r} is not of the form key=value, e.g. train.max_iter=100")
+        quoted = text.strip()[:1] in ("'", '"')
         try:
-            value = yaml12.parse(text)
+            value = text.strip() if not quoted and _is_text(cfg, key, text.strip()) else yaml12.parse(text)
         except ValueError as error:
             raise ValueError(f"override {key}: {error}") from error
-        check_targets({key.rpartition(".")[2]: value}, f"override {key}")
+        check_content({key.rpartition(".")[2]: value}, f"override {key}")
         if key == "remedies" or key.startswith("remedies."):
             raise ValueError(f"override {word!r}: put a remedy on a config with --remedy NAME, not by this list")
-        _set(cfg, key, value, free, quoted=text.strip()[:1] in ("'", '"'))
+        _set(cfg, key, value, free, quoted)
+
+
+def _is_text(cfg: DictConfig, key: str, word: str) -> bool:
+    """Whether text stands at `key`, itself or by interpolation; `null` is text only where a parameter takes no None."""
+    try:
+        text = isinstance(OmegaConf.select(cfg, key), str)
+    except (OmegaConfBaseException, ValueError, TypeError):  # an interpolation that leads nowhere
+        return False
+    return text and not (yaml12.scalar(word) is None and "None" in annotation(cfg, key))
 
 
 def _set(cfg: DictConfig, key: str, value: Any, free: set[str], quoted: bool = False) -> None:
@@ -60,7 +72,7 @@ def _set(cfg: DictConfig, key: str, value: Any, free: set[str], quoted: bool = F
         for name, item in value.items():
             _set(cfg, f"{key}.{name}", item, free)
         return
-    value = _checked(key, present, value, quoted)
+    value = _checked(cfg, key, present, value, quoted)
     if isinstance(parent, ListConfig):
         parent[int(last)] = plain(value)
     else:
@@ -98,7 +110,7 @@ def _has_content(node: Any) -> bool:
     return not (node._is_none() or node._is_interpolation() or node._is_missing())
 
 
-def _checked(key: str, present: Any, value: Any, quoted: bool) -> Any:
+def _checked(cfg: DictConfig, key: str, present: Any, value: Any, quoted: bool) -> Any:
     """`value`, if it may stand where `present` stands; 1e4 becomes whole where a whole number stands."""
     if value is None or (isinstance(value, str) and "${" in value):
         return value
@@ -110,22 +122,26 @@ def _checked(key: str, present: Any, value: Any, quoted: bool) -> Any:
         raise ValueError(f"override {key}={value!r}: a list stands there, {old}; give one in brackets")
     if OmegaConf.is_config(present) or present._is_interpolation():
         return value
-    old = present._value()
-    if isinstance(value, str) and not quoted and isinstance(old, (bool, int, float)):
-        want = "true or false" if isinstance(old, bool) else "a number"
-        raise ValueError(f"override {key}={value}: {want} stands there ({old}); quote the value if you do mean text")
-    if isinstance(old, bool) != isinstance(value, bool) and isinstance(old, (bool, int, float)):
-        want = "true or false" if isinstance(old, bool) else "a number"
-        raise ValueError(f"override {key}={yaml12.write_line(value)}: {want} stands there ({old})")
-    if isinstance(old, int) and isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+    old, kind = present._value(), ""
+    if isinstance(old, bool):
+        kind, fits = "true or false", isinstance(value, bool)
+    elif isinstance(old, (int, float)):
+        kind, fits = "a number", isinstance(value, (int, float)) and not isinstance(value, bool)
+        fits = fits or (isinstance(value, str) and quoted)
+    elif isinstance(old, str):
+        kind, fits = "text", isinstance(value, str)
+    call = isinstance(value, dict) and "_target_" in value
+    either = isinstance(value, (list, dict)) and annotation(cfg, key) not in ("", "bool", "int", "float", "str")
+    if not kind or fits or call or either:
+        return int(value) if type(old) is int and isinstance(value, float) and value.is_integer() else value
+    hint = "" if isinstance(value, bool) else "; quote the value if you do mean text"
+    raise ValueError(f"override {key}={yaml12.write_line(value)}: {kind} stands there ({yaml12.write_line(old)}){hint}")
 
 
 def _unknown(cfg: DictConfig, key: str) -> str:
     """Why `key` cannot be set, with the nearest key or parameter."""
     path, _, last = key.rpartition(".")
-    named, _ = parameters(cfg, path)
+    named = parameters(cfg, path)
     if named:
         near = difflib.get_close_matches(last, named, 1, 0.5)
         target = OmegaConf.select(cfg, path)["_target_"]

@@ -38,10 +38,7 @@ def parse(text: str) -> Any:
         return ""
     if text[0] not in "[{\"'":
         return scalar(text)
-    try:
-        return yaml.load(text, Loader=Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{text!r} is not a YAML list, mapping or quoted string: {_brief(error)}") from error
+    return _load(text, Loader, f"{text[:200]!r} is not a YAML list, mapping or quoted string")
 
 
 def read(text: str, source: str) -> Any:
@@ -51,13 +48,9 @@ def read(text: str, source: str) -> Any:
         ValueError: not YAML, or a tag that would build an object, or a key given twice.
     """
     try:
-        return yaml.load(text, Loader=FastLoader)
-    except yaml.YAMLError:
-        pass  # for the words and the place of the other loader
-    try:
-        return yaml.load(text, Loader=Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{source} is not YAML that can be read safely: {_brief(error)}") from error
+        return _load(text, FastLoader, source)
+    except ValueError:  # for the words and the place of the other loader
+        return _load(text, Loader, f"{source} is not YAML that can be read safely")
 
 
 def read_as_text(text: str, source: str) -> Any:
@@ -66,11 +59,16 @@ def read_as_text(text: str, source: str) -> Any:
     Raises:
         ValueError: as of `read`.
     """
+    return _load(text, TextLoader, f"{source} is not YAML that can be read safely")
+
+
+def _load(text: str, loader: type, failure: str) -> Any:
     try:
-        return yaml.load(text, Loader=TextLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        what = _brief(error) if isinstance(error, yaml.YAMLError) else "nested too deeply"
-        raise ValueError(f"{source} is not YAML that can be read safely: {what}") from error
+        return yaml.load(text, Loader=loader)
+    except RecursionError:
+        raise ValueError(f"{failure}: nested too deeply") from None
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:  # the last three: `!!int x`, `!!int [1]`
+        raise ValueError(f"{failure}: {_brief(error)}") from error
 
 
 def write(value: Any) -> str:
@@ -84,9 +82,9 @@ def write_line(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _brief(error: yaml.YAMLError) -> str:
+def _brief(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    text = getattr(error, "problem", None) or str(error)
+    text = " ".join(str(getattr(error, "problem", None) or error).split())
     return f"{text} (line {mark.line + 1}, column {mark.column + 1})" if mark else text
 
 
@@ -95,6 +93,8 @@ def _float(text: str) -> float:
 
 
 def _int(text: str) -> int:
+    if len(text) > 40:
+        raise ValueError(f"the number {text[:12]}... of {len(text)} digits is beyond 64 bits")
     return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 
@@ -110,9 +110,9 @@ class _Rules:
             if key.tag != "tag:yaml.org,2002:merge":
                 if isinstance(key.value, list):  # of a list or a mapping, which no key can be
                     raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key.start_mark)
-                if key.value in seen:
+                if str(key.value) in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
-                seen.add(key.value)
+                seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
 

@@ -4,9 +4,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from imbdet.config import LazyCall as L
-from imbdet.config import apply_overrides, instantiate
+from imbdet.config import apply_overrides, instantiate, load_config
 
-from .toys import Criterion, Focal, Part
+from .toys import Criterion, Focal, Part, takes_name
 
 
 @pytest.fixture
@@ -97,6 +97,15 @@ def test_a_node_is_filled_and_replaced(cfg):
         ("train.max_iter=true", "a number stands there"),
         ("train.max_iter", "not of the form key=value"),
         ("=3", "not of the form key=value"),
+        ("train.max_iter=[1, 2]", "a number stands there"),
+        ("train.amp.enabled={a: 1}", "true or false stands there"),
+        ("train.max_iter=9999999999999999999", "train.max_iter|max_iter is 0x8ac7230489.*beyond 64 bits"),
+        (f"train.max_iter={'9' * 5000}", "override train.max_iter: the number 999999999999... of 5000 digits"),
+        ("train.max_iter=1e999", "max_iter is inf; a config holds finite numbers"),
+        ("train.sizes=[.nan]", "sizes.0 is nan; a config holds finite numbers"),
+        ("train={output_dir: 7}", "text stands there"),
+        ("model.classification=${oc.env:HOME}", "calls the resolver 'oc.env'"),
+        ("model.classification={_target_: os.system}", "'os.system' is refused"),
         ("train.sizes=[1", "override train.sizes: '\\[1' is not a YAML list"),
         ("remedies=[focal]", "--remedy NAME"),
     ],
@@ -106,3 +115,31 @@ def test_what_is_refused_and_how(cfg, word, message):
     with pytest.raises(ValueError, match=message):
         apply_overrides(cfg, [word])
     assert OmegaConf.to_container(cfg) == before
+
+
+@pytest.mark.parametrize(
+    "word", ["2024", "007", "1e3", "yes", "null", "~", "0x10", "[a] b", "{a", "=1", ".inf", "9" * 30]
+)
+def test_where_text_stands_every_word_is_text(cfg, word):
+    apply_overrides(cfg, [f"train.output_dir={word}"])
+    assert cfg.train.output_dir == word
+
+
+def test_quotes_around_text_are_taken_off_and_text_behind_an_interpolation_is_text(cfg, toy_configs):
+    apply_overrides(cfg, ["train.output_dir='a b'"])
+    assert cfg.train.output_dir == "a b"
+    loaded = load_config("baselines/one_stage", (), ["data.root=2024", "data.train.root=007"])
+    assert (loaded.data.root, loaded.data.train.root) == ("2024", "007")
+
+
+def test_null_empties_a_text_that_may_be_none():
+    cfg = OmegaConf.create({"x": L(takes_name)(name="a", other="b")})
+    apply_overrides(cfg, ["x.name=null", "x.other=null"])
+    assert (cfg.x.name, cfg.x.other) == (None, "null")
+
+
+@pytest.mark.parametrize("content", ["model: 3", "model: {criterion: 1}", "model: {criterion: x}"])
+@pytest.mark.parametrize("scale", ["published", "match"])
+def test_parts_of_another_kind_are_no_traceback(content, scale, tmp_path):
+    (tmp_path / "c.yaml").write_text(f"{content}\nloss_scale: {scale}\n")
+    assert load_config(tmp_path / "c.yaml").loss_scale == scale

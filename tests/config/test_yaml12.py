@@ -74,3 +74,12 @@ def test_what_is_written_is_read_equal_by_us_and_by_a_yaml_1_1_reader():
 def test_one_line():
     assert yaml12.write_line([1, "no", None]) == "[1, 'no', null]"
     assert yaml12.write_line(0.001) == "0.001"
+
+
+@pytest.mark.parametrize(
+    "text", ["a: !!int x", "a: !!int [1]", "a: !!bool {b: 1}", f"a: {'9' * 5000}", "[" * 9000, "a: \x00"]
+)
+def test_whatever_is_no_yaml_is_one_line(text):
+    with pytest.raises(ValueError, match="^f is not YAML that can be read safely") as told:
+        yaml12.read(text, "f")
+    assert "\n" not in str(told.value)

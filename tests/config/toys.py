@@ -37,6 +37,10 @@ def takes_pair(first, second=(1, 2)):
     return first, second
 
 
+def takes_name(name: str | None = "a", other: str = "b"):
+    return name, other
+
+
 def missing_file():
     open("/nonexistent/weights.pth")  # noqa: SIM115
 
