@@ -9,12 +9,13 @@ from imbdet.data.loader import EvalLoader, TrainLoader
 from imbdet.data.samplers import UniformSampler
 
 # The seed of the data is its own: repeating a run with another train.seed repeats it on the same data.
+# `covered` is the share of objects that are partly hidden, e.g. data.test.covered=0.5.
 data = OmegaConf.create(
     dict(
         seed=0,
-        train=L(shapes)(split="train", seed="${data.seed}", num_images=2000, class_ratio=50.0),
-        val=L(shapes)(split="val", seed="${data.seed}", num_images=300),
-        test=L(shapes)(split="test", seed="${data.seed}", num_images=600),
+        train=L(shapes)(split="train", seed="${data.seed}", num_images=2000, class_ratio=50.0, covered=0.0),
+        val=L(shapes)(split="val", seed="${data.seed}", num_images=300, covered="${data.test.covered}"),
+        test=L(shapes)(split="test", seed="${data.seed}", num_images=600, covered=0.0),
     )
 )
 

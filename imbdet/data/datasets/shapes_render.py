@@ -20,17 +20,21 @@ from imbdet.data.datasets.shapes_outlines import OUTLINES, place
 
 _SUPERSAMPLE = 4
 _CONTRAST = (60.0, 120.0)  # distance of an object's colour from the ground's, in levels of one channel (of 255)
+_COVER = (0.25, 0.6)  # how much of an object's box a cover hides, from one side
 _NOISE = 6.0  # half the width of the uniform noise of each pixel, in levels
 
 
 class ShapesImages:
     """Renders on the fly: `images[i]` is uint8 RGB (3, H, W), always the same for the same data set and index."""
 
-    def __init__(self, scene: Scene, key: tuple[int, int], image_size: int, clutter: float, name: str):
+    def __init__(
+        self, scene: Scene, key: tuple[int, int], image_size: int, clutter: float, name: str, covered: float = 0.0
+    ):
         self.scene = scene
         self.key = key
         self.image_size = image_size
         self.clutter = clutter
+        self.covered = covered
         self._name = name
 
     def __len__(self) -> int:
@@ -51,9 +55,36 @@ class ShapesImages:
             window, mask = coverage(self.scene, thing, self.image_size)
             part = canvas[window]
             part += mask * (colour[:, None, None] + _texture(pattern, mask.shape) - part)
+        if self.covered:
+            boxes = self.scene.boxes[first:last][self.scene.is_object[first:last]]
+            # random numbers of their own: all else stays as it is without covers
+            _cover(canvas, np.random.default_rng([*self.key, index, 1]), boxes, ground, self.covered, self.clutter)
         canvas += (2 * _NOISE) * rng.random(canvas.shape[1:], dtype=np.float32) - _NOISE
         np.clip(canvas, 0, 255, out=canvas)
         return torch.from_numpy(canvas.astype(np.uint8))
+
+
+def _cover(
+    canvas: np.ndarray, rng: np.random.Generator, boxes: np.ndarray, ground: np.ndarray, share: float, clutter: float
+) -> None:
+    """Draw over a part of a `share` of the objects with these boxes (M, 4), from one side of each.
+
+    A cover has about the colour of the ground: one in an object's colour would look like a square.
+    """
+    u = rng.random((len(boxes), 3))
+    _, patterns = _paints(rng, ground, len(boxes), clutter)
+    colours = (ground + rng.uniform(-15, 15, (len(boxes), 3))).astype(np.float32)
+    low, high = _COVER
+    for box, (chance, where, size), colour, pattern in zip(boxes, u, colours, patterns, strict=True):
+        if chance >= share:
+            continue
+        side, part = int(4 * where), low + (high - low) * size
+        axis, lower = side % 2, side < 2
+        cover = box + (-2, -2, 2, 2)  # the other three sides are covered to beyond the edge
+        length = box[axis + 2] - box[axis]
+        cover[axis + 2 if lower else axis] = box[axis] + part * length if lower else box[axis + 2] - part * length
+        x1, y1, x2, y2 = np.clip(np.round(cover), 0, canvas.shape[-1]).astype(int)
+        canvas[:, y1:y2, x1:x2] = colour[:, None, None] + _texture(pattern, (y2 - y1, x2 - x1))
 
 
 def coverage(scene: Scene, thing: int, image_size: int) -> tuple[tuple[slice, ...], np.ndarray]:

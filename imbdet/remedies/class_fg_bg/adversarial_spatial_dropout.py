@@ -83,7 +83,7 @@ class AdversarialSpatialDropout(Adversary):
             drawn from.
         unmasked_every: one image of so many stays as it is, 2: every other; 0 masks all.
         margin: by how much hiding must lower the probability for the network to learn from it, 0.1.
-        weight: of the network's loss in the third phase.
+        weight: of the network's loss in the third phase; 0 leaves the network as the second phase made it.
         window, stride: of the windows tried in the second phase, in cells.
         per_image: the most foreground regions of an image that are masked; further ones stay as they are.
         searched: the most of an image that windows are tried on; memory for W times as many features is taken.
@@ -188,6 +188,7 @@ class AdversarialSpatialDropout(Adversary):
         after = probability(head.scores(logits[index]), matched.labels[index])
         masked = masked & matched.foreground[index]
         harmful = masked & (after + self.margin < before)
+        cells = cells if self.weight else cells.detach()  # not even weight decay moves what has no gradient
         loss = F.binary_cross_entropy_with_logits(cells, target, reduction="none").sum(dim=1)
         loss = (loss * harmful).sum() * (self.weight / target.shape[1]) / masked.sum().clamp(min=1)
         stats = {"before": before, "after": after, "harmful": harmful.float()}

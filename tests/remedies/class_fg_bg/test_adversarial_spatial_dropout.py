@@ -229,6 +229,15 @@ def test_no_harm_no_gradient():
     assert loss == 0 and stats["dropout/harmful"] == 0 and torch.equal(cells.grad, torch.zeros_like(cells))
 
 
+def test_weight_0_leaves_the_network_alone_in_the_third_phase():
+    """It still hides its cells; alone, it learned with weight 1."""
+    features, _, losses, _, changed = attacked(dropout(weight=0.0, margin=-1.0))
+    assert losses["loss_dropout"] == 0 and not losses["loss_dropout"].requires_grad
+    assert masks_of(features, changed).sum(1).tolist() == [15, 15, 0, 15, 0, 15, 0, 15]
+    _, _, losses, _, _ = attacked(dropout(weight=0.0, phases=Phases(0, 9)))
+    assert losses["loss_dropout"] > 0 and losses["loss_dropout"].requires_grad
+
+
 def test_every_other_image_stays_unmasked_and_they_take_turns():
     labels = [0, 1, 2, 0] * 3  # three images of four
     change = dropout(unmasked_every=2, margin=-1.0)  # every mask counts as harmful
