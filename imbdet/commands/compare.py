@@ -147,12 +147,12 @@ def _gpus(wanted: float | None) -> tuple[str, ...]:
 
 def _report(comparison: "Comparison", root: Path, records: "list[RunRecord]") -> None:
     """Write the reports, print the table and where they are."""
-    from imbdet.report.comparison import terminal_table, write_comparison
+    from imbdet.report.comparison import terminal, write_comparison
     from imbdet.report.tensorboard import write_board
 
     files = write_comparison(comparison, root, root)
     board = write_board(root, records)
-    print(f"\n{terminal_table(comparison)}\n")
+    print(f"\n{terminal(comparison)}\n")
     for path in files.values():
         print(f"  {path}")
     print(f"watch: tensorboard --logdir {shlex.quote(str(board))}")

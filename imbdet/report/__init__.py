@@ -9,8 +9,8 @@ opened in ten years. Everything it shows is read from the run folder; nothing is
     pictures.py  validation images with true and predicted boxes
     html.py      puts these into templates/
 
-`comparison.write_comparison` does the same for a comparison of remedies, in the modules that begin with its name, and
-writes Markdown, CSV and LaTeX besides.
+`comparison.write_comparison` does the same for a comparison of remedies, and writes Markdown, CSV and LaTeX as well;
+`tensorboard.py` shows a whole grid there; `numbers.py` is how numbers are written everywhere.
 """
 
 from .html import write_report

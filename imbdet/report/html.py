@@ -6,6 +6,7 @@ a temporary name first, so that a report that exists is whole.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from datetime import datetime
@@ -15,6 +16,7 @@ from typing import Any
 from ..runs import CONFIG, DETECTIONS
 from ..write import write_whole
 from . import plots, tables
+from .numbers import points
 from .run import Run, read_run
 
 
@@ -178,5 +180,5 @@ def render(page: dict[str, Any], template: str = "report.html") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(points=tables.points, bar=share_of, wbr=breakable, near=from_here)
+    environment.filters.update(points=functools.partial(points, digits=1), bar=share_of, wbr=breakable, near=from_here)
     return environment.get_template(template).render(page)

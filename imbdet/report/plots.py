@@ -14,8 +14,10 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from ..data.statistics import GROUPS
+from ..evaluation.metrics import OF_GROUP
 from .run import Run
-from .tables import GROUP_KEYS, GROUPS, ClassRow
+from .tables import ClassRow
 
 # Colours that remain apart for colour-blind readers, dark enough on white.
 INK, QUIET, GRID = "#1f2937", "#6b7280", "#e5e7eb"
@@ -120,7 +122,7 @@ def ap_curve(run: Run) -> str:
     wanted = (
         ("AP/AP", INK, "AP"),
         ("AP/AP50", GREY, "AP50"),
-        *(("AP/" + GROUP_KEYS[group], GROUP_COLOURS[group], f"AP {group}") for group in GROUPS),
+        *((f"AP/{OF_GROUP[group].name}", GROUP_COLOURS[group], f"AP {group}") for group in GROUPS),
     )
     lines = [(run.series("val", tag), colour, name) for tag, colour, name in wanted]
     lines = [((x, [100 * value for value in y]), colour, name) for (x, y), colour, name in lines]

@@ -6,24 +6,14 @@ is not defined (COCO writes -1, JSON null) is None here and shown as a dash, nev
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-GROUPS = ("rare", "common", "frequent")
-GROUP_KEYS = {"rare": "APr", "common": "APc", "frequent": "APf"}
+from ..evaluation.metrics import BY_NAME, METRICS, SIZE
+from .numbers import known, points
 
-#: what the tiles at the top of the page show: key of the metrics, name, what it means
-HEADLINES = (
-    ("AP", "AP", "mean over IoU 0.50 to 0.95 and over classes"),
-    ("AP50", "AP50", "IoU of at least 0.50"),
-    ("AP75", "AP75", "IoU of at least 0.75"),
-    ("APr", "AP rare", "classes with the fewest train images"),
-    ("APc", "AP common", "those between"),
-    ("APf", "AP frequent", "classes with the most train images"),
-    ("AR100", "AR100", "recall with 100 detections an image"),
-)
-SIZES = (("APs", "small, below 32² pixels"), ("APm", "medium, up to 96² pixels"), ("APl", "large, above"))
+#: what the tiles at the top of the page show
+TILES = ("AP", "AP50", "AP75", "APr", "APc", "APf", "AR100")
 
 
 @dataclass(frozen=True)
@@ -40,24 +30,18 @@ class ClassRow:
 
 def number(value: Any) -> float | None:
     """A metric, or None where it is not defined."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        return None
-    return float(value)
-
-
-def points(value: float | None) -> str:
-    """0.5045 -> "50.5", in points as on the terminal; a dash where there is nothing to be found."""
-    return "–" if value is None else f"{100 * value:.1f}"
+    return float(value) if known(value) and value >= 0 else None
 
 
 def headlines(result: dict[str, Any]) -> list[tuple[str, float | None, str]]:
     """(name, value, meaning) of the tiles; metrics that the result does not have are left out."""
-    return [(name, number(result[key]), meaning) for key, name, meaning in HEADLINES if key in result]
+    return [(key, number(result[key]), BY_NAME[key].title) for key in TILES if key in result]
 
 
 def size_rows(result: dict[str, Any]) -> list[tuple[str, float | None, str]]:
     """The same for AP by size of the object."""
-    return [(key, number(result[key]), meaning) for key, meaning in SIZES if key in result]
+    sizes = [metric for metric in METRICS if metric.section == SIZE and metric.name in result]
+    return [(metric.name, number(result[metric.name]), metric.title) for metric in sizes]
 
 
 def class_rows(result: dict[str, Any]) -> list[ClassRow]:
@@ -84,11 +68,11 @@ def summary(result: dict[str, Any]) -> str:
         return ""
     most, least = max(counts), min(counts)
     start = f"The most frequent class has {most / least:.0f} times the train boxes of the rarest ({most} and {least}). "
-    both = f"(AP {points(frequent)} and {points(rare)})"
+    both = f"(AP {points(frequent, 1)} and {points(rare, 1)})"
     if abs(frequent - rare) < 0.01:
         return start + f"Frequent and rare classes are found equally well {both}."
     verb = "worse" if rare < frequent else "better"
-    gap = points(abs(frequent - rare))
+    gap = points(abs(frequent - rare), 1)
     return start + f"Rare classes are found {verb} than frequent ones by {gap} points of AP {both}."
 
 

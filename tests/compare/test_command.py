@@ -8,7 +8,7 @@ from imbdet.commands import run
 from imbdet.compare.results import append_result, read_plan
 from imbdet.compare.structures import Arm, ArmResult, Comparison, RunRecord
 from imbdet.evaluation.significance import Difference
-from imbdet.report.comparison import terminal_table
+from imbdet.report.comparison import terminal
 
 from .conftest import COST, tiny
 
@@ -73,7 +73,7 @@ def test_a_grid_that_is_done_is_reported(tmp_path, reports, capsys):
     assert run("compare", words) == 0
     out = capsys.readouterr().out
     assert "failed: focal_loss seed 0: diverged: nan" in out and f"{root}/report.md" in out
-    assert "+1.20         -1.00 .. +3.40   no evidence" in out and f"tensorboard --logdir {root}/tb" in out
+    assert "+1.20   -1.00 to +3.40  no evidence" in out and f"tensorboard --logdir {root}/tb" in out
     plan, records, where = reports[0]
     assert plan == read_plan(root) and len(records) == 2 and where == root
 
@@ -98,9 +98,9 @@ def test_the_table_by_hand():
         ArmResult(Arm("baseline"), seeds=[0], means={"AP": 0.25}, deviations={"AP": None}),
         ArmResult(Arm("a"), seeds=[0], failures=[(1, "nan")], means={"AP": 0.2377}, differences={"AP": ap}),
     ]
-    lines = terminal_table(Comparison("", "", arms, [0, 1])).splitlines()
-    assert lines[2].split() == ["baseline", "1", "25.00", "–"]
-    assert lines[3].split() == ["a", "1", "(1", "failed)", "23.77", "–", "-1.23", "one", "seed:", "no", "claim"]
+    lines = terminal(Comparison("", "", arms, [0])).splitlines()
+    assert lines[2].split() == ["baseline", "1", "25.00", "–", "–", "the", "baseline"]
+    assert lines[3].split() == ["a", "1", "(1", "failed)", "23.77", "-1.23", "–", "one", "seed:", "no", "claim"]
 
 
 def test_ray_that_is_not_installed_names_the_extra(tmp_path, monkeypatch, capsys):

@@ -9,11 +9,9 @@ import pytest
 
 from imbdet.compare.structures import Arm, ArmResult, Comparison
 from imbdet.evaluation.significance import Difference
-from imbdet.report import comparison_formats as formats
-from imbdet.report import comparison_numbers as numbers
-from imbdet.report import comparison_pictures as pictures
-from imbdet.report import comparison_plots as plots
-from imbdet.report import comparison_tables as tables
+from imbdet.report import numbers
+from imbdet.report.comparison import formats, pictures, plots
+from imbdet.report.comparison import rows as tables
 
 
 def arm(name, verdict="", mean=0.01, seeds=(0, 1, 2, 3, 4), values=None, **of):
@@ -33,7 +31,7 @@ def compare(*arms, seeds=(0, 1, 2, 3, 4)):
 @pytest.mark.parametrize(
     ("arms", "expected"),
     [
-        ([], "Only the baseline was run, so that there is nothing to compare."),
+        ([], "Only the baseline was run; there is nothing to compare."),
         ([arm("a", "better", 0.0107)], "The remedy is better than the baseline by AP (a +1.07)."),
         (
             [arm("a", "no evidence")],
@@ -63,8 +61,7 @@ def compare(*arms, seeds=(0, 1, 2, 3, 4)):
         ),
         (
             [arm("a", "better"), arm("b", "one seed: no claim", seeds=(1,))],
-            "1 of 2 remedies is better than the baseline by AP (a +1.00); of 1 there is one seed only, which allows no "
-            "claim (b).",
+            "1 of 2 remedies is better than the baseline by AP (a +1.00); 1 has one seed only: no claim (b).",
         ),
     ],
 )
@@ -73,7 +70,7 @@ def test_answer(arms, expected):
 
 
 def test_answer_without_a_baseline():
-    expected = "The baseline has no finished run, so that nothing can be compared."
+    expected = "No run of the baseline has finished; nothing can be compared."
     assert tables.answer(compare(arm("a", "better"), seeds=())) == expected
     assert tables.answer(Comparison("t", "c", [arm("a", "better")], [0])) == expected
 
@@ -292,6 +289,6 @@ def test_records_come_from_the_config_and_the_split_that_was_evaluated(root, val
     (folder / "metrics.jsonl").write_text("")
     call = "{_target_: imbdet.data.datasets.shapes.shapes, split: val, num_images: 12}"
     (folder / "config.yaml").write_text(f"data: {{test: {call}}}\n")
-    (root / "plan.json").write_text(json.dumps({"split": "test"}))
+    (root / "plan.json").write_text(json.dumps({"config": "c", "arms": [], "seeds": [], "split": "test"}))
     pairs, reasons = pictures.gallery(with_pictures((int(val_records.image_ids[0]), *PAIR)), root)
     assert len(pairs) == 1, reasons

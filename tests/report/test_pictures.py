@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from imbdet.evaluation.detections import score_threshold
 from imbdet.report import pictures
 
 NAMES = ("a", "b")
@@ -47,7 +48,7 @@ def test_judge_without_objects_or_detections():
 
 @pytest.mark.parametrize(("objects", "expected"), [(2, 0.8), (1, 0.9), (4, 0.0), (9, 0.0), (0, 0.0)])
 def test_score_threshold_draws_as_many_as_there_are_objects(objects, expected):
-    assert pictures.score_threshold(np.array([0.1, 0.9, 0.8, 0.3]), objects) == expected
+    assert score_threshold(np.array([0.1, 0.9, 0.8, 0.3]), objects) == expected
 
 
 def test_every_class_is_shown_if_there_is_room(val_records):

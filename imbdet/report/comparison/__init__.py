@@ -1,13 +1,11 @@
 """`write_comparison`: a comparison -> a page, Markdown, CSV and LaTeX.
 
-    comparison_tables.py    rows, verdicts and the answer in words
-    comparison_numbers.py   numbers as short text
-    comparison_plots.py     forest plots, curves with bands, AP by class
-    comparison_pictures.py  images on which two arms differ most
-    comparison_formats.py   terminal, Markdown, CSV
-    comparison_latex.py     LaTeX
+    rows.py       rows, tables, verdicts and the answer in words
+    formats.py    terminal, Markdown, LaTeX, CSV
+    plots.py      forest plots, curves with bands, AP by class
+    pictures.py   images on which two arms differ most
 
-Notable: nothing is computed here but the layout; equal comparisons give equal bytes, so that a report can be diffed.
+Nothing is computed here but the layout; equal comparisons give equal bytes, so that a report can be diffed.
 """
 
 from __future__ import annotations
@@ -15,16 +13,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..compare.structures import BASELINE, Comparison
-from ..write import write_whole
-from . import comparison_numbers as numbers
-from . import comparison_plots as plots
-from . import comparison_tables as tables
-from .comparison_formats import classes_csv, comparison_text, markdown, report_csv, runs_csv
-from .comparison_latex import latex
-from .html import from_here, render
+from ...compare.structures import BASELINE, Comparison
+from ...evaluation.metrics import LOWER_IS_BETTER
+from ...write import write_whole
+from .. import numbers
+from ..html import from_here, render
+from . import plots, rows
+from .formats import classes_csv, latex, markdown, report_csv, runs_csv, terminal
+from .pictures import gallery
 
-__all__ = ["comparison_text", "write_comparison"]
+__all__ = ["terminal", "write_comparison"]
 
 MAX_PICTURES = 12
 LONG_FACT = 60  #: characters; a longer fact (a command) stands at the end of the page, not in its head
@@ -44,10 +42,8 @@ def write_comparison(
         {"html", "md", "csv", "runs", "classes", "tex"} -> the file. `report.csv` has a row per arm and metric,
         `runs.csv` per arm, seed and metric, `classes.csv` per arm and class, all at full precision.
     """
-    from .comparison_pictures import gallery
-
     if not comparison.arms:
-        raise ValueError(f"the comparison {comparison.title!r} has no arms, so that there is nothing to report")
+        raise ValueError(f"the comparison {comparison.title!r} has no arms; there is nothing to report")
     out = Path(out)
     pairs, reasons = gallery(comparison, Path(root) if root is not None else None, records, MAX_PICTURES)
     page = describe(comparison) | {"pairs": pairs, "no_pictures": reasons}
@@ -64,17 +60,17 @@ def write_comparison(
 
 def describe(comparison: Comparison) -> dict[str, Any]:
     """Everything of the page but the pictures, by the names that the template uses."""
-    every = tables.rows(comparison)
+    every = rows.rows(comparison)
     return {
         "comparison": comparison,
         "rows": every,
-        "answer": tables.answer(comparison),
-        "control_remarks": tables.control_remarks(comparison),
+        "answer": rows.answer(comparison),
+        "control_remarks": rows.control_remarks(comparison),
         "head": head(comparison),
         "facts": [(name, numbers.one_line(value)) for name, value in comparison.facts],
-        "claim": tables.CLAIM,
-        "metric_tables": tables.metric_groups(comparison),
-        "costs": tables.costs(comparison),
+        "claim": rows.CLAIM,
+        "metric_tables": rows.metric_groups(comparison),
+        "costs": rows.costs(comparison),
         "mechanisms": [row for row in every if row.result.mechanism],
         "forests": plots.forests(comparison),
         "curves": plots.curve_plots(comparison),
@@ -83,8 +79,8 @@ def describe(comparison: Comparison) -> dict[str, Any]:
         "listed": plots.LISTED_CLASSES,
         "looks": {name: look["color"] for name, look in plots.arm_looks(comparison).items()},
         "n": numbers,
-        "lower": tables.LOWER_IS_BETTER,
-        "kinds": tables.KINDS,
+        "lower": LOWER_IS_BETTER,
+        "kinds": rows.KINDS,
     }
 
 
@@ -98,7 +94,7 @@ def head(comparison: Comparison) -> list[tuple[str, str]]:
     return facts + [(name, value) for name, value in short if len(value) <= LONG_FACT]
 
 
-def class_table(every: list[tables.Row]) -> dict[str, Any] | None:
+def class_table(every: list[rows.Row]) -> dict[str, Any] | None:
     """AP of every class, the class with most train boxes first: names of the arms, and a line a class."""
     arms = [row for row in every if row.result.per_class]
     if not arms:
@@ -111,26 +107,3 @@ def class_table(every: list[tables.Row]) -> dict[str, Any] | None:
     order = sorted(facts, key=lambda name: (-(facts[name].get("train_boxes") or 0), str(name)))
     lines = [(facts[name], [found[row.name].get(name) for row in arms]) for name in order]
     return {"arms": arms, "lines": lines, "baseline": BASELINE}
-
-
-def terminal_table(comparison: Any) -> str:
-    """One row an arm, in points of AP: mean and deviation over seeds, difference with its interval, verdict."""
-    from tabulate import tabulate
-
-    rows = []
-    for result in comparison.arms:
-        difference = result.differences.get("AP")
-        seeds = f"{len(result.seeds)}" + (f" ({len(result.failures)} failed)" if result.failures else "")
-        row = [
-            result.arm.name,
-            seeds,
-            numbers.points(result.means.get("AP")),
-            numbers.points(result.deviations.get("AP")),
-        ]
-        if difference is None:
-            rows.append([*row, "", "", ""])
-            continue
-        interval = numbers.interval(difference).replace(" to ", " .. ")
-        rows.append([*row, numbers.signed(difference.mean), interval, difference.verdict])
-    headers = ("arm", "seeds", "AP", "sd", "difference", "95 % interval", "verdict")
-    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)

@@ -1,6 +1,6 @@
-"""Numbers of a comparison as short text: points, differences, probabilities, costs.
+"""Numbers as short text: points, differences, probabilities, costs.
 
-Notable: a number that is not defined is a dash, never a zero.
+A number that is not defined is a dash, never a zero.
 """
 
 from __future__ import annotations

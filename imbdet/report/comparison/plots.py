@@ -12,31 +12,33 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from ..compare.structures import BASELINE, ArmResult, Comparison
-from . import comparison_numbers as numbers
-from . import comparison_tables as tables
-from .plots import BLUE, GREEN, GREY, GRID, INK, ORANGE, PURPLE, QUIET, RED, SIZE, Figure, _upper
+from ...compare.structures import BASELINE, ArmResult, Comparison
+from ...evaluation.metrics import BY_NAME
+from .. import numbers
+from ..plots import BLUE, GREEN, GREY, GRID, INK, ORANGE, PURPLE, QUIET, RED, SIZE, Figure, _upper
+from .rows import KINDS, Row, rows
 
 ARM_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, "#0891b2", "#be185d", "#65a30d", "#92400e", "#475569")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 ARMS_A_PLOT = 5
 VERDICT_COLOURS = {"better": GREEN, "worse": RED, "none": QUIET, "one": GREY, "failed": GREY}
-FORESTS = (("AP", "AP"), ("AP75", "AP75"), ("APr", "AP of rare classes"), ("APf", "AP of frequent classes"))
+FORESTS = ("AP", "AP75", "APr", "APf")  #: metrics whose differences are drawn
 LISTED_CLASSES = 30  #: up to so many classes are named one by one
 SEEN_CLASSES = 150  #: up to so many are drawn as points
 
 
 def forests(comparison: Comparison) -> list[str]:
     """A forest plot of the differences for each of `FORESTS` that is defined."""
-    plots = [forest(comparison, metric, title) for metric, title in FORESTS]
+    plots = [forest(comparison, metric) for metric in FORESTS]
     return [plot for plot in plots if plot]
 
 
-def forest(comparison: Comparison, metric: str = "AP", title: str = "AP") -> str:
+def forest(comparison: Comparison, metric: str = "AP") -> str:
     """A line an arm: its name and numbers, the difference with its interval, the seeds as small dots; "" for none."""
-    every = [row for row in tables.rows(comparison) if metric in row.result.differences]
+    every = [row for row in rows(comparison) if metric in row.result.differences]
     if not every:
         return ""
+    title = BY_NAME[metric].title if BY_NAME[metric].group else metric
     other = "the arm it is compared with" if any(row.against for row in every) else "baseline"
     with Figure(f"Difference in {title}", x=f"{title}: arm minus {other}, points") as (figure, axes):
         figure.figure.set_size_inches(SIZE[0], 0.75 + 0.47 * len(every))
@@ -51,9 +53,9 @@ def forest(comparison: Comparison, metric: str = "AP", title: str = "AP") -> str
     return figure.svg
 
 
-def _forest_line(axes: Any, y: int, row: tables.Row, metric: str, seeds: Sequence[float]) -> None:
+def _forest_line(axes: Any, y: int, row: Row, metric: str, seeds: Sequence[float]) -> None:
     found = row.result.differences[metric]
-    colour = VERDICT_COLOURS[tables.KINDS.get(found.verdict, "none")]
+    colour = VERDICT_COLOURS[KINDS.get(found.verdict, "none")]
     low_high = numbers.interval(found)
     if low_high:
         axes.plot([100 * found.low, 100 * found.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
@@ -240,7 +242,7 @@ def panels(
     looks = arm_looks(comparison)
     first: list[tuple[ArmResult, dict[str, Any]]] = []
     units: list[list[tuple[ArmResult, dict[str, Any]]]] = []  # an arm and its controls, which stay together
-    for row in tables.rows(comparison):
+    for row in rows(comparison):
         if row.name == BASELINE:
             first += [(row.result, looks[row.name])] if id(row.result) in ids and with_baseline else []
             continue
@@ -260,7 +262,7 @@ def panels(
 def arm_looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """Colour, marker and line of each arm: ink for the baseline, dashed for controls."""
     looks: dict[str, dict[str, Any]] = {}
-    for row in tables.rows(comparison):
+    for row in rows(comparison):
         k = sum(name != BASELINE for name in looks) % len(ARM_COLOURS)
         baseline = row.name == BASELINE
         looks[row.name] = {

@@ -7,39 +7,15 @@ comparison. Metrics are shown in points (0.5045 -> "50.45"); a value that is not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-from ..compare.structures import BASELINE, ArmResult, Comparison
-from ..evaluation.significance import Difference
-from .comparison_numbers import COST, one_line, signed
+from ...compare.structures import BASELINE, ArmResult, Comparison
+from ...evaluation.metrics import COMPARED, LOWER_IS_BETTER, LRP, METRICS
+from ...evaluation.significance import Difference
+from ..numbers import COST, DASH, change, cost_text, interval, mean_sd, number, one_line, p_value, probability, signed
 
 MAIN = "AP"  #: the metric that the verdicts are about
 CLAIM = 5  #: seeds; with fewer a verdict is indicative: at power 0.8 a paired t test needs 5 to find two deviations
-
-#: (what the columns have in common, [(metric, heading)])
-GROUPS = (
-    ("by IoU", (("AP", "AP"), ("AP50", "AP50"), ("AP75", "AP75"), ("AP90", "AP90"))),
-    ("by size of the object", (("APs", "small"), ("APm", "medium"), ("APl", "large"))),
-    ("by frequency of the class", (("APr", "rare"), ("APc", "common"), ("APf", "frequent"))),
-)
-#: TIDE's types and oLRP: less is better
-ERRORS = (
-    ("", (("oLRP", "oLRP"),)),
-    (
-        "AP50 lost to errors (TIDE)",
-        (
-            ("dCls", "class"),
-            ("dLoc", "place"),
-            ("dBoth", "both"),
-            ("dDupe", "duplicate"),
-            ("dBkg", "background"),
-            ("dMiss", "missed"),
-        ),
-    ),
-)
-LOWER_IS_BETTER = frozenset(metric for _, columns in ERRORS for metric, _ in columns)
-KNOWN = tuple(metric for _, columns in (*GROUPS, *ERRORS) for metric, _ in columns)
 
 #: verdict -> the class that colours it
 KINDS = {"better": "better", "worse": "worse", "no evidence": "none", "one seed: no claim": "one"}
@@ -163,22 +139,24 @@ def answer(comparison: Comparison) -> str:
     baseline = next((row for row in every if row.name == BASELINE), None)
     remedies = [row for row in every if row.name != BASELINE and not row.control_of]
     if not remedies:
-        return "Only the baseline was run, so that there is nothing to compare."
+        return "Only the baseline was run; there is nothing to compare."
     if baseline is None or not baseline.result.seeds:
-        return "The baseline has no finished run, so that nothing can be compared."
+        return "No run of the baseline has finished; nothing can be compared."
     by = {kind: [row for row in remedies if row.kind == kind] for kind in ("better", "worse", "none", "one", "failed")}
     judged = [row for kind in ("better", "worse", "none") for row in by[kind]]
     parts = []
     if len(remedies) == 1 and judged:
-        parts.append(_alone(judged[0]))
+        parts.append(_of_one(judged[0]))
     elif judged:
         parts.append(_count(len(by["better"]), len(remedies)) + _named(by["better"]))
         if by["worse"]:
-            parts.append(f"{len(by['worse'])} {_is(by['worse'])} worse" + _named(by["worse"]))
+            parts.append(f"{len(by['worse'])} {'is' if len(by['worse']) == 1 else 'are'} worse" + _named(by["worse"]))
         if by["none"]:
             parts.append(f"for {len(by['none'])} there is no evidence either way" + _named(by["none"], False))
     if by["one"]:
-        words = f"of {len(by['one'])} there is one seed only, which allows no claim" + _named(by["one"], False)
+        words = f"{len(by['one'])} {'has' if len(by['one']) == 1 else 'have'} one seed only: no claim" + _named(
+            by["one"], False
+        )
         parts.append(words if judged else "One seed: no claim. A difference between two single runs may be noise")
     for words, yes in (("failed", False), ("could not be compared", True)):
         found = [row for row in by["failed"] if bool(row.result.seeds) == yes]
@@ -186,7 +164,7 @@ def answer(comparison: Comparison) -> str:
     return one_line("; ".join(parts) + "." + _indicative(judged))
 
 
-def _alone(row: Row) -> str:
+def _of_one(row: Row) -> str:
     if row.kind == "none":
         return "There is no evidence that the remedy is better or worse than the baseline by AP" + _named([row])
     return f"The remedy is {row.kind} than the baseline by AP" + _named([row])
@@ -205,10 +183,6 @@ def _named(found: Sequence[Row], numbers: bool = True) -> str:
         value = f" {signed(row.difference.mean)}" if numbers and row.difference else ""
         words.append(f"{row.name}{value}" + (f" against {row.against}" if row.against else ""))
     return f" ({', '.join(words)})" if words else ""
-
-
-def _is(found: Sequence[Row]) -> str:
-    return "is" if len(found) == 1 else "are"
 
 
 def _indicative(judged: Sequence[Row]) -> str:
@@ -243,30 +217,25 @@ def remarks(comparison: Comparison) -> list[tuple[str, str]]:
     return found + [("", one_line(text)) for text in (*control_remarks(comparison), *comparison.notes)]
 
 
-def columns(comparison: Comparison, groups: Any) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The groups of metrics with the columns that some arm reports; `others` have no group."""
-    reported = {metric for result in comparison.arms for metric in result.means}
-    kept = [(title, [column for column in columns if column[0] in reported]) for title, columns in groups]
-    return [(title, columns) for title, columns in kept if columns]
+Groups = list[tuple[str, list[tuple[str, str]]]]  #: (what the columns have in common, [(metric, heading)])
 
 
-def others(comparison: Comparison) -> list[str]:
-    """Metrics that some arm reports and no table of this module names."""
-    return list(dict.fromkeys(m for result in comparison.arms for m in result.means if m not in KNOWN))
+def metric_groups(comparison: Comparison) -> list[Groups]:
+    """The metrics that some arm reports, as tables of groups of columns: AP, errors, and what else there is."""
+    reported = dict.fromkeys(metric for result in comparison.arms for metric in result.means)
+    tables: list[dict[str, list[tuple[str, str]]]] = [{}, {}, {}]
+    for metric in METRICS:
+        if metric.name in reported and metric.name in COMPARED:
+            title = "" if metric.section == LRP else metric.section
+            tables[metric.lower_is_better].setdefault(title, []).append((metric.name, metric.heading or metric.name))
+    others = [(name, name) for name in reported if name not in COMPARED]
+    tables[2] = {"other metrics": others} if others else {}
+    return [list(table.items()) for table in tables if table]
 
 
-def metric_groups(comparison: Comparison) -> list[list[tuple[str, list[tuple[str, str]]]]]:
-    """The tables of metrics: AP, errors, and what else there is; each a list of groups of (metric, heading)."""
-    rest = others(comparison)
-    tables = [columns(comparison, GROUPS), columns(comparison, ERRORS)]
-    if rest:
-        tables.append([("other metrics", [(metric, metric) for metric in rest])])
-    return [table for table in tables if table]
-
-
-def side_by_side(comparison: Comparison, most: int = 7) -> list[list[tuple[str, list[tuple[str, str]]]]]:
+def side_by_side(comparison: Comparison, most: int = 7) -> list[Groups]:
     """The groups of metrics, as many side by side as a page of text takes: at most `most` metrics."""
-    parts: list[list[tuple[str, list[tuple[str, str]]]]] = []
+    parts: list[Groups] = []
     for title, columns in (group for table in metric_groups(comparison) for group in table):
         for begin in range(0, len(columns), most):
             piece = (title, columns[begin : begin + most])
@@ -282,3 +251,64 @@ def costs(comparison: Comparison) -> list[tuple[str, str]]:
     found = dict.fromkeys(key for result in comparison.arms for key in result.cost)
     named = [(key, heading) for key, heading in COST if key in found]
     return named + [(key, key.replace("_", " ")) for key in found if key not in dict(COST)]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text. align: "left" or "right" for each column. lines: the row that a line is about, and its other
+    cells. strong: (line, column) of cells in bold. named: how many columns hold names.
+    """
+
+    heads: list[str]
+    align: list[str]
+    lines: list[tuple[Row, list[str]]]
+    strong: frozenset[tuple[int, int]] = frozenset()
+    named: int = 1
+
+
+def _table(heads: Sequence[str], lines: list[tuple[Row, list[str]]], strong: Sequence = (), named: int = 1) -> Table:
+    """The first `named` columns are names, the others numbers."""
+    align = ["left" if k < named else "right" for k in range(len(heads))]
+    return Table(list(heads), align, lines, frozenset(strong), named)
+
+
+def verdict_table(every: Sequence[Row]) -> Table:
+    heads = ("arm", "seeds", "AP", "difference", "95 % interval", "P(better)", "p (Holm)", "verdict")
+    lines = []
+    for row in every:
+        found, cells = row.difference, [DASH] * 4
+        if found is not None:
+            cells = [signed(found.mean), interval(found) or DASH, probability(found.p_better), p_value(found.p_holm)]
+        lines.append((row, [row.seeds, mean_sd(row.mean, row.sd), *cells, row.words]))
+    strong = [(k, column) for k, row in enumerate(every) if row.kind == "better" for column in (3, 7)]
+    table = _table(heads, lines, strong)
+    return replace(table, align=[*table.align[:-1], "left"])
+
+
+def metric_tables(every: Sequence[Row], comparison: Comparison) -> list[Table]:
+    """Mean ± deviation of every metric, bold where that metric's own verdict is "better"."""
+    tables = []
+    for groups in side_by_side(comparison):
+        metrics = [metric for _, columns in groups for metric, _ in columns]
+        heads = ["arm", *(metric + (" ↓" if metric in LOWER_IS_BETTER else "") for metric in metrics)]
+        results = [row.result for row in every]
+        lines = [(r, [mean_sd(r.result.means.get(m), r.result.deviations.get(m), 1) for m in metrics]) for r in every]
+        better = [[m in r.differences and r.differences[m].verdict == "better" for m in metrics] for r in results]
+        strong = [(k, c) for k, columns in enumerate(better) for c, yes in enumerate(columns, start=1) if yes]
+        tables.append(_table(heads, lines, strong))
+    return tables
+
+
+def cost_table(every: Sequence[Row], comparison: Comparison) -> Table | None:
+    listed = costs(comparison)
+    lines = [(row, [cost_text(key, row.result.cost.get(key)) for key, _ in listed]) for row in every]
+    return _table(["arm", *(heading for _, heading in listed)], lines) if listed else None
+
+
+def mechanism_table(every: Sequence[Row]) -> Table | None:
+    lines = []
+    for row in every:
+        for meter in row.result.mechanism:
+            old, new = meter.get("baseline"), meter.get("arm")
+            lines.append((row, [str(meter.get("tag")), number(old), number(new), change(old, new)]))
+    return _table(("arm", "meter", "baseline", "arm's", "change"), lines, named=2) if lines else None

@@ -1,6 +1,6 @@
 """The page of pictures of a comparison: the images on which two arms differ most, both arms side by side.
 
-Notable: pictures are an addition, so that whatever is missing for them (a moved data set, a run folder without
+Pictures are an addition: whatever is missing for them (a moved data set, a run folder without
 detections) is a reason on the page and never an error. Of each arm as many predictions are drawn as the split has
 objects, since scores of two arms mean different things.
 """
@@ -8,7 +8,6 @@ objects, since scores of two arms mean different things.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from ..compare.results import PLAN, RESULTS
-from ..compare.structures import ArmResult, Comparison
-from ..evaluation.detections import score_threshold
-from ..runs import DETECTIONS
-from .pictures import Picture, make_picture
+from ...compare.results import PLAN, RESULTS, read_plan
+from ...compare.structures import ArmResult, Comparison, run_folder
+from ...evaluation import Detections
+from ...evaluation.detections import score_threshold
+from ...runs import DETECTIONS
+from ..html import validation_records
+from ..pictures import Picture, make_picture
+from ..run import read_run
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def gallery(
     if not comparison.pictures:
         return [], ["No images were chosen for pictures."]
     if root is None:
-        return [], ["The runs' folder was not given, so that there are no detections to draw."]
+        return [], ["The runs' folder was not given; there are no detections to draw."]
     source = _Source(comparison, Path(root), records)
     pairs, reasons = [], dict[str, None]()
     for image_id, first, second in comparison.pictures[:limit]:
@@ -81,13 +83,13 @@ class _Source:
         self.unreadable: Missing | None = None
 
     def folder(self, arm: str, seed: int) -> Path:
-        return self.folders.get((arm, seed)) or self.root / "runs" / folder_name(arm) / f"seed_{seed}"
+        return self.folders.get((arm, seed)) or self.root / run_folder(arm, seed)
 
     def common_seed(self, first: str, second: str) -> int:
         """The first seed of which both arms have detections. Raises Missing."""
         for name in (first, second):
             if name not in self.arms:
-                raise Missing(f"{name} is not an arm of this comparison, so that it has no pictures.")
+                raise Missing(f"{name} is not an arm of this comparison; it has no pictures.")
         for seed in self.arms[first].seeds:
             if seed in self.arms[second].seeds and all(
                 (self.folder(name, seed) / DETECTIONS).exists() for name in (first, second)
@@ -108,8 +110,6 @@ class _Source:
 
     def _detections(self, arm: str, seed: int) -> tuple[Any, float]:
         """The detections of a run, and the score from which they are drawn."""
-        from ..evaluation import Detections
-
         if (arm, seed) not in self.read:
             path = self.folder(arm, seed) / DETECTIONS
             try:
@@ -125,9 +125,6 @@ class _Source:
         if self.unreadable is not None:
             raise self.unreadable
         if self.records is None:
-            from .html import validation_records
-            from .run import read_run
-
             try:
                 self.records = validation_records(read_run(folder), evaluated_split(self.root))
             except Exception as error:  # a data set is built by whatever the config names, which may raise anything
@@ -138,8 +135,7 @@ class _Source:
 
 def evaluated_split(root: Path) -> str:
     """What the comparison's plan names, "val" without one."""
-    path = root / PLAN
-    return str(json.loads(path.read_text(encoding="utf-8")).get("split", "val")) if path.exists() else "val"
+    return read_plan(root).split if (root / PLAN).exists() else "val"
 
 
 def run_folders(root: Path) -> dict[tuple[str, int], Path]:
@@ -153,8 +149,3 @@ def run_folders(root: Path) -> dict[tuple[str, int], Path]:
         except (ValueError, KeyError, TypeError):
             continue  # cut short by a kill: whoever computes the comparison says so
     return folders
-
-
-def folder_name(arm: str) -> str:
-    """The folder of an arm: its name without what a path or a shell would take apart."""
-    return "_".join(re.sub(r"[^\w+.=-]", " ", arm).split())
