@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", metavar="C", help="whose resize, anchors and matcher to measure with; it may name the data, too")
     add("--remedy", action="append", default=[], metavar="NAME", help="put a remedy on the config")
     add("--run", metavar="DIR", help="the folder of a training on this data")
+    add("--before", metavar="DIR", help="another run, to put beside it (default: of a comparison's run, its baseline)")
     add("--split", choices=("val", "test"), default="val", help="what the run is evaluated on (default: val)")
     add("--out", default="diagnosis", metavar="DIR", help="folder for report.html and report.json (default: diagnosis)")
     add("--no-pictures", action="store_true", help="read annotations only: no near-duplicates, no galleries")
@@ -83,5 +84,12 @@ def _diagnose(args: argparse.Namespace) -> Any:
         raise ValueError(f"{(args.overrides or args.remedy)[0]}: config keys and remedies need --config")
     data = args.paths or from_config(cfg)
     name = Path(args.paths[0]).resolve().name if args.paths else Path(args.config or args.run).stem
-    options = {"name": name, "split": args.split, "read_pictures": not args.no_pictures, "progress": True}
+    options = {
+        "name": name,
+        "config": args.config or args.run or "",
+        "before": args.before,
+        "split": args.split,
+        "read_pictures": not args.no_pictures,
+        "progress": True,
+    }
     return diagnose(data, cfg, args.run, **options)

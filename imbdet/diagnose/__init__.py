@@ -6,8 +6,9 @@
     diagnosis.html("report.html")
 
 The story: `inputs.py` reads the splits; one file a section measures (`classes.py`, `foreground.py`, `size.py`,
-`place.py`, `iou.py`, `regression.py`, `overlap.py`, `run.py`), each a function from arrays to plain numbers, or
-`Missing` with what to give; `rules.py` is the table that leads from a measure to remedies; `page.py` draws it all.
+`place.py`, `iou.py`, `regression.py`, `overlap.py` with `duplicates.py` and `labels.py`, `run.py` with `tide.py` and
+`measured.py`), each a function from arrays to plain numbers, or `Missing` with what to give; `rules.py` is the table
+that leads from a measure to remedies; `page.py` draws it all.
 Notable: this module can be called, as `imbdet.diagnose(...)`: it is the same function.
 """
 
@@ -28,6 +29,8 @@ def diagnose(
     run: Any = None,
     *,
     name: str = "",
+    config: str = "",
+    before: Any = None,
     split: str = "val",
     read_pictures: bool = True,
     progress: bool = False,
@@ -40,6 +43,9 @@ def diagnose(
             of sections 2, 3, 5 and 6. None leaves them out. By default the run's.
         run: the folder of a training on this data; its numbers and its detections make section 8.
         name: what the page is called; by default the training split's source.
+        config: how the suggested commands are to name the config, e.g. "baselines/faster_rcnn_shapes".
+        before: the folder of a run to put beside `run`; by default the baseline of the same seed, where `run` is a run
+            of a comparison.
         split: which split the run is evaluated on.
         read_pictures: look for near-duplicates and show pictures; False reads annotations only.
         progress: a progress bar on stderr while pictures are read.
@@ -47,9 +53,9 @@ def diagnose(
     Raises:
         ValueError: input that cannot be read, or a run of other data. FileNotFoundError: no such file.
     """
-    from .build import build
+    from .build import Options, build
 
-    return build(records, cfg, run, name, split, read_pictures, progress)
+    return build(records, Options(cfg, run, name, config, before, split, read_pictures, progress))
 
 
 class _Callable(ModuleType):

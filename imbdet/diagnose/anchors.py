@@ -86,7 +86,8 @@ class Sample:
 
     images: indices of the records. regions, foreground, kept_foreground, kept_background, ignored: int64 (N, L), before
     and after the sampler. positives: their columns, P rows: iou, level, deltas (P, 4) encoded targets, object (index in
-    the records). unmatched: indices of objects without a positive region. objects: indices of all objects looked at.
+    the records), loss (P,) and gradient (P, 4) of `own_loss`. objects: indices of all objects looked at, of which
+    unmatched have no positive region.
     """
 
     images: np.ndarray
@@ -109,7 +110,7 @@ def match_sample(records: Records, part: Anchored, most: int = MOST_IMAGES, prog
     factors = scales(records.subset(chosen), part.resize)
     levels = len(part.strides)
     counts = {n: [] for n in ("regions", "foreground", "background", "ignored", "kept_foreground", "kept_background")}
-    columns: dict[str, list] = {"iou": [], "level": [], "deltas": [], "object": []}
+    columns: dict[str, list] = {"iou": [], "level": [], "deltas": [], "object": [], "loss": [], "gradient": []}
     seen, unmatched = [], []
     for image, factor, matched, kept, objects in _matched(records, chosen, factors, part):
         del image, factor
@@ -122,6 +123,9 @@ def match_sample(records: Records, part: Anchored, most: int = MOST_IMAGES, prog
         columns["level"].append(positive.levels.numpy())
         columns["deltas"].append(part.criterion.box_coder.encode(positive.boxes, positive.targets).numpy())
         columns["object"].append(objects[positive.objects.numpy()])
+        loss, gradient = own_loss(positive, part)
+        columns["loss"].append(loss)
+        columns["gradient"].append(gradient)
         seen.append(objects)
         unmatched.append(np.setdiff1d(objects, columns["object"][-1]))
         if progress:
@@ -133,6 +137,18 @@ def match_sample(records: Records, part: Anchored, most: int = MOST_IMAGES, prog
         objects=np.concatenate(seen),
         unmatched=np.concatenate(unmatched),
     )
+
+
+def own_loss(positive: Matched, part: Anchored) -> tuple[np.ndarray, np.ndarray]:
+    """The config's regression loss (P,) of deltas that are still 0, and the size of its gradient (P, 4)."""
+    regression = part.criterion.regression
+    deltas = torch.zeros(len(positive), 4 + regression.extra_values, requires_grad=True)
+    if not len(positive):
+        return np.zeros(0), np.zeros((0, 4))
+    with torch.enable_grad():
+        values, _ = regression(deltas, positive, part.criterion.box_coder)
+        (gradient,) = torch.autograd.grad(values.sum(), deltas)
+    return values.detach().numpy(), gradient[:, :4].abs().numpy()
 
 
 def _matched(

@@ -69,3 +69,16 @@ def show_unmatched(records: Records, worst: list[dict[str, Any]], most: int = 8)
         for image, marked in by_image.items()
     ]
     return [picture for picture in shown if picture]
+
+
+def show_suspicious(records: Records, labels: dict[str, Any], each: int = 4) -> list[Shown]:
+    """The first pictures of each kind of `labels.suspicious_labels`."""
+    shown, counts = [], dict.fromkeys(labels["counts"], 0)
+    for row in labels["rows"]:
+        counts[row["kind"]] += 1
+        if counts[row["kind"]] > each:
+            continue
+        words = f"{row['kind']}: {row['label']} or {row['found']}?"
+        caption = f"{row['name']}: {words}" + ("" if row["score"] is None else f" score {row['score']:.2f}")
+        shown.append(show(records, row["image"], caption, {}, [Mark(*row["xywh"], words, "odd")]))
+    return [picture for picture in shown if picture]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import page_anchors, page_data, page_parts, svg
+from . import page_anchors, page_data, page_parts, page_run, svg
 from .page_parts import Part, Table
 from .structures import SECTIONS, Diagnosis
 
@@ -20,6 +20,8 @@ DRAW = {
     "iou": page_anchors.iou,
     "regression": page_anchors.regression,
     "overlap": page_data.overlap,
+    "run": page_run.run,
+    "advice": page_run.advice,
 }
 
 

@@ -32,19 +32,14 @@ def foreground(numbers: dict[str, Any], part: Part) -> None:
         heads = ["level", "stride", "anchors", "positive", "negative", "ignored", "kept positive", "kept negative"]
         table = [[row["level"], row["stride"], *(row[key] for key in keys)] for row in rows]
         part.tables.append(Table("Means per image", heads, [*table, ["all", None, *(total[key] for key in keys)]]))
-    for criterion in numbers.get("measured", []):
-        part.plots += _measured(criterion)
-
-
-def _measured(criterion: dict[str, Any]) -> list[str]:
-    name, shares = criterion["name"], criterion["shares"]
-    series = {key: (line["iterations"], [100 * v for v in line["values"]]) for key, line in shares.items()}
-    positives = criterion["positives"]
-    drawn = {"positives": (positives["iterations"], positives["values"])} if positives else {}
-    return [
-        svg.lines(f"Share of the classification loss, {name}", series, "iteration", "% of the loss"),
-        svg.lines(f"Positives per image, {name}", drawn, "iteration", "positives"),
+    heads = ["stage", "positives", "negatives", "ignored", "loss on background", "gradient on background"]
+    rows = [
+        [s["name"], s["positives"], s["negatives"], s["ignored"]]
+        + [share(s[what]["classification"]["background"]) for what in ("loss", "gradient")]
+        for s in numbers.get("stages", [])
     ]
+    note = "Per image, after the samplers; share of the classification loss and of its gradient."
+    part.tables.append(Table("Measured in the run", heads, rows, note))
 
 
 def iou(numbers: dict[str, Any], part: Part) -> None:
@@ -75,15 +70,17 @@ def iou(numbers: dict[str, Any], part: Part) -> None:
         rows = [[r["name"], r["boxes"], r["median"], share(r["below"])] for r in numbers["rows"]]
         part.tables.append(Table("Every class, worst first", heads, rows))
     for stage in numbers.get("stages", []):
-        series = {"before regression": stage["before"], "after": stage["after"]}
-        title = f"IoU of the positives at the last report, {stage['name']}"
-        part.plots.append(svg.histogram(title, stage["edges"], series, "IoU", "positives"))
+        found = stage["iou"]
+        series = {"before regression": found["before"], "after": found["after"]}
+        title = f"IoU of the positives before and after, {stage['name']}"
+        part.plots.append(svg.histogram(title, found["edges"], series, "IoU with their object", "positives"))
     heads = ["stage", "mean IoU before", "after", "below 0.5 before", "after"]
     rows = [
-        [s["name"], s["before_mean"], s["after_mean"], share(s["before_below"]), share(s["after_below"])]
+        [s["name"], s["iou"]["before_mean"], s["iou"]["after_mean"]]
+        + [share(s["iou"]["before_below"]), share(s["iou"]["after_below"])]
         for s in numbers.get("stages", [])
     ]
-    part.tables.append(Table("Before and after regression", heads, rows))
+    part.tables.append(Table("Before and after regression, in the run", heads, rows))
 
 
 def regression(numbers: dict[str, Any], part: Part) -> None:
@@ -96,6 +93,8 @@ def regression(numbers: dict[str, Any], part: Part) -> None:
     part.plots.append(
         svg.histogram("Encoded targets", numbers["edges"], targets, "delta (of the box coder)", "positives")
     )
+    own = numbers["own"]
+    held = {**held, f"this config's ({own['name']})": own}
     names = ["1 % largest", "5 % largest", "10 % largest"]
     for what, axis in (("loss", "% of the loss"), ("gradient", "% of the gradient")):
         values = {loss: [100 * v for v in row[what]] for loss, row in held.items()}

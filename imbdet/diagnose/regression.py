@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .anchors import Sample
+from .anchors import Anchored, Sample
 from .structures import Missing
 
 LARGEST = (0.01, 0.05, 0.10)
@@ -22,7 +22,7 @@ NAMES = ("dx", "dy", "dw", "dh")
 BETA = 1.0  #: of smooth L1, as in Fast R-CNN (arXiv 1504.08083, equation 3)
 
 
-def diagnose_regression(sample: Sample) -> dict[str, Any]:
+def diagnose_regression(sample: Sample, part: Anchored) -> dict[str, Any]:
     """Encoded targets of the sample's positives, and who holds the loss.
 
     Raises:
@@ -46,6 +46,11 @@ def diagnose_regression(sample: Sample) -> dict[str, Any]:
         },
         "edges": edges.tolist(),
         "held": held_by_largest(np.abs(targets).ravel()),
+        "own": {
+            "name": type(part.criterion.regression).__name__,
+            "loss": shares_of_largest(np.sort(sample.positives["loss"])[::-1]),
+            "gradient": shares_of_largest(np.sort(sample.positives["gradient"].ravel())[::-1]),
+        },
     }
 
 
@@ -67,13 +72,14 @@ def held_by_largest(errors: np.ndarray) -> dict[str, dict[str, list[float]]]:
     At least one error is taken; an all-zero loss is held by none.
     """
     ordered = np.sort(np.abs(errors))[::-1]
-    counts = [max(1, round(share * len(ordered))) for share in LARGEST]
-
-    def shares(values: np.ndarray) -> list[float]:
-        total = values.sum()
-        return [float(values[:count].sum() / total) if total > 0 else 0.0 for count in counts]
-
     return {
-        name: {"loss": shares(loss(ordered)), "gradient": shares(gradient(ordered))}
+        name: {"loss": shares_of_largest(loss(ordered)), "gradient": shares_of_largest(gradient(ordered))}
         for name, (loss, gradient) in losses().items()
     }
+
+
+def shares_of_largest(ordered: np.ndarray) -> list[float]:
+    """The share of the sum of values (E,), largest first, that the first 1, 5 and 10 % of them hold."""
+    total = ordered.sum(dtype=np.float64)
+    counts = [max(1, round(share * len(ordered))) for share in LARGEST]
+    return [float(ordered[:count].sum(dtype=np.float64) / total) if total > 0 else 0.0 for count in counts]

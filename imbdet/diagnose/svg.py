@@ -15,6 +15,7 @@ import numpy as np
 from .structures import Shown
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 250, 52, 10, 34, 42
+MAX_NAMED = 6  #: marks of a picture with their words beside them; all have them as a tooltip
 MAX_BARS = 40  #: classes drawn; the table and report.json hold all
 
 
@@ -157,14 +158,16 @@ def heat(title: str, grid: np.ndarray, note: str = "", size: int = 150) -> str:
 def picture(shown: Shown) -> str:
     """A picture with its boxes; what it is shown for is drawn thick and solid, the rest thin."""
     size = max(shown.width, shown.height) / 22
+    named = sum(mark.kind == "odd" for mark in shown.marks) <= MAX_NAMED
     parts = [f'<image href="{shown.uri}" width="{shown.width}" height="{shown.height}"/>']
     for mark in sorted(shown.marks, key=lambda mark: mark.kind == "odd"):
         box = f'x="{mark.x:.1f}" y="{mark.y:.1f}" width="{mark.width:.1f}" height="{mark.height:.1f}"'
         parts.append(f'<g>{_tip(mark.label)}<rect class="halo" {box}/><rect class="box m-{mark.kind}" {box}/></g>')
-        if mark.kind == "odd":
-            x, y = max(min(mark.x, shown.width * 0.7), 2), max(mark.y - size / 4, size)
-            words = escape(_short(mark.label, 22))
-            parts.append(f'<text class="tag" font-size="{size:.0f}" x="{x:.0f}" y="{y:.0f}">{words}</text>')
+        if mark.kind == "odd" and named:
+            right = mark.x > 0.55 * shown.width
+            x, y = (mark.x + mark.width if right else max(mark.x, 2)), max(mark.y - size / 4, size)
+            place = f'x="{min(x, shown.width - 2):.0f}" y="{y:.0f}" text-anchor="{"end" if right else "start"}"'
+            parts.append(f'<text class="tag" font-size="{size:.0f}" {place}>{escape(_short(mark.label, 22))}</text>')
     label = escape(shown.caption, quote=True)
     return f'<svg viewBox="0 0 {shown.width} {shown.height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 

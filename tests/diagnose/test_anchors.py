@@ -112,9 +112,18 @@ def test_objects_without_a_positive_are_found(part):
 
 def test_targets_are_the_box_coders(part, records):
     sample = match_sample(records, part)
-    numbers = diagnose_regression(sample)
+    numbers = diagnose_regression(sample, part)
     assert numbers["positives"] == sample.counts["foreground"].sum() == len(sample.positives["deltas"])
     assert numbers["targets"]["dw"]["mean"] == pytest.approx(float(sample.positives["deltas"][:, 2].mean()), abs=1e-5)
+
+
+def test_the_configs_own_loss_is_the_criterions(part, records):
+    """The shipped configs regress by L1 (smooth L1 with beta 0): the loss is the sum of |delta|, each gradient 1."""
+    sample = match_sample(records, part)
+    assert sample.positives["loss"] == pytest.approx(np.abs(sample.positives["deltas"]).sum(axis=1), rel=1e-4, abs=1e-5)
+    assert set(np.unique(sample.positives["gradient"]).tolist()) <= {0.0, 1.0}
+    own = diagnose_regression(sample, part)["own"]
+    assert own["gradient"] == pytest.approx([0.01, 0.05, 0.1], abs=0.003) and own["loss"][2] > 0.1
 
 
 def test_shares_of_the_largest_errors_by_hand():
