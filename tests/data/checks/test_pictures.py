@@ -15,7 +15,7 @@ def check(write, pictures, tmp_path):
     """check(coco) -> findings and splits of the file, with its pictures in images/ as they are."""
 
     def run(*contents, decode=True, images=str(tmp_path / "images")):
-        paths = [write(content, f"{i}.json") for i, content in enumerate(contents)]
+        paths = [write(content, f"a/b/{i}.json") for i, content in enumerate(contents)]
         findings = Findings()
         splits = open_splits(paths, images, findings)
         check_splits_fully(splits, findings, decode)
