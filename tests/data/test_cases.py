@@ -1,6 +1,6 @@
 """Small inputs that reproduce public complaints, each as its own page says it must be; read from ../shared/cases.
 
-Skipped where that folder is not beside the checkout; the kinds that they stand for are tested in this folder without it.
+Skipped where that folder is not beside the checkout; the kinds that they stand for are tested without it, too.
 """
 
 import os
@@ -67,11 +67,9 @@ def test_yolo_boxes_are_the_first_four_numbers(case, name, names):
     root = case(name)
     for split, other, records in zip(("train", "val"), ("train", "valid"), splits(root), strict=True):
         folder = Path(root, "labels", split) if Path(root, "labels").is_dir() else Path(root, f"obj_{other}_data")
-        lines = [
-            line.split() for f in sorted(folder.glob("*.txt")) for line in f.read_text("utf-8-sig").splitlines()
-        ]
+        lines = [line.split() for f in sorted(folder.glob("*.txt")) for line in f.read_text("utf-8-sig").splitlines()]
         assert records.class_names == names and records.labels.tolist() == [int(line[0]) for line in lines]
-        size = np.stack([records.widths, records.heights, records.widths, records.heights], axis=1)[records.object_image]
+        size = np.stack([records.widths, records.heights] * 2, axis=1)[records.object_image]
         boxes = np.array([line[1:5] for line in lines], dtype=float)
         boxes[:, :2] -= boxes[:, 2:] / 2
         np.testing.assert_allclose(records.xywh, boxes * size, atol=1e-9)

@@ -74,7 +74,7 @@ def read_yolo(root: str, split: str) -> Imported:
         image = {"id": len(result.coco["images"]) + 1, "file_name": name, "width": sizes[0][0], "height": sizes[0][1]}
         result.coco["images"].append(image)
         labels = label_file(path)
-        if os.path.isfile(labels):
+        if os.path.lexists(labels):
             _read_labels(labels, reader, result)
     doubt = reader.doubt()
     if doubt:

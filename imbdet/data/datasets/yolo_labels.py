@@ -82,10 +82,12 @@ class LineReader:
     def doubt(self) -> str:
         """Why the lines read as polygons so far may be boxes with key points; "" where they are polygons."""
         lengths = {len(values) for values in self._long}
-        if self.key_points or len(lengths) != 1 or all(map(_second_is_near, self._long)):
+        if self.key_points or len(lengths) != 1:
             return ""
         (length,) = lengths
-        for each in (2, 3):
+        for each in (3, 2):  # a third value of 0, 1 or 2 throughout is no accident
+            if each == 2 and all(map(_second_is_near, self._long)):
+                return ""
             if length > 4 and (length - 4) % each == 0 and all(_is_pose(values, each) for values in self._long):
                 points = (length - 4) // each
                 return (

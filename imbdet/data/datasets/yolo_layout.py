@@ -116,10 +116,11 @@ def find_split(root: str, split: str, description: Description) -> tuple[str, li
         ValueError: the entry of the description is of a wrong kind, or one of several is not there.
     """
     finder = _Finder(root, description.content.get("path"))
-    looked_at = []
+    looked_at, given = [], False
     for name in split_names(split):
         entries = _entries(description, name)
         found = [_pictures(entry, finder, looked_at) for entry in entries]
+        given |= bool(entries)
         missing = [entry for entry, (there, _) in zip(entries, found, strict=True) if not there]
         if missing and len(missing) < len(entries):
             raise ValueError(f"{description.file}: {name}: no pictures in {listed(missing)}, looked for in {root}")
@@ -129,7 +130,7 @@ def find_split(root: str, split: str, description: Description) -> tuple[str, li
     places = [
         place for name in split_names(split) for place in (f"images/{name}", f"{name}/images", name, f"{name}.txt")
     ]
-    for place in places:
+    for place in [] if given else places:  # what the file says is not replaced by another folder
         pictures, lost = _pictures(place, _Finder(root, moved=False), looked_at)
         if pictures or lost:
             return os.path.join(root, place), pictures, lost
@@ -196,7 +197,7 @@ def _pictures(entry: str, finder: _Finder, looked_at: list[str]) -> tuple[list[s
     lines = _Finder(root, finder.bases[0], beside=os.path.dirname(place))
     pictures, lost = {}, []
     for i, line in enumerate(read_lines(place), 1):
-        path = lines.find(line, os.path.isfile) if line and "\0" not in line else None
+        path = lines.find(line, _is_picture) if line else None
         if path is not None and pictures.setdefault(path, line) != line:
             raise ValueError(
                 f"{place}, line {i}: {line!r} and {pictures[path]!r} both are {path}; right is one line each"
@@ -204,6 +205,10 @@ def _pictures(entry: str, finder: _Finder, looked_at: list[str]) -> tuple[list[s
         if line and path is None:
             lost.append(f"{place}, line {i}: {line[:200]!r}: no such picture file, nor by its last parts in {root}")
     return list(pictures), lost
+
+
+def _is_picture(path: str) -> bool:
+    return path.lower().endswith(PICTURE_SUFFIXES) and os.path.isfile(path)
 
 
 def _in_folder(place: str) -> list[str]:
@@ -216,7 +221,7 @@ def label_file(picture: str) -> str:
     picture."""
     before, found, after = picture.rpartition(f"{os.sep}images{os.sep}")
     in_labels = f"{before}{os.sep}labels{os.sep}{os.path.splitext(after)[0]}.txt"
-    return in_labels if found and os.path.isfile(in_labels) else os.path.splitext(picture)[0] + ".txt"
+    return in_labels if found and os.path.lexists(in_labels) else os.path.splitext(picture)[0] + ".txt"
 
 
 def _read_yaml(path: str) -> dict:

@@ -68,9 +68,26 @@ def test_what_data_yaml_must_not_say(tmp_path, write, yaml, message):
         yolo_folder(folder(tmp_path, write, yaml, "0 .5 .5 .5 .5"))
 
 
-@pytest.mark.parametrize("entry", ["", "null", "~", "[]", "images/train", "7"])
+@pytest.mark.parametrize("entry", ["", "null", "~", "[]", "images/train"])
 def test_split_entries_that_are_not_there_leave_the_usual_folders(tmp_path, write, entry):
     assert len(yolo_folder(folder(tmp_path, write, f"names: [a]\ntrain: {entry}", "0 .5 .5 .5 .5"))) == 1
+
+
+@pytest.mark.parametrize("entry", ["7", "images/typo", "list.txt", "[images/typo]"])
+def test_a_split_that_is_named_and_not_there_is_not_replaced(tmp_path, write, entry):
+    with pytest.raises(FileNotFoundError, match="no pictures of YOLO split 'train'. Looked in: "):
+        yolo_folder(folder(tmp_path, write, f"names: [a]\ntrain: {entry}", "0 .5 .5 .5 .5"))
+
+
+def test_labels_that_are_no_regular_file_are_said(tmp_path, write):
+    root = folder(tmp_path, write, "names: [a]", "0 .5 .5 .5 .5")
+    labels = tmp_path / "labels" / "train" / "a.txt"
+    labels.unlink()
+    for make in (lambda: labels.symlink_to("/dev/zero"), lambda: labels.symlink_to("nowhere"), labels.mkdir):
+        make()
+        with pytest.raises(ValueError, match="a.txt: (is no regular file|cannot be read: No such file)"):
+            yolo_folder(root)
+        labels.rmdir() if labels.is_dir() else labels.unlink()
 
 
 def test_key_points_leave_the_box_alone(tmp_path, write):
@@ -91,6 +108,9 @@ def test_key_points_without_kpt_shape_are_refused_with_both_readings(tmp_path, w
         yolo_folder(root)
     folder(tmp_path, write, "names: [a]\nkpt_shape: [0, 0]\n", *lines)
     assert yolo_folder(root).num_objects == 2
+    folder(tmp_path, write, "names: [a]\n", "0 .5 .5 .4 .4 .4 .4 2 .6 .6 1", "0 .3 .3 .2 .2 .3 .3 2 0 0 0")
+    with pytest.raises(ValueError, match=r"`kpt_shape: \[2, 3\]`"):  # of three values a point, as many as 5 corners
+        yolo_folder(root)
 
 
 @pytest.mark.parametrize(
