@@ -27,16 +27,15 @@ if TYPE_CHECKING:
 CONFIG, ENVIRONMENT, METRICS = "config.yaml", "environment.json", "metrics.jsonl"
 TRAINED_ON, RESULT, DETECTIONS, TENSORBOARD = "trained_on.json", "result.json", "detections.json", "tb"
 LAST, PREVIOUS, BEST, NAMED = "last.pth", "last_prev.pth", "best.pth", "model_*.pth"
+#: what training writes, as patterns
+FILES = (CONFIG, ENVIRONMENT, TRAINED_ON, METRICS, RESULT, LAST, PREVIOUS, BEST, NAMED)
 #: what `checkpoint` takes, in the order of preference
 WHICH = {"best": BEST, "last": LAST}
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that training wrote, or will write. Nothing is read before it is asked for, and nothing is remembered.
-
-    Raises TypeError for a path that is none.
-    """
+    """A folder that training wrote, or will write. Nothing is read before it is asked for, nothing is kept."""
 
     path: Path
 
@@ -59,8 +58,7 @@ class RunFolder:
 
     def files(self) -> list[Path]:
         """The files of a run that are there, and no others."""
-        patterns = (CONFIG, ENVIRONMENT, TRAINED_ON, METRICS, RESULT, LAST, PREVIOUS, BEST, NAMED)
-        return [path for pattern in patterns for path in sorted(self.path.glob(pattern))]
+        return [path for pattern in FILES for path in sorted(self.path.glob(pattern))]
 
     def checked(self) -> "RunFolder":
         """Itself. Raises FileNotFoundError if it is no folder of a run, with runs that are near."""

@@ -9,6 +9,7 @@ log         metrics.jsonl and TensorBoard   progress    bar, lines, times
 meters      numbers of a step, read late    validation  evaluation during training
 seed        random generators               distributed several processes
 environment what it was computed with       summary     what is said before the first step
+origin      what a checkpoint carries       trained     use and evaluate a trained detector
 """
 
 from typing import TYPE_CHECKING, Any

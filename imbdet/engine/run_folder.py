@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from ..config.difference import flatten, judged  # noqa: F401  (flatten: for fairness, which imports it from here)
 from ..data.class_names import match_names
-from ..runs import BEST, CONFIG, LAST, METRICS, PREVIOUS, RESULT, TENSORBOARD, RunFolder
+from ..runs import BEST, CONFIG, FILES, LAST, METRICS, PREVIOUS, RESULT, TENSORBOARD, RunFolder
 from ..write import writing
 
 
@@ -24,10 +24,11 @@ def prepare(folder: Path, resume: bool, overwrite: bool) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable") as probe:
             probe.write(b"\0" * 4096)
             probe.flush()
+    for name in FILES:
+        for path in folder.glob(f".{name}.*.tmp"):  # of a write that was killed
+            path.unlink(missing_ok=True)
     if resume:
         return
-    for path in folder.glob(".*.tmp"):  # of a write that was killed
-        path.unlink(missing_ok=True)
     found = [name for name in (METRICS, LAST, PREVIOUS, BEST, RESULT) if (folder / name).exists()]
     if found and not overwrite:
         raise ValueError(

@@ -20,6 +20,13 @@ def test_a_folder_with_a_run_is_refused_unless_told(tmp_path):
     assert os.listdir(folder) == ["mine.txt"]  # what is not a run's stays
 
 
+def test_what_a_kill_left_of_a_write_is_removed(tmp_path):
+    for name in (".last.pth.123.tmp", ".model_0000004.pth.5.tmp", ".record.json.7.tmp", "last.pth"):
+        (tmp_path / name).write_text("x")
+    run_folder.prepare(tmp_path, resume=True, overwrite=False)
+    assert sorted(os.listdir(tmp_path)) == [".record.json.7.tmp", "last.pth"]  # another's may be being written
+
+
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="cannot write .*file/run: Not a directory.*train.output_dir"):
