@@ -13,27 +13,27 @@ as fast, and brightness and contrast are one look-up in a table of 256 entries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Transform = Callable[[Tensor, dict, np.random.Generator], tuple[Tensor, dict]]
+from imbdet.slots import Augment
 
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL and torchvision take it
 # RGB -> YIQ: hue is the angle in the (I, Q) plane, so that turning it is a linear map of the colours.
 _YIQ = np.array([_GREY, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 
 
-class Compose:
+class Compose(Augment):
     """One transform after the other; with none, the identity.
 
     Args:
         transforms: a sequence of transforms.
     """
 
-    def __init__(self, transforms: Sequence[Transform] = ()):
+    def __init__(self, transforms: Sequence[Augment] = ()):
         self.transforms = list(transforms)
 
     def __call__(self, image: Tensor, target: dict, rng: np.random.Generator) -> tuple[Tensor, dict]:
@@ -42,7 +42,7 @@ class Compose:
         return image, target
 
 
-class ResizeShortestEdge:
+class ResizeShortestEdge(Augment):
     """Scale the image, keeping its aspect ratio, to a given shorter side; several lengths make it multi-scale.
 
     The sizes are detectron2's: the longer side is held to `max_size`, and both are rounded half up.
@@ -104,7 +104,7 @@ def resize(image: Tensor, target: dict, height: int, width: int) -> tuple[Tensor
     return image, drop_empty({**target, "boxes": torch.from_numpy(boxes.astype(np.float32))})
 
 
-class RandomFlip:
+class RandomFlip(Augment):
     """Mirror the image and its boxes.
 
     Args:
@@ -137,7 +137,7 @@ def _mirrored(target: dict, side: int, order: tuple[int, ...], columns: tuple[in
     return {**target, "boxes": boxes}
 
 
-class RandomCropWithBoxes:
+class RandomCropWithBoxes(Augment):
     """Cut out a random part that still shows an object well (after SSD, Liu et al., arXiv:1512.02325, section 2.2).
 
     A smallest overlap is drawn from `min_ious`; of `tries` random windows the first is taken that holds the centre of a
@@ -210,7 +210,7 @@ def crop(image: Tensor, target: dict, x1: int, y1: int, x2: int, y2: int) -> tup
     return image, drop_empty({**target, "boxes": torch.minimum(moved.clamp(min=0), limits)})
 
 
-class Photometric:
+class Photometric(Augment):
     """Change brightness, contrast, saturation and (off by default) hue, each with its own probability.
 
     A pixel becomes (pixel - mean) * c + mean * b, with c and b drawn from 1 - x to 1 + x and the mean of the image's

@@ -21,11 +21,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from imbdet.data.augment import Transform
 from imbdet.data.cache import CachedImages, channels_last
 from imbdet.data.records import Records
 from imbdet.data.samplers import AUGMENT, BatchPlan, UniformSampler, aspect_groups
-from imbdet.slots import ImageSampler
+from imbdet.slots import Augment, Balance, ImageSampler
 
 
 class TrainLoader:
@@ -57,9 +56,9 @@ class TrainLoader:
         self,
         records: Records,
         batch_size: int,
-        augment: Transform | None = None,
+        augment: Augment | None = None,
         image_sampler: Callable[[Records, int], ImageSampler] = UniformSampler,
-        balance: Callable[[Records], Records] | None = None,
+        balance: Balance | None = None,
         num_workers: int = 1,
         seed: int = 0,
         keep_empty: bool = True,
@@ -111,7 +110,7 @@ class TrainLoader:
 
     def describe(self) -> str:
         """For the log: how many images, with how many objects, how long an epoch is; then what `balance` and
-        `image_sampler` say of themselves, where they have a `describe`.
+        `image_sampler` say of themselves.
         """
         empty = "kept" if self.records.num_empty else "left out"
         line = (
@@ -119,9 +118,8 @@ class TrainLoader:
             + (f" ({self.num_empty} images without objects {empty})" if self.num_empty else "")
             + f", {self.epoch_length} iterations of {self.batch_size} an epoch"
         )
-        more = [self._balance.describe(self._given, self.records)] if hasattr(self._balance, "describe") else []
-        more += [self.sampler.describe()] if hasattr(self.sampler, "describe") else []
-        return "\n".join([line, *more])
+        balanced = "" if self._balance is None else self._balance.report(self._given, self.records)
+        return "\n".join(filter(None, (line, balanced, self.sampler.describe())))
 
 
 class EvalLoader:
@@ -141,7 +139,7 @@ class EvalLoader:
     def __init__(
         self,
         records: Records,
-        resize: Transform | None = None,
+        resize: Augment | None = None,
         batch_size: int = 8,
         num_workers: int = 1,
         pin_memory: bool | None = None,
@@ -184,7 +182,7 @@ class EvalLoader:
 class _TrainItems:
     """(position, image index) -> image, target."""
 
-    def __init__(self, records: Records, augment: Transform | None, seed: int):
+    def __init__(self, records: Records, augment: Augment | None, seed: int):
         self.records, self.augment, self.seed = records, augment, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, dict]:
@@ -201,7 +199,7 @@ class _TrainItems:
 class _EvalItems:
     """Image index -> image, info."""
 
-    def __init__(self, records: Records, resize: Transform | None):
+    def __init__(self, records: Records, resize: Augment | None):
         self.records, self.resize = records, resize
 
     def __getitem__(self, index: int) -> tuple[Tensor, dict]:

@@ -22,7 +22,7 @@ SHUFFLE, GROUP, AUGMENT, ROUNDING, CLASS_ORDER, CLASS_IMAGES = 1, 2, 3, 4, 5, 6
 WINDOW = 16  # batches among which images are grouped by aspect ratio
 
 
-class UniformSampler:
+class UniformSampler(ImageSampler):
     """Every image once an epoch, in an order shuffled anew; the default, and the minus side of the sampling remedies.
 
     Args:

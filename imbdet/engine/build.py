@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..config import instantiate
 from ..modeling.rest import adversaries_of
+from ..modeling.trainable import entries_to_reset
 from .adversaries import Adversaries
 from .distributed import World
 from .ema import ModelEma
@@ -170,9 +171,16 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
     train_loader = instantiate(cfg.dataloader.train)
     val_loader = instantiate(cfg.dataloader.val) if cfg.dataloader.get("val") is not None else None
     model = instantiate(cfg.model)
+    anew = entries_to_reset(model, settings.reset)
     if fresh:
         initialise(model, settings, getattr(training_records(cfg), "class_names", ()), say)
         share(model, settings.init_shared, say)
+        model.load_state_dict(anew, strict=False)
+        if anew:
+            say(f"train.reset: {len(anew)} entries keep their initial values: {', '.join(anew)}")
+    model.accumulate = settings.accumulate
+    if settings.freeze:
+        model.freeze(settings.freeze)
     model.to(world.device)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)

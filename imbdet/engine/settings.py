@@ -56,6 +56,8 @@ class Settings:
     init_strict: bool = True
     init_classes: Any = ""
     init_shared: str = ""
+    freeze: list = field(default_factory=list)
+    reset: list = field(default_factory=list)
     max_iter: int = 600
     device: str = "auto"
     seed: int = 0
@@ -133,14 +135,21 @@ def _read(kind: type, given: dict, prefix: str) -> Any:
 
 def _checked(value: Any, default: Any, key: str) -> Any:
     if value is None and not isinstance(default, str):
-        value = default if isinstance(default, bool) else type(default)(0)
+        value = default if isinstance(default, (bool, list)) else type(default)(0)
     kind = type(default)
-    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]
+    wanted = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        list: "a list of texts such as [backbone, '!*.bias']",
+    }[kind]
     fits = {
         bool: isinstance(value, bool),
         int: not isinstance(value, bool) and isinstance(value, (int, float)) and value == int(value),
         float: not isinstance(value, bool) and isinstance(value, (int, float)),
         str: isinstance(value, str) or value is None,
+        list: isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value),
     }[kind]
     if not fits:
         raise ValueError(f"train.{key} is {value!r}; it must be {wanted}")

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ..config import instantiate
+from ..data.loader import TrainLoader
+from ..slots import Slot
 from .build import Run
 from .meters import GROUPS
 from .validation import known_metrics
@@ -75,14 +77,15 @@ def check_best_metric(run: Run) -> None:
 def describe_run(run: Run, say: Any) -> None:
     """Model, batch, length in iterations and epochs."""
     settings = run.settings
-    if hasattr(run.train_loader, "describe"):
+    if isinstance(run.train_loader, TrainLoader):
         say(f"batches from {run.train_loader.describe()}")
     trained = sum(p.numel() for p in [*run.parameters, *run.adversaries.parameters])
     total = sum(p.numel() for p in run.model.parameters())
     say(f"model: {type(run.model).__name__}, {total / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them train")
     for name, part in run.model.named_modules():
-        if hasattr(part, "describe"):
-            say(f"{name}: {part.describe()}")
+        said = part.describe() if isinstance(part, Slot) else ""
+        if said:
+            say(f"{name}: {said}")
     length = f"{settings.max_iter} iterations"
     epoch = epoch_length(run)
     if epoch:

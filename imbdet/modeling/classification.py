@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..slots import Classification
 from ..structures import Matched
 
 
-class SoftmaxCrossEntropy:
+class SoftmaxCrossEntropy(Classification):
     """Slot `classification`: K + 1 logits, background last (Faster R-CNN's RoI head)."""
 
     normalizer = None
@@ -30,8 +31,11 @@ class SoftmaxCrossEntropy:
     def scores(self, logits: Tensor) -> Tensor:
         return logits.softmax(dim=-1)[..., :-1]
 
+    def background(self, logits: Tensor) -> Tensor:
+        return logits.softmax(dim=-1)[..., -1]
 
-class SigmoidLogits:
+
+class SigmoidLogits(Classification):
     """K independent logits, background is all zeros: what every sigmoid loss has in common.
 
     Call `set_prior` in the constructor.

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ..slots import Calibration, Classification, Matcher, Normalizer, RegionSampler, Regression, Weighting
 from ..structures import Matched, Objects, RegionStats
 from .boxes import BoxCoder
 from .matching import match
@@ -30,14 +31,14 @@ class Criterion(nn.Module):
 
     def __init__(
         self,
-        matcher,
-        region_sampler,
-        classification,
-        regression,
-        normalizer,
+        matcher: Matcher,
+        region_sampler: RegionSampler,
+        classification: Classification,
+        regression: Regression,
+        normalizer: Normalizer,
         box_coder: BoxCoder,
         num_classes: int,
-        weighting=None,
+        weighting: Weighting | None = None,
         classification_weight: float = 1.0,
         regression_weight: float = 1.0,
         names: tuple[str, str] = ("loss_cls", "loss_box_reg"),
@@ -106,11 +107,18 @@ class Criterion(nn.Module):
         )
         return losses, stats
 
+    def scores(self, logits: Tensor, calibration: Calibration | None = None) -> Tensor:
+        """logits (..., C) -> scores (..., K) in 0..1 in float32, calibrated where the detector has a calibration."""
+        logits = logits.float()
+        if calibration is None:
+            return self.classification.scores(logits)
+        logits = calibration.logits(logits)
+        return calibration(self.classification.scores(logits), self.classification.background(logits))
+
     def decode(self, deltas: Tensor, regions: Tensor) -> Tensor:
         """What the head says at test (..., 4 + V) of regions (..., 4) -> boxes (..., 4); (..., 4 + 4) with the
         deviation of each side in pixels where the regression predicts one (`deviations`).
         """
         boxes = self.box_coder.decode(deltas[..., :4], regions)
-        if not hasattr(self.regression, "deviations"):
-            return boxes
-        return torch.cat((boxes, self.regression.deviations(deltas[..., 4:], regions)), dim=-1)
+        deviations = self.regression.deviations(deltas[..., 4:], regions)
+        return boxes if deviations is None else torch.cat((boxes, deviations), dim=-1)

@@ -6,6 +6,7 @@ Letters: N images, M objects of the fullest image, A regions of one image, R = N
 import torch
 from torch import Tensor
 
+from ..slots import Matcher
 from ..structures import IGNORE, Matched, Objects
 from .boxes import pairwise_iou
 
@@ -13,7 +14,7 @@ from .boxes import pairwise_iou
 IOU_BLOCK = 64 * 2**20
 
 
-class ThresholdMatcher:
+class ThresholdMatcher(Matcher):
     """Slot `matcher`: foreground from IoU `foreground` on, background below `background`, ignored between.
 
     Args:
@@ -47,7 +48,7 @@ class ThresholdMatcher:
 
 
 def match(
-    regions: Tensor, levels: Tensor, objects: Objects, matcher, num_classes: int, allowed: Tensor | None = None
+    regions: Tensor, levels: Tensor, objects: Objects, matcher: Matcher, num_classes: int, allowed: Tensor | None = None
 ) -> Matched:
     """Regions and objects of a batch -> the flat batch of R = N*A matched regions.
 

@@ -7,8 +7,10 @@ first.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..slots import Neck
 
-class FPN(nn.Module):
+
+class FPN(nn.Module, Neck):
     """Slot `neck`: {c2: ..., c5: ...} -> {p2: ..., p6: ...}.
 
     Args:

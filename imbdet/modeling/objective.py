@@ -2,8 +2,10 @@
 
 from torch import Tensor, nn
 
+from ..slots import Objective
 
-class FixedWeights(nn.Module):
+
+class FixedWeights(nn.Module, Objective):
     """Slot `objective`: each loss times a constant; losses that are not named keep the factor 1.
 
     Args:

@@ -5,11 +5,11 @@ Letters: R regions of the batch, C channels, S side of the pooled square.
 
 from torch import Tensor, nn
 
+from ..slots import RegionFeatures
 from ..structures import Matched
-from .roi_heads import build_region_features
 
 
-class Chain(nn.Module):
+class Chain(nn.Module, RegionFeatures):
     """Slot `region_features`: one after another, each on what the one before it made.
 
     Args:
@@ -22,7 +22,7 @@ class Chain(nn.Module):
 
     def build(self, channels: int, size: int) -> None:
         for part in self.parts:
-            build_region_features(part, channels, size)
+            part.build(channels, size)
 
     def forward(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
         """(R, C, S, S) -> (R, C, S, S), stats of all."""
@@ -35,7 +35,6 @@ class Chain(nn.Module):
     def settle(self, losses: dict[str, Tensor], logits: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict]:
         stats: dict = {}
         for part in self.parts:
-            if hasattr(part, "settle"):
-                losses, more = part.settle(losses, logits, matched)
-                stats.update(more)
+            losses, more = part.settle(losses, logits, matched)
+            stats.update(more)
         return losses, stats

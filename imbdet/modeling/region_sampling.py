@@ -7,10 +7,11 @@ Letters: N images, A regions of one image, R = N*A.
 import torch
 from torch import Tensor
 
+from ..slots import RegionSampler
 from ..structures import Matched
 
 
-class AllRegions:
+class AllRegions(RegionSampler):
     """Slot `region_sampler`: every region that is not ignored (RetinaNet)."""
 
     per_image = None
@@ -19,7 +20,7 @@ class AllRegions:
         return matched.considered, {}
 
 
-class RandomSampling:
+class RandomSampling(RegionSampler):
     """Slot `region_sampler`: a fixed number an image at random, with at most a fraction of foreground (Faster R-CNN).
 
     As detectron2's `subsample_labels`: min(foreground, int(per_image * fraction)) foreground regions, the rest

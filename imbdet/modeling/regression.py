@@ -5,17 +5,16 @@ Letters: R regions.
 
 from torch import Tensor
 
+from ..slots import Regression
 from ..structures import Matched
 
 
-class SmoothL1:
+class SmoothL1(Regression):
     """Slot `regression`: sum over the four deltas of x^2 / (2 beta) where |x| < beta, else |x| - beta / 2.
 
     Args:
         beta: where the parabola ends, in units of the weighted deltas; 0 (detectron2's default) is plain L1.
     """
-
-    extra_values = 0
 
     def __init__(self, beta: float = 0.0):
         if beta < 0:

@@ -1,6 +1,6 @@
 """Steps of the training in which the detector rests while its adversary learns.
 
-An adversary is a module with `begin_step() -> bool` (see RegionFeatures in `imbdet/slots.py`). The trainer asks its
+An adversary is a module that is `Phased` (see `imbdet/slots.py`). The trainer asks its
 `rests` before the step: steps at rest are no iterations (`imbdet/engine/adversaries.py`). What is notable here: a
 step at rest leaves no gradient and no trace in the detector, so that an optimizer skips its parameters, weight decay
 included, and every running state (batch norm, moving normalisers) is afterwards what it was. The forward itself is
@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import nn
 
+from ..slots import Phased
 
-def adversaries_of(detector: nn.Module) -> list[nn.Module]:
+
+def adversaries_of(detector: nn.Module) -> list[Phased]:
     """The modules of a detector that learn against it."""
-    return [module for module in detector.modules() if hasattr(type(module), "begin_step")]
+    return [module for module in detector.modules() if isinstance(module, Phased)]
 
 
 @contextlib.contextmanager

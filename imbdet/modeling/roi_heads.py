@@ -10,20 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..slots import Calibration, Head, RegionFeatures
 from ..structures import Matched, Objects
+from .criterion import Criterion
 from .heads import BoxPredictor
 from .region_sampling import compress
 from .rest import at_rest
 
 
 @dataclass
-class Stage:
+class Stage(Head):
     """One head with what it learns from. Its modules belong to the RoIHeads, whose state dict names them."""
 
     box_head: Any
     box_predictor: Any
-    criterion: Any
-    region_features: Any = None
+    criterion: Criterion
+    region_features: RegionFeatures | None = None
 
     def head(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled (R, C, S, S) -> logits (R, C), deltas (R, K or 1, 4 + V)."""
@@ -39,7 +41,7 @@ class Stage:
 
     def scores(self, logits: Tensor) -> Tensor:
         """logits (R, C) -> (R, K)."""
-        return self.criterion.classification.scores(logits.float())
+        return self.criterion.scores(logits)
 
     def losses(self, pooled: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict, tuple[Tensor, Tensor]]:
         """Pooled features of the matched regions -> losses, stats, the head's (logits, deltas)."""
@@ -49,7 +51,7 @@ class Stage:
         outputs = logits, deltas = self.head(pooled)
         losses, more = self.criterion(logits, of_class(deltas, matched.labels), matched)
         stats = {**stats, **more}
-        if hasattr(change, "settle"):
+        if change is not None:
             losses, more = change.settle(losses, logits, matched)
             stats.update(more)
         return losses, stats, outputs
@@ -75,9 +77,9 @@ class RoIHeads(nn.Module):
         self,
         pooler,
         box_head,
-        criterion,
+        criterion: Criterion,
         class_agnostic: bool = False,
-        region_features=None,
+        region_features: RegionFeatures | None = None,
         append_objects: bool = True,
     ):
         super().__init__()
@@ -93,7 +95,8 @@ class RoIHeads(nn.Module):
         self.pooler.build(neck.strides)
         self.box_head.build(neck.channels, self.pooler.size)
         self.box_predictor = predictor_of(self.box_head, self.criterion, self.class_agnostic)
-        build_region_features(self.region_features, neck.channels, self.pooler.size)
+        if self.region_features is not None:
+            self.region_features.build(neck.channels, self.pooler.size)
 
     @property
     def stage(self) -> Stage:
@@ -127,14 +130,20 @@ class RoIHeads(nn.Module):
         index = compress(matched.considered, matched.num_images, criterion.region_sampler.per_image)
         return (matched if index is None else matched.take(index[0])), stats
 
-    def predict(self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def predict(
+        self,
+        features: dict[str, Tensor],
+        boxes: Tensor,
+        sizes: Tensor | None = None,
+        calibration: Calibration | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Proposals (N, P, 4), sizes (N, 2) as in `forward` -> scores (N, P, K), boxes (N, P, K or 1, 4 and more, see
         `Criterion.decode`).
         """
         n, p = boxes.shape[:2]
         flat = boxes.flatten(0, 1)
         logits, deltas = self.stage.head(self.pooler(features, flat, image_of(boxes)))
-        scores = self.criterion.classification.scores(logits.float())
+        scores = self.criterion.scores(logits, calibration)
         refined = self.criterion.decode(deltas.float(), flat.unsqueeze(1))  # boxes, and what stands beside them
         return scores.view(n, p, -1), refined.view(n, p, *refined.shape[1:])
 
@@ -144,12 +153,6 @@ def predictor_of(box_head: nn.Module, criterion: nn.Module, class_agnostic: bool
     k, c = criterion.num_classes, criterion.classification
     sets, extra = 1 if class_agnostic else k, criterion.regression.extra_values
     return BoxPredictor(box_head.channels, sets, c.num_logits(k), c.initial_bias(k), extra)
-
-
-def build_region_features(change: Any, channels: int, size: int) -> None:
-    """Tell the region_features slot the shape of what it will get, if it has layers to make (`build`)."""
-    if hasattr(change, "build"):
-        change.build(channels, size)
 
 
 def image_of(boxes: Tensor) -> Tensor:

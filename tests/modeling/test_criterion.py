@@ -12,6 +12,7 @@ from imbdet.modeling.matching import ThresholdMatcher
 from imbdet.modeling.normalizers import Considered, Foreground, ForegroundAverage, PerImage
 from imbdet.modeling.region_sampling import AllRegions
 from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.running_state import running_states
 from imbdet.structures import Matched
 from tests.modeling.test_boxes import random_boxes
 
@@ -121,14 +122,16 @@ def test_normalizers_by_hand():
 
 
 def test_running_mean_of_foreground():
-    """n = m + (100 - m) 0.9^k after k steps with m foreground regions; it rests under eval and no_grad."""
+    """n = m + (100 - m) 0.9^k after k steps with m foreground regions; it rests under eval and in a validation."""
     norm, m = ForegroundAverage(), some_regions([0, 1, 3])
     for _ in range(5):
-        value = norm(m)
+        with running_states(norm, ends_step=True):
+            value = norm(m)
     assert value.item() == pytest.approx(2 + 98 * 0.9**5, rel=1e-5)
-    with torch.no_grad():
+    with torch.no_grad(), running_states(norm, ends_step=True):
         norm(m)
     norm.eval()(m)
+    norm.end_step()
     assert norm.value.item() == pytest.approx(2 + 98 * 0.9**5, rel=1e-5)
 
 

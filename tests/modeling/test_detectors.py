@@ -5,6 +5,7 @@ import torch
 
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.count import OperatorCount
+from imbdet.slots import Calibration
 from imbdet.structures import RegionStats
 
 CONFIGS = ["baselines/faster_rcnn_shapes", "baselines/retinanet_shapes"]
@@ -100,13 +101,21 @@ def test_loss_falls_on_one_batch(model):
     assert sum(history[-3:]) < 0.7 * sum(history[:3])
 
 
+class Constant(Calibration):
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, scores, background):
+        return torch.full_like(scores, self.value)
+
+
 def test_calibration_decides_what_is_kept(model):
     """Of an untrained detector, whose own scores may all lie below the threshold."""
     images, _ = scene(2)
     model.eval()
     found = []
     for value in (0.0, 0.9):
-        model.calibration = lambda scores, value=value: torch.full_like(scores, value)
+        model.calibration = Constant(value)
         with torch.no_grad():
             found.append(model(images)[0]["scores"])
     model.calibration = None

@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from imbdet.modeling.region_features import Chain
+from imbdet.slots import RegionFeatures
 
 
-class Add(nn.Module):
+class Add(nn.Module, RegionFeatures):
     def __init__(self, amount):
         super().__init__()
         self.amount, self.built = amount, None
@@ -21,7 +22,7 @@ class Add(nn.Module):
         return {**losses, f"loss_{self.amount}": logits.sum()}, {f"{self.amount}/settled": logits.mean()}
 
 
-class Double(nn.Module):
+class Double(nn.Module, RegionFeatures):
     """Has the call and nothing else."""
 
     def forward(self, features, matched, head):

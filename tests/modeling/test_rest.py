@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from imbdet.modeling.rest import at_rest, training_step
+from imbdet.slots import Phased
 
 
-class Adversary(nn.Module):
+class Adversary(nn.Module, Phased):
     def __init__(self, learns):
         super().__init__()
         self.learns, self.told, self.layer = learns, 0, nn.Linear(4, 4)

@@ -3,9 +3,12 @@
 Letters: N images, M objects, D detections of one image, K classes.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from ...slots import Calibration, Objective
 from ...structures import Objects
 from ..boxes import clip
 from ..folding import Folded
@@ -13,6 +16,8 @@ from ..nms import best, limit_at_test, suppress
 from ..objective import FixedWeights
 from ..preprocess import pad_objects
 from ..rest import training_step
+from ..running_state import running_states
+from ..trainable import freeze
 
 
 class Detector(nn.Module):
@@ -25,7 +30,11 @@ class Detector(nn.Module):
         max_detections: of one image.
         objective: the slot of that name. calibration: the slot of that name, None leaves the scores alone.
         voting: places the detections anew, from all candidates and what stands beside their boxes; None leaves them.
+
+    accumulate: batches of one step of the optimizer; the engine sets it.
     """
+
+    accumulate = 1
 
     def __init__(
         self,
@@ -36,8 +45,8 @@ class Detector(nn.Module):
         score_threshold: float = 0.05,
         nms_threshold: float = 0.5,
         max_detections: int = 100,
-        objective: nn.Module | None = None,
-        calibration=None,
+        objective: Objective | None = None,
+        calibration: Calibration | None = None,
         voting=None,
     ):
         super().__init__()
@@ -53,6 +62,8 @@ class Detector(nn.Module):
         self.calibration = calibration
         self.voting = voting
         self.folded = Folded(backbone)
+        self._frozen_norms: list[nn.Module] = []
+        self._batches = 0  # trained on so far in this process
 
     def forward(self, images: list[Tensor], targets: list[dict] | None = None):
         """images: uint8 RGB (3, H, W) of any sizes; targets: [{"boxes": (m, 4) XYXY, "labels": (m,)}], needed in
@@ -73,15 +84,28 @@ class Detector(nn.Module):
                 f"training needs one target for each of the {len(images)} images, got {targets and len(targets)}"
             )
         objects = pad_objects(targets, batch.device, self.num_classes)
-        with training_step(self):
+        self._batches += torch.is_grad_enabled()  # a validation loss is none
+        with training_step(self), running_states(self, ends_step=self._batches % self.accumulate == 0):
             losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
             losses, more = self.objective(losses)
         return losses, {**stats, **more}
 
+    def freeze(self, patterns: Sequence[str]) -> None:
+        """Parameters that the patterns choose no longer learn, and batch norms of which none does stay in eval mode.
+
+        Raises:
+            ValueError: a pattern that chooses nothing (see `imbdet.modeling.trainable`).
+        """
+        self._frozen_norms = freeze(self, patterns)
+        self.train(self.training)
+
     def train(self, mode: bool = True) -> "Detector":
         if mode:
             self.folded.forget()
-        return super().train(mode)
+        super().train(mode)
+        for norm in self._frozen_norms:
+            norm.eval()
+        return self
 
     def balance_points(self) -> dict[str, tuple[str, str, list[nn.Parameter]]]:
         """Where the gradients of the two losses are compared (`balance/box_over_cls`).
@@ -120,6 +144,3 @@ class Detector(nn.Module):
     def suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
         """Candidates as of `candidates` -> those that stay, (N, D) bool."""
         return suppress(boxes, scores, labels, valid, self.nms_threshold, limit_at_test(boxes))
-
-    def calibrate(self, scores: Tensor) -> Tensor:
-        return scores if self.calibration is None else self.calibration(scores)

@@ -34,8 +34,7 @@ class FasterRCNN(Detector):
 
     def candidates(self, features, sizes):
         boxes, valid, _, _ = self.rpn(features, sizes)
-        scores, refined = self.roi_heads.predict(features, boxes, sizes)
-        scores = self.calibrate(scores)
+        scores, refined = self.roi_heads.predict(features, boxes, sizes, self.calibration)
         n, p, k = scores.shape
         refined = refined.expand(n, p, k, -1).reshape(n, p * k, -1)
         refined = torch.cat((clip(refined[..., :4], sizes), refined[..., 4:]), dim=-1)

@@ -50,7 +50,7 @@ class RetinaNet(Detector):
         cells = [m.shape[-2] * m.shape[-1] * self.anchors.per_cell for m in maps]
         best, scores, start = [], [], 0
         for count, level in zip(cells, logits.float().split(cells, dim=1), strict=True):
-            level = self.calibrate(self.criterion.classification.scores(level))  # (N, count, K)
+            level = self.criterion.scores(level, self.calibration)  # (N, count, K)
             k = level.shape[-1]
             level = level.flatten(1)
             # a long top-k is slow where few scores reach the threshold; at test, waiting for their number is allowed

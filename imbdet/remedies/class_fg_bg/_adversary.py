@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ...slots import Phased, RegionFeatures
 from ...structures import Matched
 
 
@@ -77,7 +78,7 @@ class Phases(nn.Module):
         self.alone = bool(alone)
 
 
-class Adversary(nn.Module):
+class Adversary(nn.Module, RegionFeatures, Phased):
     """A filler of the region_features slot that attacks foreground regions; a remedy implements `attack`.
 
     Args:

@@ -4,21 +4,23 @@ Letters: R regions, K classes, B bins.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...modeling.classification import SigmoidLogits, one_hot
+from ...modeling.running_state import RunningState
+from ...slots import Normalizer
 from ...structures import Matched
 
 
-class Elements:
+class Elements(Normalizer):
     """Normalizer: regions that take part times classes, so that weights of mean 1 give a mean."""
 
     def __call__(self, matched: Matched) -> Tensor:
         return (matched.considered.sum() * matched.num_classes).clamp(min=1).float()
 
 
-class GHMC(SigmoidLogits, nn.Module):
+class GHMC(RunningState, SigmoidLogits):
     """Sigmoid cross entropy whose examples are weighed by the inverse density of their gradient norm.
 
     Slot: classification
@@ -61,22 +63,27 @@ class GHMC(SigmoidLogits, nn.Module):
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
         """logits (R, K) -> (R,)."""
         truth = one_hot(matched.labels, logits.shape[1], logits.dtype)
-        learns = self.training and torch.is_grad_enabled()  # a validation loss must not move the training's state
         with torch.no_grad():
             gradient = (logits.sigmoid() - truth).abs()
             bin_of = (gradient * self.bins).long().clamp(max=self.bins - 1)
             considered = matched.considered.unsqueeze(1).expand_as(bin_of)
             now = torch.zeros_like(self.counts).scatter_add_(0, bin_of.reshape(-1), considered.reshape(-1).float())
-            weights = self._weights(now, learns)
+            now = self.collect(counts=now)["counts"]
+            weights = self._weights(now)
         loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         return (loss * weights[bin_of]).sum(dim=1), {"ghm_c/bins": (now > 0).sum()}
 
-    def _weights(self, now: Tensor, learns: bool) -> Tensor:
+    def _weights(self, now: Tensor) -> Tensor:
         """Counts of this batch (B,) -> weight of each bin (B,), 0 for the empty ones."""
-        filled = now > 0
-        average = torch.where(self.counts > 0, self.momentum * self.counts + (1 - self.momentum) * now, now)
-        average = torch.where(filled, average, self.counts)
-        if learns and self.momentum:
-            self.counts.copy_(average)
+        filled, average = now > 0, self._after(now)
         weights = now.sum() / (average.clamp(min=torch.finfo(now.dtype).tiny) * filled.sum().clamp(min=1))
         return torch.where(filled, weights, 0.0)
+
+    def fold(self, counts: Tensor) -> None:
+        if self.momentum:
+            self.counts.copy_(self._after(counts))
+
+    def _after(self, now: Tensor) -> Tensor:
+        """The moving average with the counts `now` (B,) in it; a bin that is empty in them keeps its own."""
+        average = torch.where(self.counts > 0, self.momentum * self.counts + (1 - self.momentum) * now, now)
+        return torch.where(now > 0, average, self.counts)

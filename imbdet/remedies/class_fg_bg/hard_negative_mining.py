@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from ...modeling.region_sampling import choose
+from ...slots import Weighting
 from ...structures import Matched
 
 
-class HardNegativeMining:
+class HardNegativeMining(Weighting):
     """Weighs background 0, but for the regions of highest classification loss: `ratio` for each positive of the image.
 
     Slot: weighting

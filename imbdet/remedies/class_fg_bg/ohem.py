@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...modeling.boxes import pairwise_iou
 from ...modeling.region_sampling import choose
+from ...slots import Weighting
 from ...structures import Matched
 
 #: rounds of suppression. Each settles one more link of the longest chain of overlapping boxes with falling loss, which
@@ -15,7 +16,7 @@ from ...structures import Matched
 ROUNDS = 12
 
 
-class OHEM:
+class OHEM(Weighting):
     """Weighs the hardest regions of the batch 1 and the rest 0.
 
     Slot: weighting
@@ -69,7 +70,7 @@ class OHEM:
         return (weights, weights), _stats(classification + regression, weights, matched)
 
 
-class OHEMPerKind:
+class OHEMPerKind(Weighting):
     """mmdetection's rule: a fixed share of foreground, and the hardest of each kind by classification loss alone.
 
     The same slot; put it there with `L(OHEMPerKind)(per_image=512, fraction=0.25)`. There is no suppression.

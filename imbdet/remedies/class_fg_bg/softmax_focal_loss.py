@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ...modeling.classification import SoftmaxCrossEntropy
+from ...slots import Classification
 from ...structures import Matched
 from .focal_loss import alpha_of_classes, check_gamma
 
 
-class SoftmaxFocalLoss(nn.Module):
+class SoftmaxFocalLoss(nn.Module, Classification):
     """Focal loss over the softmax of K classes and background.
 
     Slot: classification
@@ -79,3 +80,6 @@ class SoftmaxFocalLoss(nn.Module):
 
     def scores(self, logits: Tensor) -> Tensor:
         return self.plain.scores(logits)
+
+    def background(self, logits: Tensor) -> Tensor:
+        return self.plain.background(logits)

@@ -14,12 +14,13 @@ import numpy as np
 from ...data.records import Records
 from ...data.samplers import ROUNDING, SHUFFLE
 from ...data.statistics import takes_part
+from ...slots import ImageSampler
 from ._class_counts import Change, ImageClasses
 
 ONE = 2**20  # repeats are whole multiples of 1 / ONE: sums are exact, so that lengths of epochs are, on any machine
 
 
-class ImageRepeats:
+class ImageRepeats(ImageSampler):
     """How often each image comes, and what that does to the classes. A sampler adds `indices`.
 
     Args:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ...data.records import Records
+from ...slots import Balance
 from ._class_counts import Change, ImageClasses
 
 NONE = -1  # the label of an image without objects
 
 
-class Resampling:
+class Resampling(Balance):
     """Base of both: labels, draw, limit, report. A remedy adds `_sampler`.
 
     Args:
@@ -79,7 +80,7 @@ class Resampling:
         _change(records, balanced).warn_if_worse(type(self).__name__)
         return balanced
 
-    def describe(self, before: Records, after: Records) -> str:
+    def report(self, before: Records, after: Records) -> str:
         """Lines for the log: images by label and boxes by class, in the records given and returned."""
         most = np.unique(after.image_ids, return_counts=True)[1].max(initial=0)
         labels = rarest_class(before)

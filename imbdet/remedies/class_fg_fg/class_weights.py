@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ...data.statistics import takes_part
+from ...slots import Weighting
 from ...structures import Matched
 
 
-class ClassWeights(nn.Module):
+class ClassWeights(nn.Module, Weighting):
     """Multiplies the classification loss of each foreground region by a weight of its class.
 
     Slot: weighting

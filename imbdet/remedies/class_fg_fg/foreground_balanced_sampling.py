@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from ...modeling.region_sampling import choose
+from ...slots import RegionSampler
 from ...structures import Matched
 
 
-class ForegroundBalancedSampling:
+class ForegroundBalancedSampling(RegionSampler):
     """Random sampling whose foreground is drawn with a probability that is inverse to the regions of the class.
 
     Slot: region_sampler

@@ -13,11 +13,12 @@ from ...modeling.boxes import BoxCoder
 from ...modeling.criterion import Criterion
 from ...modeling.normalizers import Foreground
 from ...modeling.region_sampling import AllRegions, choose
+from ...slots import Calibration, Classification, Matcher, Normalizer, Regression, Weighting
 from ...structures import Matched, Objects
 from ._hierarchical_shot_layers import Look, ShiftedConv
 
 
-class BestBoxMatcher:
+class BestBoxMatcher(Matcher):
     """Slot `matcher`: foreground from an IoU on, and each object's best region whatever its IoU; nothing is ignored.
 
     The best region of an object is matched to that object even if it overlaps another one more (Liu et al., 2016,
@@ -49,7 +50,7 @@ def positives(matched: Matched, stand_in: int) -> Tensor:
     return torch.where(count == 0, stand_in, count)
 
 
-class HardNegatives:
+class HardNegatives(Weighting):
     """Slot `weighting`: of the background, only what has the highest classification loss counts (Liu et al., 2016).
 
     Args:
@@ -75,7 +76,7 @@ class HardNegatives:
         return (weights, torch.ones_like(regression)), {"negatives_per_image": hard.sum() / n}
 
 
-class ForegroundOr:
+class ForegroundOr(Normalizer):
     """Normaliser: the foreground regions of the batch, where an image without any counts as `stand_in`.
 
     Args:
@@ -91,7 +92,7 @@ class ForegroundOr:
         return positives(matched, self.stand_in).sum().float()
 
 
-class _Silent:
+class _Silent(Classification, Regression):
     """Slots `classification` and `regression`, for a pass of the criterion that has only the other loss: zeros."""
 
     normalizer = None
@@ -182,9 +183,9 @@ class ShotStep(nn.Module):
         """The boxes that the step gets, (A, 4) or (N, A, 4), -> those that it makes, (N, A, 4), without gradient."""
         return self.box_coder.decode(shot.deltas.detach().float(), boxes)
 
-    def scores(self, shot: Shot) -> Tensor:
+    def scores(self, shot: Shot, calibration: Calibration | None = None) -> Tensor:
         """-> (N, A, K), K = 1 for objectness."""
-        return self.classification.scores(shot.logits.float())
+        return self.criteria["cls"].scores(shot.logits, calibration)
 
     def losses(
         self, shot: Shot, before: Tensor, after: Tensor, levels: Tensor, objects: Objects, dismissed: Tensor | None

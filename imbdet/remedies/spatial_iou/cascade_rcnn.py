@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ...modeling.boxes import BoxCoder, clip
 from ...modeling.criterion import Criterion
 from ...modeling.matching import ThresholdMatcher
-from ...modeling.roi_heads import RoIHeads, Stage, build_region_features, image_of, predictor_of
+from ...modeling.roi_heads import RoIHeads, Stage, image_of, predictor_of
+from ...slots import Calibration
 from ...structures import Matched, Objects
 
 
@@ -108,7 +109,8 @@ class CascadeRoIHeads(RoIHeads):
         for head, criterion, change in zip(self.box_head, self.criterion, self.region_features, strict=True):
             head.build(neck.channels, self.pooler.size)
             self.box_predictor.append(predictor_of(head, criterion, class_agnostic=True))
-            build_region_features(change, neck.channels, self.pooler.size)
+            if change is not None:
+                change.build(neck.channels, self.pooler.size)
 
     @property
     def stages(self) -> list[Stage]:
@@ -161,7 +163,9 @@ class CascadeRoIHeads(RoIHeads):
         criterion = self.stages[t + 1].criterion
         return criterion.match(boxes, levels, objects, allowed=allowed.view(boxes.shape[:2])), allowed
 
-    def predict(self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor, calibration: Calibration | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4) and what stands beside them."""
         n, p = boxes.shape[:2]
         images, scores = image_of(boxes), []
@@ -169,11 +173,11 @@ class CascadeRoIHeads(RoIHeads):
             flat = boxes.flatten(0, 1)
             pooled = self.pooler(features, flat, images)
             logits, deltas = stage.head(pooled)
-            scores.append(stage.scores(logits))
+            scores.append(stage.criterion.scores(logits, calibration))
             refined = stage.criterion.decode(deltas[:, 0].float(), flat).view(n, p, -1)
             boxes = clip(refined[..., :4], sizes)
         if self.score_last:
-            scores = [stage.scores(stage.head(pooled)[0]) for stage in self.stages]
+            scores = [stage.criterion.scores(stage.head(pooled)[0], calibration) for stage in self.stages]
         return torch.stack(scores).mean(dim=0).view(n, p, -1), refined.unsqueeze(2)
 
 

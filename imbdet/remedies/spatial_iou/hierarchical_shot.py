@@ -134,10 +134,10 @@ class HierarchicalShotDetector(Detector):
         boxes, _ = self.anchors(list(features.values()))
         dismissed = None
         for step, shot in zip(self.steps, self.shots(features, sizes), strict=True):
-            boxes, scores = step.decode(shot, boxes), step.scores(shot)
-            if step is not self.steps[-1]:
+            last = step is self.steps[-1]
+            boxes, scores = step.decode(shot, boxes), step.scores(shot, self.calibration if last else None)
+            if not last:
                 dismissed = scores <= self.objectness
-        scores = self.calibrate(scores)
         if dismissed is not None:
             scores = scores.masked_fill(dismissed, 0.0)
         k = scores.shape[2]

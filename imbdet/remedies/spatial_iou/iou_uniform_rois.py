@@ -21,7 +21,8 @@ from ...modeling.normalizers import Considered
 from ...modeling.region_sampling import AllRegions
 from ...modeling.regression import SmoothL1
 from ...modeling.rest import at_rest
-from ...modeling.roi_heads import RoIHeads, Stage, build_region_features, image_of
+from ...modeling.roi_heads import RoIHeads, Stage, image_of
+from ...slots import Calibration, Classification, Weighting
 from ...structures import Matched, Objects
 from ._box_generator import MOST
 
@@ -135,7 +136,8 @@ class IoUUniformRoIHeads(RoIHeads):
         k, c, channels = self.criterion.num_classes, self.criterion.classification, self.box_head.channels
         self.box_predictor = ClassPredictor(channels, c.num_logits(k), c.initial_bias(k))
         self.branch_predictor = BranchPredictor(channels, self.criterion.regression.extra_values, self.iou_branch)
-        build_region_features(self.region_features, neck.channels, self.pooler.size)
+        if self.region_features is not None:
+            self.region_features.build(neck.channels, self.pooler.size)
 
     @property
     def branch(self) -> Stage:
@@ -187,9 +189,11 @@ class IoUUniformRoIHeads(RoIHeads):
         flat = owner + torch.arange(n, device=owner.device).unsqueeze(1) * m
         return matched.ignore_all_but((matched.objects == flat.view(-1)) & (matched.iou > 0))
 
-    def predict(self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor, calibration: Calibration | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4) and what stands beside them."""
-        scores, refined = super().predict(features, boxes, sizes)
+        scores, refined = super().predict(features, boxes, sizes, calibration)
         scores = scores.where(scores > self.score_threshold, 0.0)
         if not self.iou_branch:
             return scores, refined
@@ -261,7 +265,7 @@ class BranchPredictor(nn.Module):
         return iou, deltas.unsqueeze(1)
 
 
-class IoUPrediction:
+class IoUPrediction(Classification):
     """In the place of a classification: one value a region, which learns the region's IoU with its object.
 
     Args:
@@ -282,7 +286,7 @@ class IoUPrediction:
         return logits.clamp(0, 1)
 
 
-class IoUBinWeights(nn.Module):
+class IoUBinWeights(nn.Module, Weighting):
     """In the slot `weighting` of the branch: regression counts more from bin to bin of the region's IoU.
 
     Args:

@@ -12,16 +12,15 @@ import math
 import torch
 from torch import Tensor
 
+from ...slots import Regression
 from ...structures import Matched
 
 #: smallest area or squared length (pixels^2) that is divided by; below, numerators are 0 or as small
 TINY = 1e-12
 
 
-class BoxLoss:
+class BoxLoss(Regression):
     """A regression loss that compares decoded boxes, not deltas; a subclass says what a pair costs (`between`)."""
-
-    extra_values = 0
 
     def __call__(self, deltas: Tensor, matched: Matched, box_coder) -> tuple[Tensor, dict]:
         """deltas (R, 4) -> (R,)."""

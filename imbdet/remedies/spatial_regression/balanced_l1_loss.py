@@ -7,10 +7,11 @@ import math
 
 from torch import Tensor
 
+from ...slots import Regression
 from ...structures import Matched
 
 
-class BalancedL1Loss:
+class BalancedL1Loss(Regression):
     """A loss whose gradient rises as a logarithm up to `gamma` and stays there.
 
     Slot: regression
@@ -41,8 +42,6 @@ class BalancedL1Loss:
         >>> round(BalancedL1Loss()(torch.tensor([[0.5, 0, 0, 0]]), m, BoxCoder())[0].item(), 5)
         0.40057
     """
-
-    extra_values = 0
 
     def __init__(self, alpha: float = 0.5, gamma: float = 1.5, beta: float = 1.0):
         if alpha <= 0 or gamma <= 0:

@@ -4,12 +4,14 @@ Letters: R regions, B bins of the gradient's size.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ...modeling.running_state import RunningState
+from ...slots import Regression
 from ...structures import Matched
 
 
-class GHMR(nn.Module):
+class GHMR(RunningState, Regression):
     """A smooth absolute error, divided by how many errors of the batch have a gradient of that size.
 
     Slot: regression
@@ -22,7 +24,7 @@ class GHMR(nn.Module):
         are 1 / (1 - momentum) too large; as in their code, a bin that is empty in a batch keeps its count, and the
         weights are divided by the bins that are not empty, so that their mean is 1. The authors' loss weight 10 divides
         by four deltas a box, which here is 2.5 on RetinaNet. On RoI heads, where none is published, the weight is 1 and
-        mu ten times larger, as their deltas are in units of a tenth. Each process counts its own boxes
+        mu ten times larger, as their deltas are in units of a tenth
 
     With the error x of each delta of the P foreground regions, g = |x| / sqrt(x^2 + mu^2) in 0..1 the size of its
     gradient, sorted into B bins, S_b the running count of a bin and n the bins that are not empty:
@@ -47,8 +49,6 @@ class GHMR(nn.Module):
         1.9604
     """
 
-    extra_values = 0
-
     def __init__(self, mu: float = 0.02, bins: int = 10, momentum: float = 0.7):
         super().__init__()
         if mu <= 0:
@@ -66,19 +66,23 @@ class GHMR(nn.Module):
         """deltas (R, 4) -> (R,)."""
         error = deltas - box_coder.encode(matched.boxes, matched.targets)
         length = (error.square() + self.mu**2).sqrt()
-        learns = self.training and torch.is_grad_enabled()  # a validation loss must not move the training's state
         with torch.no_grad():
-            weights = self.weights(error.abs() / length, matched.foreground, learns)
+            weights = self.weights(error.abs() / length, matched.foreground)
         return (weights * (length - self.mu)).sum(dim=1), {}
 
-    def weights(self, size: Tensor, foreground: Tensor, learns: bool) -> Tensor:
+    def weights(self, size: Tensor, foreground: Tensor) -> Tensor:
         """Size of each gradient (R, 4) in 0..1, foreground (R,) -> (R, 4); the mean over the foreground is about 1."""
         index = (size * self.bins).long().clamp(0, self.bins - 1)
         counted = foreground.unsqueeze(1).expand_as(size).to(self.counts.dtype)
         now = torch.zeros_like(self.counts).index_add_(0, index.flatten(), counted.flatten())
-        running = self.momentum * self.counts + (1 - self.momentum) * now
-        running = torch.where(now > 0, torch.where(self.counts > 0, running, now), self.counts)
-        if learns:
-            self.counts.copy_(running)
+        now = self.collect(counts=now)["counts"]
         filled = (now > 0).sum().clamp(min=1)
-        return (now.sum() / (filled * running.clamp(min=1)))[index]
+        return (now.sum() / (filled * self._after(now).clamp(min=1)))[index]
+
+    def fold(self, counts: Tensor) -> None:
+        self.counts.copy_(self._after(counts))
+
+    def _after(self, now: Tensor) -> Tensor:
+        """The running count with `now` (B,) in it; a bin that is empty in them keeps its own."""
+        running = self.momentum * self.counts + (1 - self.momentum) * now
+        return torch.where(now > 0, torch.where(self.counts > 0, running, now), self.counts)

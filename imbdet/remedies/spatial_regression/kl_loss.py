@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...modeling.boxes import pairwise_iou
+from ...slots import Regression
 from ...structures import Matched
 from ._boxes import TINY, sides
 
 
-class KLLoss:
+class KLLoss(Regression):
     """Regression with a variance for each of the four sides, learned from the errors alone.
 
     Slot: regression

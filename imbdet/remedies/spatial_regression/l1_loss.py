@@ -5,10 +5,11 @@ Letters: R regions.
 
 from torch import Tensor
 
+from ...slots import Regression
 from ...structures import Matched
 
 
-class L1Loss:
+class L1Loss(Regression):
     """The absolute error of each delta.
 
     Slot: regression
@@ -31,8 +32,6 @@ class L1Loss:
         >>> L1Loss()(torch.tensor([[3.0, 0, 0, -1]]), m, BoxCoder())[0].item()
         4.0
     """
-
-    extra_values = 0
 
     def __call__(self, deltas: Tensor, matched: Matched, box_coder) -> tuple[Tensor, dict]:
         """deltas (R, 4) -> (R,)."""

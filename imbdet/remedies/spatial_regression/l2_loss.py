@@ -5,10 +5,11 @@ Letters: R regions.
 
 from torch import Tensor
 
+from ...slots import Regression
 from ...structures import Matched
 
 
-class L2Loss:
+class L2Loss(Regression):
     """Half the squared error of each delta: the gradient is the error, so the worst boxes rule.
 
     Slot: regression
@@ -33,8 +34,6 @@ class L2Loss:
         >>> L2Loss()(torch.tensor([[3.0, 0, 0, 1]]), m, BoxCoder())[0].item()
         5.0
     """
-
-    extra_values = 0
 
     def __call__(self, deltas: Tensor, matched: Matched, box_coder) -> tuple[Tensor, dict]:
         """deltas (R, 4) -> (R,)."""

@@ -11,6 +11,7 @@ from imbdet.config import instantiate, load_config
 from imbdet.engine.summary import describe_run
 from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.remedies.class_fg_fg.class_weights import ByName, ClassWeights, InversePower
+from imbdet.slots import Slot
 from tests.modeling.test_criterion import K, criterion, some_regions
 
 NAMES = ["circle", "star", "ring"]
@@ -135,7 +136,7 @@ def test_config_takes_counts_and_names_from_the_data(base):
     weighting = (getattr(model, "criterion", None) or model.roi_heads.criterion).weighting
     counts = torch.tensor(instantiate(cfg.data.train).class_counts()).clamp(min=1)
     assert len(weighting.table) == len(counts) + 1 and weighting.table[:-1].argmax() == counts.argmin()
-    told = [part.describe() for part in model.modules() if hasattr(part, "describe")]
+    told = [part.describe() for part in model.modules() if isinstance(part, Slot) and part.describe()]
     assert len(told) == 1 and "boxes^-0.5" in told[0] and "circle" in told[0]
     assert not any("table" in name for name in model.state_dict())
 

@@ -84,7 +84,7 @@ def test_repeats_are_limited(made):
     free, held = (RandomOverSampling(max_repeats=limit)(records) for limit in (None, 10))
     assert Counter(indices(records, free)).most_common(1)[0][1] > 30
     assert Counter(indices(records, held))[100] == Counter(indices(records, held))[101] == 10
-    assert "none more than 10 times" in RandomOverSampling().describe(records, held)
+    assert "none more than 10 times" in RandomOverSampling().report(records, held)
 
 
 @pytest.mark.parametrize("images", [[[]] * 3, [[0]] * 3, [[0, 0], []]])
@@ -95,14 +95,14 @@ def test_less_than_two_labels(made, images):
 
 
 def test_mechanism_boxes_after_are_those_of_the_chosen_images(made):
-    """With one class an image all classes end with equally many boxes; `describe` tells the same numbers."""
+    """With one class an image all classes end with equally many boxes; `report` tells the same numbers."""
     images = [[0]] * 60 + [[1]] * 20 + [[2]] * 6
     records = made.records(images)
     over = RandomOverSampling(max_repeats=None)
     balanced = over(records)
     boxes = made.count_boxes(images, indices(records, balanced), 3)
     assert balanced.class_counts().tolist() == boxes == [60, 60, 60]
-    text = over.describe(records, balanced)
+    text = over.report(records, balanced)
     assert "86 -> 180 images" in text and "most to least frequent class 10 -> 1" in text
     assert "rarest class before: circle 60, star 20, ring 6" in text and "after: circle 60, star 60, ring 60" in text
 

@@ -59,7 +59,7 @@ def test_mechanism_the_ratio_of_boxes_falls(made):
     records = made.records(images)
     balanced = RandomUnderSampling()(records)
     assert balanced.class_counts().tolist() == made.count_boxes(images, indices(records, balanced), 3) == [6, 6, 6]
-    text = RandomUnderSampling().describe(records, balanced)
+    text = RandomUnderSampling().report(records, balanced)
     assert "86 -> 18 images, none more than 1 times" in text and "most to least frequent class 10 -> 1" in text
     assert "circle: 60 -> 28.7" in text  # in 86 drawn images
 

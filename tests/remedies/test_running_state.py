@@ -1,0 +1,152 @@
+"""The rule for what remedies remember (`imbdet/modeling/running_state.py`), on every remedy that remembers something.
+
+Found are modules with buffers in the state dict, or with a state of their own (`get_extra_state`); batch norms have
+their own rule, and fixed tables are not in the state dict.
+"""
+
+import functools
+import importlib
+import inspect
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from imbdet.config import instantiate, load_config
+from imbdet.config.load import baseline_of
+from imbdet.modeling import running_state
+from imbdet.modeling.running_state import RunningState
+from imbdet.remedies import index
+from tests.modeling.test_detectors import scene
+
+#: class of a stateful module -> why it keeps no RunningState
+OTHER_STATE = {
+    "Phases": "counts batches on the host, so that nobody waits for the device; only `begin_step` moves it",
+}
+#: class -> why its buffers are float32
+FLOAT32 = {
+    "ForegroundAverage": "a moving mean of at most some thousands, in detectron2's precision",
+    "GHMC": "moving means of counts of one batch, far below 2^24",
+    "GHMR": "moving means of counts of one batch, far below 2^24",
+}
+WIDTHS = ["model.backbone.widths=[8, 8, 8, 8, 8]", "model.neck.channels=16"]
+
+
+@functools.cache
+def config(remedy):
+    """The remedy on its home baseline with few channels; "" is RetinaNet."""
+    if not remedy:
+        return load_config("baselines/retinanet_shapes", [], WIDTHS)
+    entry = next(entry for entry in index.entries() if entry.name == remedy)
+    home = baseline_of(f"remedies/{entry.imbalance}/{entry.name}")
+    words = WIDTHS if home.endswith("_shapes") else []
+    return load_config(home, [remedy], [*words, "data.train.num_images=40"])
+
+
+def build(remedy):
+    torch.manual_seed(0)
+    return instantiate(config(remedy).model).train()
+
+
+def stateful(model):
+    """Modules that remember something, by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if not isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and (
+            set(dict(module.named_buffers(recurse=False))) - module._non_persistent_buffers_set
+            or type(module).get_extra_state is not nn.Module.get_extra_state
+        )
+    }
+
+
+def candidates(*words):
+    """Remedies whose code, or that of a base class, has one of the words; "" is the plain detector, whose normaliser
+    moves."""
+    found = [""]
+    for entry in index.entries():
+        place, _, name = entry.target.rpartition(".")
+        target = getattr(importlib.import_module(place), name)
+        modules = {base.__module__ for base in target.__mro__ if base.__module__.startswith("imbdet.remedies")}
+        code = "".join(inspect.getsource(sys.modules[module]) for module in modules)
+        if any(word in code for word in words):
+            found.append(entry.name)
+    return found
+
+
+def snapshot(model):
+    return {
+        f"{name}.{key}": value.clone()
+        for name, module in stateful(model).items()
+        if isinstance(module, RunningState)
+        for key, value in module.named_buffers(recurse=False)
+        if key not in module._non_persistent_buffers_set
+    }
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def losses(model, seed):
+    torch.manual_seed(seed)
+    return model(*scene(3, 1, size=64, seed=seed))[0]
+
+
+@pytest.mark.parametrize("remedy", candidates("RunningState", "register_buffer", "extra_state"))
+def test_state_is_a_running_state_of_enough_digits(remedy):
+    for name, module in stateful(build(remedy)).items():
+        kind = type(module).__name__
+        if not isinstance(module, RunningState):
+            assert OTHER_STATE.get(kind), f"{name}: {kind} has buffers in the state dict but is no RunningState"
+            continue
+        for key, value in module.named_buffers(recurse=False):
+            enough = value.dtype in (torch.int64, torch.float64) or FLOAT32.get(kind)
+            assert enough, f"{name}.{key} is {value.dtype}: counts are int64 or float64"
+
+
+@pytest.fixture(params=candidates("RunningState"), ids=lambda name: name or "retinanet")
+def remedy(request):
+    return request.param
+
+
+def test_it_moves_once_a_step_and_never_in_a_validation(remedy):
+    model = build(remedy)
+    model.accumulate = 2
+    before = snapshot(model)
+    losses(model, 1)
+    assert same(before, snapshot(model)), "moved before the step ended"
+    losses(model, 2)
+    after = snapshot(model)
+    assert not same(before, after), "nothing moved in a step"
+    with torch.no_grad():
+        losses(model, 3), losses(model, 4)
+    assert same(after, snapshot(model)), "a validation loss moved it"
+
+
+def test_it_is_summed_over_the_processes(remedy, monkeypatch):
+    """Every process sends as much, and none in a validation, which one process does alone."""
+    sent = []
+
+    def twice(value):
+        sent.append(value)
+        return 2 * value
+
+    monkeypatch.setattr(running_state, "sum_over_processes", twice)
+    model = build(remedy)
+    with torch.no_grad():
+        losses(model, 1)
+    assert not sent
+    losses(model, 1)
+    assert sent and all(not value.requires_grad for value in sent)
+
+
+def test_a_resumed_training_is_the_same(remedy):
+    model, again = build(remedy), build(remedy)
+    for seed in (1, 2):
+        sum(losses(model, seed).values()).backward()
+    again.load_state_dict(model.state_dict())
+    next_losses = [losses(one, 3) for one in (model, again)]
+    assert same(*next_losses) and same(snapshot(model), snapshot(again))
