@@ -148,10 +148,10 @@ def _gpus(wanted: float | None) -> tuple[str, ...]:
 def _report(comparison: "Comparison", root: Path, records: "list[RunRecord]") -> None:
     """Write the reports, print the table and where they are."""
     from imbdet.report.comparison import terminal, write_comparison
-    from imbdet.report.tensorboard import write_board
+    from imbdet.report.tensorboard import write_tensorboard
 
     files = write_comparison(comparison, root, root)
-    board = write_board(root, records)
+    board = write_tensorboard(root, records)
     print(f"\n{terminal(comparison)}\n")
     for path in files.values():
         print(f"  {path}")

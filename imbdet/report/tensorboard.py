@@ -21,7 +21,7 @@ from ..runs import TENSORBOARD, RunFolder
 LAYOUT, SESSIONS = "layout", "hparams"
 
 
-def write_board(root: Path, records: Sequence[RunRecord]) -> Path:
+def write_tensorboard(root: Path, records: Sequence[RunRecord]) -> Path:
     """Links, layout and sessions of all finished runs; returns the folder for `tensorboard --logdir`.
 
     Records whose folder lies outside of `root` hold its absolute path.

@@ -98,11 +98,11 @@ def test_rows_put_controls_below_their_arm_and_lose_none():
 
 def test_control_that_gains_as_well_is_said():
     better = compare(arm("a", "better", 0.02), arm("scale", "better", 0.015, control_of="a"))
-    (remark,) = tables.control_remarks(better)
+    (remark,) = tables.control_notes(better)
     assert (
         "The control scale is better than the baseline as well (+1.50, a +2.00)" in remark and "+0.50 points" in remark
     )
-    assert not tables.control_remarks(compare(arm("a", "better"), arm("scale", "no evidence", control_of="a")))
+    assert not tables.control_notes(compare(arm("a", "better"), arm("scale", "no evidence", control_of="a")))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def describe(comparison: Comparison) -> dict[str, Any]:
         "comparison": comparison,
         "rows": every,
         "answer": rows.answer(comparison),
-        "control_remarks": rows.control_remarks(comparison),
+        "control_notes": rows.control_notes(comparison),
         "head": head(comparison),
         "facts": [(name, numbers.one_line(value)) for name, value in comparison.facts],
         "claim": rows.CLAIM,

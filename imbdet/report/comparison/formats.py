@@ -23,11 +23,11 @@ from .rows import (
     MAIN,
     Row,
     Table,
+    all_notes,
     answer,
     cost_table,
     mechanism_table,
     metric_tables,
-    remarks,
     rows,
     verdict_table,
 )
@@ -95,7 +95,7 @@ def markdown(comparison: Comparison) -> str:
     facts += [(prose(name), prose(value)) for name, value in comparison.facts]
     if comparison.group_rule:
         facts.append(("groups of classes", prose(comparison.group_rule)))
-    notes = [f"{code(name)}: {prose(text)}" if name else prose(text) for name, text in remarks(comparison)]
+    notes = [f"{code(name)}: {prose(text)}" if name else prose(text) for name, text in all_notes(comparison)]
     metrics, cost, mechanism = metric_tables(every, comparison), cost_table(every, comparison), mechanism_table(every)
     parts = [
         f"# {prose(comparison.title)}",
@@ -143,7 +143,7 @@ def latex(comparison: Comparison) -> str:
         f"over seeds and images ({comparison.draws} draws of a bootstrap); $p$ after Holm's correction over the arms; "
         "after ``no evidence'' the number of seeds that would tell."
     )
-    notes = [f"{escape(name)}: {escape(text)}." for name, text in remarks(comparison) if name]
+    notes = [f"{escape(name)}: {escape(text)}." for name, text in all_notes(comparison) if name]
     parts = [
         f"% {numbers.one_line(comparison.title)}\n"
         "% Put \\usepackage{booktabs} into the preamble, and \\input this file. Written by imbdet.",

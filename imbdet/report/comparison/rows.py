@@ -190,31 +190,31 @@ def _indicative(judged: Sequence[Row]) -> str:
     return f" With {most} seeds this is indicative; a claim takes {CLAIM} or more." if most < CLAIM else ""
 
 
-def control_remarks(comparison: Comparison) -> list[str]:
+def control_notes(comparison: Comparison) -> list[str]:
     """What a control takes from the claim of its arm: a control that is better itself explains part of the gain."""
     every = {row.name: row for row in rows(comparison)}
-    remarks = []
+    found = []
     for row in every.values():
         arm = every.get(row.control_of)
         if arm is None or row.kind != "better" or arm.kind != "better" or arm.against:
             continue
         own, control = arm.difference.mean, row.difference.mean
-        remarks.append(
+        found.append(
             f"The control {row.name} is better than the baseline as well ({signed(control)}, {arm.name} "
             f"{signed(own)}): what {arm.name} does beyond its control is {signed(own - control)} points of {MAIN} by "
             "the means."
         )
-    return remarks
+    return found
 
 
-def remarks(comparison: Comparison) -> list[tuple[str, str]]:
+def all_notes(comparison: Comparison) -> list[tuple[str, str]]:
     """(arm, or "" for all of them; what a reader must know), in the order of the rows."""
     found = []
     for row in rows(comparison):
         found += [(row.name, line) for line in row.failures]
         found += [(row.name, f"a control of {row.control_of}")] if row.control_of else []
         found += [(row.name, f"compared with {row.against}")] if row.against else []
-    return found + [("", one_line(text)) for text in (*control_remarks(comparison), *comparison.notes)]
+    return found + [("", one_line(text)) for text in (*control_notes(comparison), *comparison.notes)]
 
 
 Groups = list[tuple[str, list[tuple[str, str]]]]  #: (what the columns have in common, [(metric, heading)])

@@ -10,7 +10,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from imbdet.compare.results import link_events, read_results
 from imbdet.compare.structures import RunRecord
-from imbdet.report.tensorboard import write_board
+from imbdet.report.tensorboard import write_tensorboard
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def board(finished_grid, tmp_path_factory):
     root = tmp_path_factory.mktemp("board") / "grid"
     shutil.copytree(finished_grid, root, symlinks=True)
     failed = RunRecord("other arm", 0, "runs/other_arm/seed_0", "failed", "diverged")
-    write_board(root, [*read_results(root), failed])
-    return write_board(root, [*read_results(root), failed])  # twice: nothing is there twice
+    write_tensorboard(root, [*read_results(root), failed])
+    return write_tensorboard(root, [*read_results(root), failed])  # twice: nothing is there twice
 
 
 def test_all_arms_are_in_one_folder(board):
@@ -60,5 +60,5 @@ def test_where_links_are_not_possible_events_are_copied(finished_grid, tmp_path,
     shutil.copytree(finished_grid, root, symlinks=True)
     monkeypatch.setattr("os.symlink", refuse)
     link_events(root, "baseline", 0)
-    board = write_board(root, read_results(root))
+    board = write_tensorboard(root, read_results(root))
     assert (board / "baseline" / "seed_0" / "train").is_dir() and not (board / "baseline" / "seed_0").is_symlink()
