@@ -4,7 +4,7 @@ import copy
 import functools
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,8 @@ def load_config(
         shipped = Path(name).resolve().is_relative_to(configs_dir().resolve())
         if str(name).endswith(".py") and not shipped and not may_run(name):
             raise ValueError(f"{name} is Python code that a file names; to have it run, add --trust {name}")
-    cfg = _fresh(find_config(path), tuple(remedies), str(path))
-    apply_overrides(cfg, overrides)
-    apply_loss_scale(cfg, lambda: _fresh(find_config(baseline_of(path))))
-    OmegaConf.set_struct(cfg, True)
-    return cfg
+    cfg, _ = _fresh(find_config(path), tuple(remedies), str(path))
+    return _finished(cfg, overrides, lambda: _fresh(find_config(baseline_of(path)))[0])
 
 
 def config_in(
@@ -65,44 +62,46 @@ def config_in(
     def fresh() -> DictConfig:
         return config_of(copy.deepcopy(dict(content)), source)
 
-    cfg = _with_remedies((fresh(), []), tuple(remedies), source)
+    cfg, _ = _with_remedies(fresh(), (), tuple(remedies), source)
+    return _finished(cfg, overrides, fresh)
+
+
+def _finished(cfg: DictConfig, overrides: Sequence[str], plain_config: Callable[[], DictConfig]) -> DictConfig:
     apply_overrides(cfg, overrides)
-    apply_loss_scale(cfg, fresh)
+    apply_loss_scale(cfg, plain_config)
     OmegaConf.set_struct(cfg, True)
     return cfg
 
 
-def _fresh(path: Path, remedies: tuple[str, ...] = (), named: str = "") -> DictConfig:
-    """The config in `path`, called `named` in errors, with `remedies` on it: a copy of one's own.
+def _fresh(path: Path, remedies: tuple[str, ...] = (), named: str = "") -> tuple[DictConfig, Sequence[Applied]]:
+    """A copy of the config in `path`, called `named` in errors, with `remedies` on it, and what those in it changed.
 
-    Shipped files are run once for as long as none of them changes.
+    Shipped configs are kept in memory until a file of theirs changes: tests and comparisons load hundreds, and running
+    the files takes twenty times as long as making the copy.
     """
-    if path.suffix != ".py" or not path.is_relative_to(configs_dir().resolve()):
-        return _with_remedies(_load(path, ()), remedies, named)
-    files = sorted(map(str, configs_dir().rglob("*.py")))
-    stamps = tuple((file, os.stat(file).st_mtime_ns) for file in files)
-    if any(name.endswith(".py") for name in remedies):  # a file of one's own
-        return _with_remedies(_load_once(path, stamps), remedies, named)
-    return pickle.loads(_remedies_once(path, remedies, named, stamps))
-
-
-@functools.lru_cache(maxsize=64)
-def _load_once(path: Path, stamps: tuple) -> tuple[DictConfig, list[Applied]]:
-    """As `_load`; not to be changed."""
-    return _load(path, ())
+    root = configs_dir().resolve()
+    if path.suffix != ".py" or not path.is_relative_to(root) or any(name.endswith(".py") for name in remedies):
+        return _made(path, remedies, named)
+    saved, applied = _kept(path, remedies, named, max(os.stat(file).st_mtime_ns for file in root.rglob("*.py")))
+    return pickle.loads(saved), applied
 
 
 @functools.lru_cache(maxsize=256)
-def _remedies_once(path: Path, remedies: tuple[str, ...], named: str, stamps: tuple) -> bytes:
-    """The config as a pickle, of which a copy is made in a fifth of the time of copy.deepcopy."""
-    return pickle.dumps(_with_remedies(_load_once(path, stamps), remedies, named))
+def _kept(path: Path, remedies: tuple[str, ...], named: str, edited: int) -> tuple[bytes, Sequence[Applied]]:
+    cfg, applied = _made(path, remedies, named)
+    return pickle.dumps(cfg), applied
 
 
-def _with_remedies(loaded: tuple[DictConfig, list[Applied]], remedies: tuple[str, ...], named: str) -> DictConfig:
-    cfg, applied = loaded
+def _made(path: Path, remedies: tuple[str, ...], named: str) -> tuple[DictConfig, Sequence[Applied]]:
+    return _with_remedies(*_fresh(path), remedies, named) if remedies else _load(path, ())
+
+
+def _with_remedies(
+    cfg: DictConfig, applied: Sequence[Applied], remedies: tuple[str, ...], named: str
+) -> tuple[DictConfig, Sequence[Applied]]:
     if remedies and len(applied) < len(cfg.remedies):
         applied = known_changes(cfg, load_config)
-    return apply_remedies(cfg, applied, remedies, named)[0]
+    return apply_remedies(cfg, applied, remedies, named)
 
 
 def _load(path: Path, chain: tuple[Path, ...]) -> tuple[DictConfig, list[Applied]]:

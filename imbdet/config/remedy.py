@@ -9,12 +9,15 @@ What is notable here: collisions are found from what `apply` really changes, not
 """
 
 import difflib
+import inspect
 import pickle
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from . import files
@@ -22,7 +25,7 @@ from .allowed import may_run
 from .difference import changed_paths
 from .keys import accepts, nearest_key
 from .lazy import LazyCall, plain
-from .slots import slot_at, slots_of
+from .slots import slot_at, slot_names, slots_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Remedy:
     apply: Callable[[DictConfig], None]
     baseline: str
     wraps: tuple[str, ...]
+    slots: tuple[str, ...] = ()  # as the docstrings of the classes say that it imports
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,14 @@ def read_remedy(path: Path) -> Remedy:
     wraps = names.get("wraps", ())
     if isinstance(wraps, str) or not all(isinstance(item, str) for item in wraps):
         raise ValueError(f'{path}: wraps must be a tuple of remedy names such as ("focal_loss",), got {wraps!r}')
-    return Remedy(_name_of(path), path, names["apply"], names.get("baseline", ""), tuple(wraps))
+    slots = [
+        word
+        for value in names.values()
+        if inspect.isclass(value) or inspect.isfunction(value)
+        for line in re.findall(r"^ *Slot:(.*)", value.__doc__ or "", re.MULTILINE)
+        for word in re.findall(r"\w+", line)
+    ]
+    return Remedy(_name_of(path), path, names["apply"], names.get("baseline", ""), tuple(wraps), tuple(slots))
 
 
 def _name_of(path: Path) -> str:
@@ -152,48 +163,42 @@ def apply_remedies(
 
 def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
     """A copy of `cfg` with `remedy`. Only existing keys can be set, or parameters that a node's target takes."""
-    opened: list[str] = []
-    saved = pickle.dumps(cfg)  # read back in a fifth of the time of copy.deepcopy, which omegaconf's nodes make slow
-    while True:
-        trial = pickle.loads(saved)
-        OmegaConf.set_struct(trial, True)
-        for path in sorted(opened):  # a node before those below it, which it closes
-            _open(OmegaConf.select(trial, path) if path else trial)
-        try:
-            result = remedy.apply(trial)
-        except (ConfigAttributeError, ConfigKeyError) as error:
-            key = str(getattr(error, "full_key", "") or "")
-            parent, _, last = key.rpartition(".")
-            if parent in opened or not accepts(cfg, parent, last):
-                raise ValueError(_no_place(remedy, cfg, config, key)) from error
-            opened.append(parent)
-            continue
-        except ValueError as error:  # such as that of criterion_of
-            raise ValueError(f"remedy {remedy.name!r} does not fit config {config!r}: {error}") from error
-        if result is not None:
-            raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
-        for path in opened:  # opening a node for one parameter must not let a mistyped second one through
-            for key in OmegaConf.select(trial, path):
-                if OmegaConf.select(cfg, path) is not None and key not in OmegaConf.select(cfg, path):
-                    if not accepts(cfg, path, str(key)):
-                        raise ValueError(_no_place(remedy, cfg, config, f"{path}.{key}"))
-        return OmegaConf.create(plain(trial))
+    after = pickle.loads(pickle.dumps(cfg))  # a third of the time of copy.deepcopy
+    OmegaConf.set_struct(after, False)
+    try:
+        result = remedy.apply(after)
+    except (ConfigAttributeError, ConfigKeyError) as error:  # it reads what is not there
+        raise ValueError(_no_place(remedy, cfg, config, str(getattr(error, "full_key", "") or ""))) from error
+    except ValueError as error:  # such as that of criterion_of
+        raise ValueError(f"remedy {remedy.name!r} does not fit config {config!r}: {error}") from error
+    if result is not None:
+        raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
+    now = plain(after)
+    after = OmegaConf.create(now)
+    for key in _added(plain(cfg), now, ""):
+        parent, _, last = key.rpartition(".")
+        if not accepts(after, parent, last):
+            raise ValueError(_no_place(remedy, cfg, config, key))
+    return after
 
 
-def _open(node: DictConfig) -> None:
-    """Let new keys into `node` but not into the nodes below it."""
-    OmegaConf.set_struct(node, False)
-    for key in node:
-        child = node._get_node(key)
-        if isinstance(child, (DictConfig, ListConfig)):
-            OmegaConf.set_struct(child, True)
+def _added(old: Any, new: Any, path: str) -> Iterator[str]:
+    """The keys that `new` has and `old` lacks, but for those of a node that another took the place of."""
+    if isinstance(old, list) and isinstance(new, list):
+        pairs = [(str(i), before, after) for i, (before, after) in enumerate(zip(old, new, strict=False))]
+    elif isinstance(old, dict) and isinstance(new, dict) and old.get("_target_") == new.get("_target_"):
+        pairs = [(str(key), old[key], value) for key, value in new.items() if key in old]
+        yield from (f"{path}.{key}" if path else str(key) for key in new if key not in old)
+    else:
+        return
+    for key, before, after in pairs:
+        yield from _added(before, after, f"{path}.{key}" if path else key)
 
 
 def _no_place(remedy: Remedy, cfg: DictConfig, config: str, key: str) -> str:
-    from imbdet.remedies.index import slots_needed
-
-    slots = slots_of(cfg)
-    needed = [slot for slot in slots_needed(remedy.name) or [slot_at(key)] if slot and slot not in slots]
+    slots, known = slots_of(cfg), slot_names()
+    needed = [slot for slot in remedy.slots or [slot_at(key)] if slot in known and slot not in slots]
+    needed = list(dict.fromkeys(needed))
     model = str(OmegaConf.select(cfg, "model._target_") or "without a name").rsplit(".", 1)[-1]
     has = f"config {config!r} (model {model}) has the slots {', '.join(slots) or 'none'}"
     if needed:

@@ -23,6 +23,13 @@ def slots_of(cfg: DictConfig) -> dict[str, tuple[str, str]]:
     return found
 
 
+def slot_names() -> tuple[str, ...]:
+    """All slots there are."""
+    from imbdet.slots import SLOTS
+
+    return tuple(SLOTS)
+
+
 def slot_at(path: str) -> str:
     """The slot that a config key belongs to, "" if none: "augment" for "dataloader.train.augment.0.size"."""
     from imbdet.slots import SLOTS

@@ -85,12 +85,12 @@ FILES = {
     "remedies/scale/dropout.py": '''
         """Only two-stage detectors have this slot."""
         from imbdet.config import LazyCall as L
-        from tests.config.toys import Part
+        from tests.config.toys import Dropout
 
         baseline = "baselines/two_stage"
 
         def apply(cfg):
-            cfg.model.roi_heads.region_features = L(Part)(kind="dropout")
+            cfg.model.roi_heads.region_features = L(Dropout)(kind="dropout")
     ''',
     "combined/bundle.py": """
         baseline = "baselines/two_stage"

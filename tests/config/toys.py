@@ -8,6 +8,13 @@ class Part:
         self.kwargs = kwargs
 
 
+class Dropout(Part):
+    """Acts on the features of regions.
+
+    Slot: region_features
+    """
+
+
 class Model:
     def __init__(self, criterion=None, roi_heads=None, neck=None, width=8):
         self.criterion, self.roi_heads, self.neck, self.width = criterion, roi_heads, neck, width
