@@ -48,21 +48,26 @@ def test_names_that_lead_outside(name, outside):
     assert leads_outside("/data/images", name) is outside
 
 
-@pytest.mark.parametrize("name", ["/dev/zero", "../secret.png", "pipe.png", "folder.png", "link.png", "a\0b.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["/dev/zero", "../secret.png", "pipe.png", "folder.png", "link.png", "a\0b.png", "loop.png", "gone.png"],
+)
 def test_every_name_of_a_kind_is_a_finding_in_the_check_and_in_training(tmp_path, write, coco, pictures, name):
     folder = pictures(coco)
     noise(64, 48).save(tmp_path / "secret.png")
     os.mkfifo(os.path.join(folder, "pipe.png"))
     os.mkdir(os.path.join(folder, "folder.png"))
     os.symlink("/dev/zero", os.path.join(folder, "link.png"))
+    os.symlink("loop.png", os.path.join(folder, "loop.png"))
+    os.symlink("nowhere", os.path.join(folder, "gone.png"))
     coco["images"][0]["file_name"] = name
     path = write(coco, "annotations/train.json")
     findings = Findings()
     for decoded in (True, False):
         splits = open_splits([path], folder, findings)
         check_splits_fully(splits, findings, decode=decoded)
-    outside = name.startswith(("/", ".."))
-    code = "picture_outside" if outside else "picture_missing" if "\0" in name else "picture_refused"
+    outside, missing = name.startswith(("/", "..")), name[0] == "a" or name in ("loop.png", "gone.png")
+    code = "picture_outside" if outside else "picture_missing" if missing else "picture_refused"
     assert findings.count(code) == 2, findings.summary()
     records = load_coco(path, folder)
     if outside:

@@ -151,9 +151,11 @@ def _find_files(pictures: PictureSet) -> None:
     finder = PictureFinder(pictures.folder, pictures.pictures) if gone else None
     for picture in gone:
         picture.found, picture.problem = finder.find(picture.name)
-        if picture.found:
-            picture.path = os.path.join(pictures.folder, picture.found)
+        path = os.path.join(pictures.folder, picture.found)
+        if picture.found and exists(path):  # not a link that leads nowhere
+            picture.path = path
         else:
+            picture.found = ""
             picture.status = "outside" if exists(picture.path) else "missing"
 
 

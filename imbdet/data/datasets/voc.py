@@ -18,6 +18,7 @@ from imbdet.data.datasets.imported import Imported, add_annotation, empty_coco, 
 from imbdet.data.datasets.layout import checked_root, split_names
 from imbdet.data.datasets.text import read_lines
 from imbdet.data.images import PICTURE_SUFFIXES, picture_sizes
+from imbdet.data.picture_names import leads_outside
 from imbdet.data.records import Records
 
 
@@ -172,11 +173,12 @@ def _listed_files(file: str, annotations: str) -> list[str]:
 def _xml_of(name: str, annotations: str) -> str:
     """The XML file of a name; one that is written with a folder or an ending is taken without, where that is there."""
     path = os.path.join(annotations, f"{name}.xml")
+    outside = leads_outside(annotations, name)
     last = name.replace("\\", "/").rpartition("/")[2]
     stem, suffix = os.path.splitext(last)
     for other in (last, stem) if suffix.lower() in (*PICTURE_SUFFIXES, ".xml") else (last,):
         shorter = os.path.join(annotations, f"{other}.xml")
-        if not os.path.isfile(path) and os.path.isfile(shorter):
+        if outside or (not os.path.isfile(path) and os.path.isfile(shorter)):
             return shorter
     return path
 
