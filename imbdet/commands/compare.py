@@ -21,7 +21,7 @@ imbdet compare --config baselines/faster_rcnn_shapes --remedy focal_loss --out o
   imbdet compare --config baselines/faster_rcnn_shapes --remedy focal_loss --out output/ray --engine ray
   imbdet compare --runs output/run_a output/run_b --out output/report
 
-Stopped or killed at any moment, the same command goes on. The same folder takes more remedies and more seeds later.
+After an interruption, the same command continues. The same folder takes more remedies and more seeds later.
 """
 
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             engine = functools.partial(_engine, args)
             comparison = compare(_request(args), args.out, _report, engine, jobs, args.plan_only, args.retry_failed)
     except Stopped as stopped:
-        print(f"stopped; go on with: {_command(argv)}", flush=True)
+        print(f"stopped; continue with: {_command(argv)}", flush=True)
         return int(stopped.code)
     if comparison is None and not args.plan_only:
         print(f"no run of the {BASELINE} has finished, so there is nothing to compare with", file=sys.stderr)
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--budget", choices=("iterations", "time"), default="iterations", help="what all arms get as much of")
     add("--split", choices=("val", "test"), default=None, help="what the last weights are evaluated on (default: val)")
     add("--no-controls", action="store_true", help="no control arms: matched loss scale, matched iterations")
-    add("--out", required=True, metavar="DIR", help="the comparison's folder; an existing one goes on")
+    add("--out", required=True, metavar="DIR", help="the comparison's folder; an existing one is continued")
     add("--plan-only", "--print", action="store_true", help="print the plan and stop; nothing is written")
     add("--retry-failed", action="store_true", help="run failed cells again")
     add("--engine", choices=("local", "ray"), default="local", help="processes here, or tasks of a Ray cluster")

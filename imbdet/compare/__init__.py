@@ -47,7 +47,7 @@ def compare(
     """Plan, run, judge and report a grid of arms and seeds.
 
     Args:
-        root: the comparison's folder; an existing one goes on. report: gets the comparison, the folder and the records.
+        root: the comparison's folder; an existing one is continued. report: gets comparison, folder and records.
         engine: plan -> what runs the cells (see `run`). jobs: runs at once, for the plan; 0 if a cluster decides.
         plan_only: print the plan, write nothing. retry_failed: run failed cells again.
 

@@ -39,7 +39,7 @@ from .structures import (
 )
 
 THREADS = "train.num_threads"
-GIVEN = {"train.seed": "--seeds", "train.output_dir": "--out", "train.init_shared": "nothing: it is set for each run"}
+GIVEN = {"train.seed": "--seeds", "train.output_dir": "--out", "train.init_shared": "no override"}
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -84,7 +84,7 @@ def _without_arms(request: Request, former: Plan | None) -> Configs:
     for word in request.overrides:
         key = word.partition("=")[0].strip()
         if key in GIVEN:
-            raise ValueError(f"override {word!r}: every run has its own; use {GIVEN[key]}")
+            raise ValueError(f"override {word!r}: each run sets this key itself; use {GIVEN[key]}")
     plan = Plan(
         config=_lasting(request.config),
         arms=(Arm(BASELINE),),
@@ -126,7 +126,7 @@ def _refuse_another_base(configs: Configs, former: Plan | None, root: Path) -> N
         raise ValueError(
             f"{root} holds a comparison with another base; these differ:\n  "
             + "\n  ".join(changes)
-            + "\nGo on with the base it began with, or choose another --out"
+            + "\nUse the base config it began with, or choose another --out"
         )
 
 
@@ -289,7 +289,7 @@ def collect_runs(folders: Sequence[str], root: Path, split: str | None = None) -
         _relative_to(one, root)
     _refuse_doubles(found)
     if not any(record.arm == BASELINE for record in records):
-        raise ValueError("none of these runs is a baseline: one without remedies has to be among them")
+        raise ValueError("none of these runs is a baseline; include a run without remedies")
     seeds = tuple(sorted({record.seed for record in records}))
     first = next(one for one in found if one.record.arm == BASELINE)
     config, overrides = _base_of(first, plans)
@@ -308,7 +308,7 @@ def keep(plan: Plan, records: Sequence[RunRecord], folders: Sequence[str], root:
     if (root / BASE).is_file():
         if {Path(folder).resolve() for folder in folders} != {root.resolve()}:
             raise ValueError(
-                f"{root} holds a grid of its own, which this comparison would replace; choose another --out"
+                f"{root} holds a grid of its own, which this comparison would overwrite; choose another --out"
             )
         return
     write_plan(plan, root)

@@ -73,7 +73,7 @@ def test_only_the_last_weights_are_kept(finished_grid):
         (
             "from imbdet.config import LazyCall as L\n",
             "cfg.model.calibration = L('tests.compare.test_cell.Broken')()",
-            "error: RuntimeError: model.calibration: ",
+            "refused: model.calibration: tests.compare.test_cell.Broken",
         ),
     ],
 )

@@ -97,8 +97,8 @@ def test_two_arms_of_one_name(tmp_path):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("train.seed=3", "every run has its own; use --seeds"),
-        ("train.output_dir=x", "every run has its own; use --out"),
+        ("train.seed=3", "each run sets this key itself; use --seeds"),
+        ("train.output_dir=x", "each run sets this key itself; use --out"),
         ("train.early_stopping.patience=2", "arms would train for different lengths"),
         ("train.max_iters=2", "unknown key 'train.max_iters'"),
         ("data.val=null", "has no split 'val' to evaluate on"),
