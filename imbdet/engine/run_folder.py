@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ..config.difference import flatten, judged  # noqa: F401  (flatten: for fairness, which imports it from here)
+from ..config.difference import judged
 from ..data.class_names import match_names
 from ..runs import BEST, CONFIG, FILES, LAST, METRICS, PREVIOUS, RESULT, TENSORBOARD, RunFolder
 from ..write import writing

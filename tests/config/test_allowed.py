@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from imbdet.commands import run
+from imbdet.commands import run, verbs
 from imbdet.config import LazyCall as L
 from imbdet.config import allowed, config_of, instantiate, load_config, locate, save_config, trust
 
@@ -161,6 +161,15 @@ def test_a_strangers_run_folder_executes_nothing(verb, tmp_path, monkeypatch, ca
     assert "model.backbone" in told and "'os.system' is refused" in told and "--trust os" in told
     assert told.count("\n") == 1
     assert not (tmp_path / "sentinel").exists()
+
+
+@pytest.mark.parametrize("verb", list(verbs()))
+def test_every_verb_that_loads_a_config_or_a_run_can_be_told_to_trust(verb, capsys):
+    with pytest.raises(SystemExit):
+        run(verb, ["--help"])
+    told = capsys.readouterr().out
+    loads = any(f"{option} " in told for option in ("--config", "--run", "--runs", "--detector"))
+    assert ("--trust MODULE" in told) == loads
 
 
 def test_a_python_remedy_that_a_saved_config_lists_is_not_run(tmp_path, monkeypatch):
