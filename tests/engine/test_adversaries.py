@@ -139,7 +139,15 @@ def test_the_clock_is_the_detectors(whole, tiny_coco, tmp_path):
     assert {"roi/dropout/harmful", "roi/transformer/after", "adversary/update_norm"} <= lines["train"][1].keys()
 
 
-@pytest.mark.parametrize("forwards", [1, 3, 5, 6], ids=["detector", "first rest", "last rest", "joint"])
+@pytest.mark.parametrize(
+    "forwards",
+    [
+        pytest.param(1, id="detector", marks=pytest.mark.slow),
+        pytest.param(3, id="first rest"),
+        pytest.param(5, id="last rest", marks=pytest.mark.slow),
+        pytest.param(6, id="joint"),
+    ],
+)
 def test_stopped_in_each_phase_and_resumed_bit_for_bit(tiny_coco, whole, tmp_path, monkeypatch, forwards):
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         stop_in(patch, forwards)
