@@ -51,15 +51,17 @@ class Anchored:
         return [(-(-padded[0] // stride), -(-padded[1] // stride)) for stride in self.strides.values()]
 
 
-def anchored(cfg: Any) -> Anchored:
-    """The anchored part of the config's detector.
+def anchored(cfg: Any, records: Records) -> Anchored:
+    """The anchored part of the config's detector, built for the classes of `records`; the config's data is not read.
 
     Raises:
         Missing: the detector has none (its proposals are made otherwise), or its parts cannot be built.
     """
     from ..config import instantiate
+    from ..data.class_names import TrainedOn
+    from ..engine.origin import without_data
 
-    model = instantiate(cfg.model)
+    model = instantiate(without_data(cfg, TrainedOn.of(records)).model)
     parts = [m for m in model.modules() if hasattr(m, "anchors") and hasattr(m, "criterion")]
     if not parts:
         raise Missing("This config's detector has no anchors: its regions are known after a training only (--run)")

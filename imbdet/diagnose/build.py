@@ -50,7 +50,7 @@ def build(records: Any, options: Options) -> Diagnosis:
     diagnosis = Diagnosis(options.name or Path(train.source).stem, describe(splits))
     section = _section_of(diagnosis)
     section("classes", lambda: _classes(splits))
-    part = _anchored(diagnosis, options.cfg)
+    part = _anchored(diagnosis, options.cfg, train)
     if part is None:
         section("size", lambda: diagnose_size(splits))
     else:
@@ -85,7 +85,7 @@ def _section_of(diagnosis: Diagnosis) -> Callable[[str, Callable[[], dict[str, A
     return section
 
 
-def _anchored(diagnosis: Diagnosis, cfg: Any) -> Any:
+def _anchored(diagnosis: Diagnosis, cfg: Any, train: Any) -> Any:
     """The config's anchored part, or None with the reason in the sections that need it."""
     try:
         if cfg is None:
@@ -93,7 +93,7 @@ def _anchored(diagnosis: Diagnosis, cfg: Any) -> Any:
                 "Needs a config, whose resize, anchors and matcher are measured without a training: add "
                 "--config baselines/faster_rcnn_lite0_custom, or the config that you will train"
             )
-        return anchored(cfg)
+        return anchored(cfg, train)
     except Missing as missing:
         diagnosis.missing.update(dict.fromkeys(("foreground", "iou", "regression"), str(missing)))
         return None

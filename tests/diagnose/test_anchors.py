@@ -22,7 +22,7 @@ SMALL = ["data.train.num_images=8", "data.val.num_images=4", "data.test.num_imag
 
 @pytest.fixture(scope="module", params=["baselines/retinanet_shapes", "baselines/faster_rcnn_shapes"])
 def part(request):
-    return anchored(load_config(request.param, overrides=SMALL))
+    return anchored(load_config(request.param), make_records([[box(0)]], classes=tuple("abcdefghij")))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_the_grid_is_the_detectors(part):
     from imbdet.config import instantiate
 
     model = instantiate(load_config("baselines/retinanet_shapes", overrides=SMALL).model).eval()
-    mine = anchored(load_config("baselines/retinanet_shapes", overrides=SMALL))
+    mine = anchored(load_config("baselines/retinanet_shapes"), make_records([[box(0)]], classes=tuple("abcdefghij")))
     for height, width in ((128, 128), (100, 131)):
         batch, _ = model.preprocess([torch.zeros(3, height, width, dtype=torch.uint8)])
         with torch.no_grad():
