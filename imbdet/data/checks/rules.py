@@ -92,14 +92,20 @@ def _fits(part: str, key: str, entry: dict) -> bool:
 
 
 def _misfits(table: FileTable, missing: bool) -> Iterator[Hit]:
-    for part, keys in _TYPES.items():
-        for row, plain in enumerate(table.plain[part]):
-            for key in keys:
-                if not _fits(part, key, plain):
-                    entry = table.entries[part][row][1]
-                    if (key not in entry) == missing:
-                        value = f"no key {key!r}" if missing else describe_value(entry[key])
-                        yield table.hit(part, row, value, key, keys[key], _mend_type(table, part, row, key))
+    """Keys that the typed reader does not take: those that are missing, or the others; looked for once in a table."""
+    if table.misfits is None:
+        table.misfits = [
+            (part, row, key)
+            for part, keys in _TYPES.items()
+            for row, plain in enumerate(table.plain[part])
+            for key in keys
+            if not _fits(part, key, plain)
+        ]
+    for part, row, key in table.misfits:
+        entry = table.entries[part][row][1]
+        if (key not in entry) == missing:
+            value = f"no key {key!r}" if missing else describe_value(entry[key])
+            yield table.hit(part, row, value, key, _TYPES[part][key], _mend_type(table, part, row, key))
 
 
 def _mend_type(table: FileTable, part: str, row: int, key: str) -> Callable[[], str] | None:

@@ -167,6 +167,7 @@ class FileTable(Columns):
         whole_list = isinstance(coco.get("annotations"), list) and len(annotations) == len(lists["annotations"])
         self.unread = not (whole_list and self.has_box.all() and (self.owner >= 0).all() and (self.label >= 0).all())
         self.partial = partial
+        self.misfits: list[tuple[str, int, str]] | None = None  # of the rules on keys and types
         self.unread |= partial or len(set(self.image_numbers)) < len(images)
 
     def mask_area(self, row: int) -> float | None:

@@ -251,17 +251,17 @@ BLOCKS = [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 40))]
 @pytest.mark.parametrize("block", BLOCKS)
 def test_mutated_coco(block, copied, capsys):
     taken = 0
-    for seed in range(30 * block, 30 * block + 30):
+    for seed in range(15 * block, 15 * block + 15):
         coco_case(copied, seed)
         taken += agree(copied, capsys, f"seed {seed}") == 0
         agree_after_repair(copied, capsys, f"seed {seed}")
-    assert 3 < taken < 27  # both answers come up
+    assert 0 < taken < 15  # both answers come up
 
 
 @pytest.mark.parametrize("case", [yolo_case, voc_case])
 @pytest.mark.parametrize("block", BLOCKS)
 def test_mutated_labels(block, case, copied, capsys):
-    for seed in range(20 * block, 20 * block + 20):
+    for seed in range(10 * block, 10 * block + 10):
         case(copied, seed)
         agree(copied, capsys, f"seed {seed}")
 
