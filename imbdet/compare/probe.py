@@ -21,7 +21,7 @@ from omegaconf import DictConfig, open_dict
 
 from ..engine.build import Run
 from ..engine.distributed import world_of
-from ..engine.loop import _due, _measure, _step
+from ..engine.loop import _due, _measure, _rest, _step
 from ..engine.progress import Clock
 from ..engine.seed import set_threads
 from ..engine.settings import read_settings
@@ -226,10 +226,11 @@ def first_reports(plan: Plan, arm: str, root: Path) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder, _begun(cfg, folder) as run:
         batches, clock, reports = run.batches(0), Clock(), []
         for iteration in range(1, matching_iterations(cfg) + 1):
+            _rest(run, batches, clock, iteration - 1)
             reports_now = _due(iteration, run.settings.log_period, run.settings.max_iter)
             stats, norms = _step(run, batches, clock, iteration, reports_now)
             if reports_now:
-                reports.append({"iteration": iteration, **_measure(run, clock, stats, norms)[0]})
+                reports.append({"iteration": iteration, **_measure(run, run, clock, stats, norms)[0]})
     return reports
 
 
