@@ -22,16 +22,15 @@ LAYERS = (
     ("evaluation", "runs"),
     ("remedies",),
     ("engine",),
-    ("compare", "diagnose", "balance"),
+    ("compare", "balance"),
     ("report",),
+    ("diagnose",),  # a page of its own, drawn with the report's parts, that also reads comparisons
     ("testing", "detectron2"),
     ("commands",),
     ("cli",),
 )
 #: {(who, whom): why} of imports that go up
-UPWARD = {
-    ("diagnose", "report"): "its page is drawn with the report's plots and pictures",
-}
+UPWARD: dict[tuple[str, str], str] = {}
 #: files of one circle, with the reason; their top-level imports alone make none
 CIRCLES = {
     "imbdet.diagnose.page": "parts of one page, which import each other's rows inside functions",
