@@ -6,9 +6,10 @@ A number that is not defined is a dash, never a zero.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..evaluation.significance import Difference
+if TYPE_CHECKING:  # it brings scipy
+    from ..evaluation.significance import Difference
 
 DASH = "–"
 
