@@ -76,11 +76,10 @@ def place(numbers: dict[str, Any], part: Part) -> None:
         "Divergence from uniform in bits; where it is no larger than by chance, the class is spread evenly, or too "
         "rare to say."
     )
-    for reference in numbers["reference"]:
-        part.lead.append(
-            f"Mean fractal dimension here {svg.number(numbers['mean_fractal_dimension'])}; {reference['name']}: "
-            f"{reference['mean']} over {reference['classes']} classes ({reference['source']})."
-        )
+    others = "; ".join(f"{r['name']} {r['mean']} ({r['classes']} classes, {r['source']})" for r in numbers["reference"])
+    part.lead.append(
+        f"Mean fractal dimension of the classes here: {svg.number(numbers['mean_fractal_dimension'])}. {others}."
+    )
     part.maps.append(svg.heat("all classes", np.array(numbers["heat_map"])))
     for row in numbers["rows"][:MAPS]:
         part.maps.append(svg.heat(row["name"], np.array(row["heat_map"]), f"{row['boxes']:,} boxes"))

@@ -51,7 +51,8 @@ def bars(title: str, names: Sequence[str], series: dict[str, Sequence[float | No
             x0, x1 = sorted((scale(0 if not log else scale.low), scale(value)))
             what = f"{name}, {label}: {number(value)} {unit}"
             parts.append(_rect(x0, y + j * bar, max(x1 - x0, 0.8), bar - 1.5, f"c{j + 1}", what))
-            parts.append(_text(x1 + 4, y + j * bar + bar - 2, number(value), "start", "q s"))
+            if len(series) <= 4:  # more stand too close for words
+                parts.append(_text(x1 + 4, y + j * bar + bar - 2, number(value), "start", "q s"))
     return _svg(title, bottom + 34, parts)
 
 
@@ -117,7 +118,7 @@ def matrix(title: str, values: np.ndarray, rows: Sequence[str], columns: Sequenc
     if not values.size or not np.nanmax(values) > 0:
         return ""
     left, top = 118, TOP + 96
-    cell = min(26.0, (WIDTH - left - 8) / values.shape[1])
+    cell = min(26.0, (WIDTH - left - 44) / values.shape[1])
     parts = [_text(left, TOP + 14, f"columns: {across}; rows: {down}", "start", "q")]
     small = "s" if cell < 13 else ""
     for i, name in enumerate(rows):

@@ -134,3 +134,13 @@ def test_the_spread_of_ap_is_what_resampled_test_sets_show(quality):
         ap = ranked.metrics(weights.astype(np.float32))[:, 0, 0]
         assert 0.15 < ap.mean() < 0.6
         assert 0.6 * SPREAD < ap.std() * math.sqrt(n) < 0.5, (n, ap.mean(), ap.std() * math.sqrt(n))
+
+
+def test_reference_values_follow_from_the_counts():
+    """The counts of the two training splits, as their authors' files hold them."""
+    from imbdet.diagnose.reference import IMBALANCE
+
+    counts = {"BCCD train": [2381, 214, 209], "Aquarium train": [1960, 385, 330, 259, 175, 136, 78]}
+    for row in IMBALANCE:
+        for key, value in imbalance(np.array(counts[row["name"]])).items():
+            assert row[key] == pytest.approx(value), (row["name"], key)
