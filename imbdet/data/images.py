@@ -1,12 +1,12 @@
 """Picture files, decoded to uint8 RGB.
 
-Notable: torchvision decodes (faster than PIL, equal pixels), and PIL takes over what torchvision refuses: BMP, TIFF,
-AVIF, turned WebP, and truncated files, of which the readable part is used, with a warning. The EXIF orientation is
-applied explicitly, always: cameras store a portrait photo lying down and say so there, and annotation tools show it
-upright. A picture whose decoded size is not the size in the annotations is refused (as detectron2 does): its boxes
-would lie somewhere else. Annotations may come from a stranger: only regular files in the folder of pictures are opened,
-and what says in its header that it is larger than `MAX_PIXELS` is not decoded. `deep` has the rule for 16 bits and for
-floats.
+Notable: torchvision decodes (faster than PIL, equal pixels), and PIL takes over what torchvision refuses or dies of:
+PNG, BMP, TIFF, AVIF, turned WebP, and truncated files, of which the readable part is used, with a warning. The EXIF
+orientation is applied explicitly, always: cameras store a portrait photo lying down and say so there, and annotation
+tools show it upright. A picture whose decoded size is not the size in the annotations is refused (as detectron2 does):
+its boxes would lie somewhere else. Annotations may come from a stranger: only regular files in the folder of pictures
+are opened, and what says in its header that it is larger than `MAX_PIXELS` is not decoded. `deep` has the rule for 16
+bits and for floats.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", "
 # Width * height above which no picture is decoded: twice Pillow's own limit, where it stops, too.
 _SET = os.environ.get("IMBDET_MAX_PIXELS", "")
 MAX_PIXELS = int(_SET) if _SET.isdecimal() and 0 < len(_SET) < 19 else 178_956_970
+_BROKEN = (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError)  # what PIL raises at damage
 _MOST_BYTES_A_PIXEL = 12  # of a file: three floats
 _ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 5 to 8 swap width and height
 _lenient = threading.RLock()  # PIL's tolerance of truncated files and its limit are global switches
@@ -149,7 +150,7 @@ def decode(path: str, what: str = "") -> Tensor:
             pass  # a kind that torchvision does not know, or damage: PIL decides, and says which
     try:
         return _decode_pil(data)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as strict:
+    except _BROKEN as strict:
         try:
             with _lenient:
                 before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
@@ -157,7 +158,7 @@ def decode(path: str, what: str = "") -> Tensor:
                     image = _decode_pil(data)
                 finally:
                     ImageFile.LOAD_TRUNCATED_IMAGES = before
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        except _BROKEN:
             raise ValueError(f"{path}{what}: cannot be read as a picture: {explain(strict, data)}") from None
         warnings.warn(f"{path}{what}: {explain(strict, data)}; the readable part is used", stacklevel=2)
         return image
@@ -181,7 +182,7 @@ def verify(data: bytes) -> Tensor:
             pass
     try:
         return _decode_pil(data)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except _BROKEN as error:
         raise ValueError(explain(error, data)) from None
 
 
@@ -297,9 +298,9 @@ def _as_tensor(data: bytes) -> Tensor:
 
 def _needs_pil(data: bytes) -> bool:
     """Nothing to decode with or from; a WebP with EXIF data, whose orientation torchvision does not apply; a GIF, of
-    which torchvision decodes all frames at once."""
+    which torchvision decodes all frames at once; a PNG, at whose damage torchvision 0.29 ends the process (SIGSEGV)."""
     turned = data[8:12] == b"WEBP" and b"EXIF" in data
-    return decode_image is None or not data or turned or data[:3] == b"GIF"
+    return decode_image is None or not data or turned or data[:3] == b"GIF" or data[1:4] == b"PNG"
 
 
 def _to_uint8(image: Tensor) -> Tensor:

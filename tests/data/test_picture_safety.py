@@ -145,3 +145,21 @@ def test_nearly_constant_pictures_are_found(tmp_path, write, coco, pictures):
 )
 def test_levels(values, wanted):
     assert levels(torch.tensor(values, dtype=torch.uint8).view(1, 1, -1).repeat(3, 1, 1)) == wanted
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
+def test_damaged_pngs_do_not_end_the_process(tmp_path, mode):
+    """Bytes of the compressed pixels changed, at which torchvision's decoder crashes in more than one of ten files."""
+    buffer = io.BytesIO()
+    noise(30, 20).convert(mode).save(buffer, "PNG")
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        data = bytearray(buffer.getvalue())
+        for place in rng.integers(45, len(data), 3):
+            data[place] = rng.integers(256)
+        (tmp_path / "a.png").write_bytes(data)
+        try:
+            assert decode(str(tmp_path / "a.png")).shape == (3, 20, 30)
+        except ValueError as error:
+            assert "cannot be read as a picture" in str(error)
