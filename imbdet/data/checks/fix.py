@@ -96,7 +96,7 @@ def _apply(rule: Rule, table: FileTable, drop: bool, account: Account) -> FileTa
             what = (hit.part, f"{hit.mend()} ({rule.code})")
             (account.merged if merges else account.changes)[what] += 1
             any_change = True
-        elif rule.drops and hit.index >= 0:
+        elif rule.drops and hit.index >= 0 and not hit.keep:
             what = (hit.part, f"{rule.title} ({rule.code})")
             if drop:
                 table.remove(hit)

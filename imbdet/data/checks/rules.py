@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -375,9 +375,13 @@ def _size_turned(table: FileTable) -> Iterator[Hit]:
 
 @rule("size_differs", ERROR, "the picture's size is not the one in the file", "the size of the picture")
 def _size_differs(table: FileTable) -> Iterator[Hit]:
+    finite = np.flatnonzero(np.isfinite(table.xywh).all(axis=1))
+    order = finite[np.argsort(table.owner[finite], kind="stable")]
+    owners = table.owner[order]
     for row, picture, value in _other_sizes(table, turned=False):
         width, height = picture.size
-        boxes = table.xywh[(table.owner == row) & table.has_box]
+        begin, end = np.searchsorted(owners, [row, row + 1])
+        boxes = table.xywh[order[begin:end]]
         if size_can_be_corrected((table.image_width[row], table.image_height[row]), picture.size, boxes):
             mend = table.set("images", row, "size taken from the picture", width=width, height=height)
             yield table.hit("images", row, value, mend=mend)
@@ -436,7 +440,9 @@ def _wrong_boxes(code: str) -> Callable[[Columns], Iterator[Hit]]:
             mend = None
             if isinstance(table, FileTable):
                 mend = _clip(table, row) if code == "box_partly_outside" else table.from_mask(row)
-            yield table.hit("annotations", row, table.describe_box(row, "outside" in code), mend=mend)
+            hit = table.hit("annotations", row, table.describe_box(row, "outside" in code), mend=mend)
+            doubted = "outside" in code and isinstance(table, FileTable) and table.doubts_size(row)
+            yield replace(hit, keep=True, mend=None, right="the picture's size first, see there") if doubted else hit
 
     return find
 
@@ -494,7 +500,7 @@ def _wrong_iscrowd(table: FileTable) -> Iterator[Hit]:
 def _measure(table: FileTable, row: int) -> Callable[[], str] | None:
     """The repair of an area: that of the mask where it fits the box, else that of the box."""
     width, height = table.xywh[row, 2:].tolist()
-    if not (width > 0 and height > 0):
+    if not (width > 0 and height > 0 and width * height < 1e300):
         return None
     mask = table.mask_area(row) if not table.crowd[row] else None
     if mask is not None and mask > 0 and not impossible_areas(np.array([mask]), table.xywh[row : row + 1])[0]:

@@ -116,7 +116,7 @@ def apply_rules(table: Columns, findings: Findings) -> None:
                     place=hit.place,
                     right=hit.right,
                     fixable=hit.mend is not None,
-                    droppable=rule.drops and hit.mend is None and hit.index >= 0,
+                    droppable=rule.drops and hit.mend is None and hit.index >= 0 and not hit.keep,
                 )
 
 

@@ -25,7 +25,7 @@ class Hit:
     """One place where a rule found something.
 
     value: what is there. part, index: where in the file; part "" for all of it. right: instead of the rule's own.
-    mend: repairs it and returns what was done in words; None where nothing can be computed.
+    mend: repairs it and returns what was done in words; None where nothing can be computed. keep: never dropped.
     """
 
     value: str = ""
@@ -36,6 +36,7 @@ class Hit:
     annotation_id: Any = None
     right: str = ""
     mend: Callable[[], str] | None = None
+    keep: bool = False
 
     @property
     def place(self) -> str:
@@ -209,6 +210,11 @@ class FileTable(Columns):
             return done
 
         return mend
+
+    def doubts_size(self, row: int) -> bool:
+        """Whether the picture of an annotation has another size than the file says, so that the box may be right."""
+        picture = self.pictures and self.owner[row] >= 0 and self.pictures.pictures.get(self.names[self.owner[row]])
+        return bool(picture and picture.size and picture.size != tuple(sizes[row] for sizes in self.size))
 
     def from_mask(self, row: int) -> Callable[[], str] | None:
         """A repair that computes the box from the mask; None where there is no mask with a box on the image."""

@@ -132,3 +132,14 @@ def test_folders_of_both_splits_below_one(coco, write, pictures, tmp_path):
 def test_pictures_that_are_nowhere_are_said_to_be_unchecked(coco, check):
     found, _ = check(coco, images=None)
     assert codes(found) == ["pictures_not_checked"] and found[0].severity == "info"
+
+
+def test_boxes_outside_a_wrong_size_are_not_dropped(coco, pictures, check):
+    """The file says 40x5 where the picture has 40x50: its boxes are fine, and --drop must not lose them."""
+    pictures(coco)
+    coco["images"][1]["height"] = 5
+    coco["annotations"][0]["bbox"], coco["annotations"][2]["bbox"] = [1, 20, 10, 20], [5, 30, 5, 100]
+    found, splits = check(coco)
+    assert {f.code for f in found} >= {"size_differs", "box_outside"} and not any(f.droppable for f in found)
+    fixed, account = repair(splits[0].coco, splits[0].pictures, drop=True)
+    assert len(fixed["annotations"]) == 3 and not account.dropped
