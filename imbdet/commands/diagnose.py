@@ -40,7 +40,10 @@ def summary(diagnosis: Any) -> str:
     lines = []
     for name, row in diagnosis.splits.items():
         lines.append(f"{name}: {row['images']} images ({row['empty_images']} without objects), {row['boxes']} boxes")
-    lines += [f"{key}: {text}" for key, text in diagnosis.missing.items()]
+    reasons: dict[str, list[str]] = {}
+    for key, text in diagnosis.missing.items():
+        reasons.setdefault(text, []).append(key)
+    lines += [f"{', '.join(keys)}: {text}" for text, keys in reasons.items()]
     lines += [f"finding: {finding.says}" for finding in diagnosis.findings]
     if not diagnosis.findings and "advice" in diagnosis.sections:
         lines.append("no rule applies: there is nothing to do")

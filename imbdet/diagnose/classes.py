@@ -113,10 +113,13 @@ def co_occurrence(records: Records) -> dict[str, Any]:
 
 
 def _tied(records: Records, matrix: np.ndarray) -> dict[str, Any]:
-    """Share of the rarest class's images that hold the most frequent class too: repeating them repeats both."""
+    """Share of the rarest class's images that hold the most frequent class too: repeating them repeats both.
+
+    None where no class has twice the boxes of another, so that there is nothing to balance.
+    """
     counts = records.class_counts()
     present = np.flatnonzero(takes_part(counts))
-    if len(present) < 2:
+    if not len(present) or counts[present].max() < 2 * counts[present].min():
         return {"rarest": None, "most_frequent": None, "rarest_with_most_frequent": None}
     rare, frequent = present[np.argmin(counts[present])], present[np.argmax(counts[present])]
     return {

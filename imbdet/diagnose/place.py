@@ -19,6 +19,7 @@ from .structures import Missing
 GRID = 16  #: cells a side of a heat map
 COARSE = 8  #: cells a side for the divergence, which few objects fill
 BORDER = 0.01  #: of the side; a box that comes nearer touches the border
+ENOUGH = 50  #: boxes of a class whose dimension is more than noise
 LARGEST_GRID = 64  #: of the fractal dimension
 DRAWS = 100  #: uniform sets that the divergence is compared with
 
@@ -53,11 +54,13 @@ def diagnose_place(splits: dict[str, Records]) -> dict[str, Any]:
                 "heat_map": maps[label].tolist(),
             }
         )
+    known = [row["fractal_dimension"] for row in rows if row["boxes"] >= ENOUGH]
     return {
         "split": name,
         "heat_map": maps.sum(axis=0).tolist(),
         "touches_border": float((border < BORDER).mean()),
         "mean_fractal_dimension": float(np.mean([row["fractal_dimension"] for row in rows])),
+        "known_fractal_dimension": float(np.mean(known)) if known else None,
         **divergence(centers, rng),
         "rows": sorted(rows, key=lambda row: -row["boxes"]),
     }

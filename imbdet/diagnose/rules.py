@@ -22,7 +22,11 @@ UNKNOWN = "not measured under the present protocol"
 
 @dataclass(frozen=True)
 class Rule:
-    """One row. measure: the path of a number in the sections, "*" is the training split; `below` turns the sign."""
+    """One row.
+
+    measure: the path of a number in the sections, "*" is the training split. says: the finding in words, with {value},
+    {percent} or {points}. below: the rule applies below its limit, not above.
+    """
 
     name: str
     section: str
@@ -54,7 +58,7 @@ RULES = (
         "classes.co_occurrence.rarest_with_most_frequent",
         0.5,
         "our choice: more than half",
-        "{value} of the rarest class's images hold the most frequent class, too (share of 1).",
+        "{percent} of the rarest class's images hold the most frequent class, too.",
         "Repeating images repeats both (Wu et al. 2020, arXiv 2007.09654), so plain over-sampling changes the ratio "
         "little.",
         "the ratio of boxes after repeat factors (the sampler prints it) has fallen as far as intended",
@@ -77,7 +81,7 @@ RULES = (
         "run.background_share",
         0.5,
         "our choice: more than half",
-        "Background holds {value} of the classification loss of a stage (share of 1).",
+        "Background holds {percent} of the classification loss of a stage.",
         "The gradient of the few positives drowns in that of the background.",
         "the share of the gradient is below half where that of the loss is above (section 2)",
         ("focal_loss", "ohem", "ghm_c"),
@@ -88,7 +92,7 @@ RULES = (
         "size.resizes.the config's own resize.below_stride",
         0.05,
         "our choice: 5 % of the objects",
-        "{value} of the objects are smaller than a cell of the finest level after the config's resize (share of 1).",
+        "{percent} of the objects are smaller than a cell of the finest level after the config's resize.",
         "Below a cell there is no feature of an object's own. A larger resize costs time, and is no remedy by name: "
         "set dataloader.*.resize or the augment's short_edge_length.",
         "AP of small objects does not rise with a larger resize at equal iterations",
@@ -100,7 +104,7 @@ RULES = (
         "iou.below",
         0.3,
         "our choice: 30 % of the objects below the matcher's own IoU",
-        "{value} of the objects have no anchor of the matcher's foreground IoU (share of 1).",
+        "{percent} of the objects have no anchor of the matcher's foreground IoU.",
         "Such objects have one positive at best, and the regression must move it far. Anchor sizes and ratios are a "
         "setting of the config (model.anchors or model.rpn.anchors).",
         "their recall in a run is that of the other objects (section 8, TIDE's Miss is small)",
@@ -112,7 +116,7 @@ RULES = (
         "regression.own.gradient.2",
         0.4,
         "our choice: a tenth of the errors holds four times its share",
-        "The largest 10 % of the errors hold {value} of the gradient of the config's regression loss (share of 1).",
+        "The largest 10 % of the errors hold {percent} of the gradient of the config's regression loss.",
         "A loss that grows with the error is ruled by few, often wrong, boxes; those nearly right teach little.",
         "AP at IoU 0.9 does not change with the regression loss",
         ("balanced_l1_loss", "ghm_r", "giou_loss"),
@@ -123,7 +127,7 @@ RULES = (
         "run.tide.delta.Loc",
         0.05,
         "our choice: 5 points of AP50",
-        "Boxes that are off cost {value} of AP50 (of 1).",
+        "Boxes that are off cost {points} points of AP50.",
         "The positives' IoU is spread towards the lower end, so that the detector learns from poor boxes.",
         "mean IoU after regression (section 5) is no higher with the remedy",
         ("cascade_rcnn", "giou_loss", "balanced_l1_loss", "iou_balanced_sampling"),
@@ -131,10 +135,10 @@ RULES = (
     Rule(
         "places",
         "place",
-        "place.mean_fractal_dimension",
+        "place.known_fractal_dimension",
         1.5,
         "our choice: below LVIS's mean of 1.64 (arXiv 2410.11774)",
-        "Objects lie in few places: the mean fractal dimension of the classes is {value}.",
+        "Objects lie in few places: the mean fractal dimension of the classes with enough boxes is {value}.",
         "A detector learns where objects are instead of what they are; pictures from elsewhere then fail.",
         "AP in the middle and outside of it are alike (section 8)",
         (),
@@ -146,7 +150,7 @@ RULES = (
         "overlap.splits.*.lost_to_nms",
         0.02,
         "our choice: 2 % of the objects",
-        "{value} of the objects overlap one of their class by more than the suppression allows (share of 1).",
+        "{percent} of the objects overlap one of their class by more than the suppression allows.",
         "Suppression removes one of two right detections. Raise model.nms_threshold; no remedy here acts on it.",
         "AP of crowded objects (section 8) is that of the others",
         (),
@@ -157,7 +161,7 @@ RULES = (
         "overlap.largest_leak",
         0.0,
         "any",
-        "{value} of the pictures of a held-out split have a near-duplicate in the training split (share of 1).",
+        "{percent} of the pictures of a held-out split have a near-duplicate in the training split.",
         "What is measured there is memory; no remedy can be judged. Split anew with near-duplicates together.",
         "the pictures (section 7) are not of the same scene",
         (),
@@ -182,7 +186,9 @@ def advise(sections: dict[str, Any], train: str, command: Callable[[str], str | 
             Finding(
                 rule=rule.name,
                 section=rule.section,
-                says=rule.says.format(value=_words(value)),
+                says=rule.says.format(
+                    value=_words(value), percent=f"{_words(100 * value)} %", points=_words(100 * value)
+                ),
                 measure=rule.measure.replace("*", train),
                 value=float(value),
                 limit=rule.limit,

@@ -80,6 +80,13 @@ def test_co_occurrence_against_a_loop():
     assert pair["share_of_a"] == pytest.approx(pair["images"] / held[0])
 
 
+def test_the_rarest_class_and_the_most_frequent():
+    """b is in 2 images, in 1 of them with a; equal classes have nothing to balance."""
+    found = co_occurrence(make_records([[box(0), box(0), box(1)], [box(1)], [box(0)], [box(0)]]))
+    assert (found["rarest"], found["most_frequent"], found["rarest_with_most_frequent"]) == ("b", "a", 0.5)
+    assert co_occurrence(make_records([[box(0), box(1)]]))["rarest_with_most_frequent"] is None
+
+
 def test_counts_equal_those_of_pycocotools():
     coco_tools = pytest.importorskip("pycocotools.coco")
     rng = np.random.default_rng(2)

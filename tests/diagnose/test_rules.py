@@ -51,6 +51,8 @@ def test_a_finding_says_no_more_than_the_evidence(monkeypatch):
     data = {"classes": {"imbalance": {"train": {"ratio": 25.0}}}}
     (finding,) = advise(data, "train", lambda name: None if name == "class_weights" else f"run {name}")
     assert "25" in finding.says and finding.measure == "classes.imbalance.train.ratio"
+    leak = advise({"overlap": {"largest_leak": 0.0115}}, "train", str)
+    assert leak[0].says.startswith("1.15 % of the pictures")
     assert "class_weights" not in [remedy.name for remedy in finding.remedies]
     assert {remedy.evidence for remedy in finding.remedies} == {UNKNOWN}
     monkeypatch.setitem(EVIDENCE, "repeat_factor_sampling", "helped here by +1.0 AP, 5 seeds")

@@ -110,6 +110,13 @@ def test_heat_maps_and_border():
     assert inner["rows"][0]["border_distance"] == pytest.approx(0.3) and inner["touches_border"] == 0
 
 
+def test_only_classes_with_enough_boxes_count_for_the_rule():
+    """Two boxes say nothing of a place; 60 in one point have dimension 1."""
+    assert diagnose_place({"train": make_records([[box(0), box(1)]])})["known_fractal_dimension"] is None
+    numbers = diagnose_place({"train": make_records([[box(0)] * 60 + [box(1, 3, 4), box(1, 50, 60)]])})
+    assert numbers["known_fractal_dimension"] == 1
+
+
 def test_no_box_is_said():
     with pytest.raises(Missing):
         diagnose_place({"train": make_records([[]])})
