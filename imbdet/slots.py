@@ -3,7 +3,8 @@
     records --balance--> records --image_sampler--> indices --mix, augment--> batch
       batch --backbone, neck--> features --proposals--> regions
       regions --matcher--> labels, IoU --region_sampler--> kept --region_features--> head --> logits, outputs
-      logits, outputs --classification / regression--> loss per example --weighting--> weighted --objective--> step
+      logits, outputs --classification / regression, coupling--> loss per example --weighting--> weighted
+        --objective--> step
       at test: logits --scores--> calibration --> detections
 
 Letters: N images, M objects, R regions (anchors or RoIs) of the batch in one flat row, A regions of one image, K
@@ -22,28 +23,41 @@ that is drawn when read; the trainer reads them only on the iterations that repo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:  # the table is read where torch is not needed
     from torch import Tensor
 
+    from .modeling.criterion import Criterion
     from .structures import Matched, Objects
 
 Stats = dict[str, Any]
+
+#: where a criterion lives, by the place that a remedy can be sent to (`--remedy focal_loss@rpn`)
+CRITERIA = {"dense": "model.criterion", "roi": "model.roi_heads.criterion", "rpn": "model.rpn.criterion"}
+
+
+def _in_criterion(slot: str) -> tuple[str, ...]:
+    """Of the criterion that classifies the final boxes; that of the RPN is reached by its place."""
+    return tuple(f"{CRITERIA[place]}.{slot}" for place in ("dense", "roi"))
+
 
 #: slot -> where it lives in the config of a detector with that slot (first path that exists wins)
 SLOTS = {
     "balance": ("dataloader.train.balance",),
     "image_sampler": ("dataloader.train.image_sampler",),
+    "mix": ("dataloader.train.mix",),
     "augment": ("dataloader.train.augment",),
     "neck": ("model.neck",),
     "proposals": ("model.rpn", "model.anchors"),
-    "matcher": ("model.criterion.matcher", "model.roi_heads.criterion.matcher"),
-    "region_sampler": ("model.criterion.region_sampler", "model.roi_heads.criterion.region_sampler"),
+    "matcher": _in_criterion("matcher"),
+    "region_sampler": _in_criterion("region_sampler"),
     "region_features": ("model.roi_heads.region_features",),
-    "classification": ("model.criterion.classification", "model.roi_heads.criterion.classification"),
-    "regression": ("model.criterion.regression", "model.roi_heads.criterion.regression"),
-    "weighting": ("model.criterion.weighting", "model.roi_heads.criterion.weighting"),
+    "classifier": ("model.roi_heads.classifier",),
+    "classification": _in_criterion("classification"),
+    "regression": _in_criterion("regression"),
+    "weighting": _in_criterion("weighting"),
+    "coupling": _in_criterion("coupling"),
     "objective": ("model.objective",),
     "calibration": ("model.calibration",),
     # whole parts, for remedies that change the structure; a slot inside of one is found first
@@ -84,6 +98,22 @@ class ImageSampler(Slot):
         raise NotImplementedError
 
 
+class Mix(Slot):
+    """Puts other images of the data set into one (mosaic, mixup, copy-paste), before `augment`.
+
+    image uint8 (3, H, W), target {"boxes": (m, 4), "labels": (m,)}, `draw`, numpy Generator -> image, target. What it
+    does is a pure function of its arguments: `draw(rng)` gives the image and target of an index that it takes from
+    `rng`, `draw(rng, index)` those of an index of the records, both as they are in the files. No argument, and nothing
+    drawn, is changed in place. `draw.position` counts the images of the training, from 0, so that a mix can end before
+    the training does.
+    """
+
+    def __call__(self, image: Tensor, target: dict, draw: Any, rng: Any) -> tuple[Tensor, dict]: ...
+
+    def build(self, records: Any) -> None:
+        """Called once with the records that `draw` takes its images from."""
+
+
 class Augment(Slot):
     """image uint8 (3, H, W), target {"boxes": (m, 4), "labels": (m,)}, numpy Generator -> image, target."""
 
@@ -108,9 +138,30 @@ class Matcher(Slot):
     """IoU (N, M, A) of the objects with the regions, valid (N, M) -> object index (N, A), IoU (N, A), kind (N, A).
 
     kind is 1 for foreground, 0 for background, -1 for ignored.
+
+    geometry: True for a matcher that looks at places: it is then called with the keywords `regions` (N, A, 4), `levels`
+    (N, A), of the pyramid, and `objects` (N, M, 4) besides. Large batches are matched in parts, so N may differ.
     """
 
+    geometry: ClassVar[bool] = False
+
     def __call__(self, iou: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def build(self, strides: tuple[int, ...]) -> None:
+        """Called once with the stride of each level of the pyramid, finest first; `levels` are indices into it."""
+
+    def rematch(
+        self, matched: Matched, objects: Objects, logits: Tensor, outputs: Tensor, criterion: Criterion
+    ) -> Matched:
+        """A second pass that sees the predictions; dense heads (RetinaNet, RPN) only, without gradient.
+
+        Args:
+            matched: what the first pass made of the R = N*A regions, in which `images` and `levels` are known.
+            logits, outputs: (R, C), (R, 4 + V) of the head in float32.
+            criterion: gives scores (`scores`), boxes (`boxes`), losses of each region (`values`), and, from an object
+                index, IoU and kind of each region, the result (`assign`).
+        """
+        return matched
 
 
 class RegionSampler(Slot):
@@ -152,6 +203,20 @@ class RegionFeatures(Slot):
     def settle(self, losses: dict[str, Tensor], logits: Tensor, matched: Matched) -> tuple[dict[str, Tensor], Stats]:
         """Add losses of one's own (or take some away) once the head's are known."""
         return losses, {}
+
+
+class Classifier(Slot):
+    """The last layer of an RoI head: (R, channels) -> logits (R, C). A module, made as `classifier(channels, logits)`,
+    so that the config has it with `_partial_=True`.
+    """
+
+    def __call__(self, features: Tensor) -> Tensor: ...
+
+    def start(self, bias: float | Tensor) -> None:
+        """Set the first values: those of the weights, and the bias that the classification asks for, one number or
+        (C,).
+        """
+        raise NotImplementedError
 
 
 class Phased(Slot):
@@ -206,18 +271,54 @@ class Classification(Slot):
 
 class Regression(Slot):
     """outputs (R, 4 + V), boxes and targets in `matched` -> (R,) values; only foreground counts (the criterion masks
-    the rest). V is `extra_values`, what the head predicts for it beside the deltas; 0 for most.
+    the rest, and sets its outputs to 0). V is `extra_values`, what the head predicts for it beside the deltas; 0 for
+    most. num_values is what takes the place of the four deltas in a `BoxForm`.
     """
 
+    num_values: int = 4
     extra_values: int = 0
 
     def __call__(self, deltas: Tensor, matched: Matched, box_coder: Any) -> tuple[Tensor, Stats]: ...
+
+    def deltas(self, outputs: Tensor, regions: Tensor, box_coder: Any) -> Tensor:
+        """outputs (..., 4 + V) of regions (..., 4) -> deltas (..., 4)."""
+        return outputs[..., :4]
+
+    def boxes(self, outputs: Tensor, regions: Tensor, box_coder: Any) -> Tensor:
+        """outputs (..., 4 + V) of regions (..., 4) -> boxes (..., 4)."""
+        return box_coder.decode(self.deltas(outputs, regions, box_coder), regions)
 
     def deviations(self, extra: Tensor, regions: Tensor) -> Tensor | None:
         """At test: the values beside the deltas (..., V) of regions (..., 4) -> how sure each side of the box is, in
         pixels (..., 4), for the detector's `voting`; None where nothing is predicted of it.
         """
         return None
+
+
+class BoxForm(Regression):
+    """A regression whose outputs are no deltas (distributions over distances, buckets): outputs (R, num_values + V).
+
+    It defines `boxes`; what asks for deltas gets those of these boxes.
+    """
+
+    def boxes(self, outputs: Tensor, regions: Tensor, box_coder: Any) -> Tensor:
+        raise NotImplementedError
+
+    def deltas(self, outputs: Tensor, regions: Tensor, box_coder: Any) -> Tensor:
+        return box_coder.encode(regions, self.boxes(outputs, regions, box_coder))
+
+
+class Coupling(Slot):
+    """Losses of classification and box together, with gradient to both (CARL).
+
+    logits (R, C), outputs (R, 4 + V), values (the unweighted values (R,) of both losses, with their gradients, 0 where
+    they do not count), Matched -> {name: loss}, stats. The losses are added to those of the criterion as they are, so
+    the coupling divides by what it wants.
+    """
+
+    def __call__(
+        self, logits: Tensor, outputs: Tensor, values: tuple[Tensor, Tensor], matched: Matched
+    ) -> tuple[dict[str, Tensor], Stats]: ...
 
 
 class Weighting(Slot):

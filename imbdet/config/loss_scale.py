@@ -1,8 +1,9 @@
 """The key `loss_scale`: "published" leaves every loss its own weight; "match" makes those that differ from the plain
 config's as large as they were there.
 
-What is notable here: which losses differ is found from the two configs, whoever changed them. What stood in a slot
-before is put beside the criterion's parts, as a node like any other, so that a saved config is complete.
+What is notable here: which losses differ is found from the two configs, whoever changed them. The criterion becomes a
+ScaledCriterion, and what stood in a slot before is put beside its parts, as a node like any other, so that a saved
+config is complete.
 """
 
 from collections.abc import Callable
@@ -10,11 +11,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from .keys import accepts
+from ..slots import CRITERIA
 from .lazy import plain
 
 VALUES = ("published", "match")
-CRITERIA = ("model.criterion", "model.roi_heads.criterion", "model.rpn.criterion")
+PLAIN, SCALED = "imbdet.modeling.criterion.Criterion", "imbdet.modeling.loss_scale.ScaledCriterion"
 SLOTS = ("classification", "regression")
 
 
@@ -31,9 +32,11 @@ def apply_loss_scale(cfg: DictConfig, load: Callable[[], DictConfig]) -> None:
     if value not in VALUES:
         raise ValueError(f"loss_scale is {value!r}; it must be one of {', '.join(VALUES)}")
     if value == "published":
-        for node in (OmegaConf.select(cfg, path) for path in CRITERIA):
-            if isinstance(node, DictConfig) and node.get("loss_scale") is not None:
-                node.loss_scale = None
+        for node in (OmegaConf.select(cfg, path) for path in CRITERIA.values()):
+            if isinstance(node, DictConfig) and "loss_scale" in node:
+                with open_dict(node):
+                    del node.loss_scale
+                    node._target_ = PLAIN
         return
     before = load()
     if before.get("remedies") and before.get("loss_scale") != "match":
@@ -41,15 +44,14 @@ def apply_loss_scale(cfg: DictConfig, load: Callable[[], DictConfig]) -> None:
             f"loss_scale=match: this config was saved with the remedies {', '.join(before.remedies)}, so what they "
             "replaced is not known; start from the plain config with --remedy"
         )
-    for path in CRITERIA:
+    for path in CRITERIA.values():
         old, new = OmegaConf.select(before, path), OmegaConf.select(cfg, path)
-        if (
-            isinstance(old, DictConfig) and isinstance(new, DictConfig) and accepts(cfg, path, "loss_scale")
-        ):  # else another structure
-            changed = [slot for slot in SLOTS if _plain(old, slot) != _plain(new, slot)]
-            if changed:
-                with open_dict(new):
-                    new.loss_scale = _node(old, changed, new.get("loss_scale"))
+        if not isinstance(old, DictConfig) or not isinstance(new, DictConfig) or new._target_ not in (PLAIN, SCALED):
+            continue  # another structure
+        changed, present = [slot for slot in SLOTS if _plain(old, slot) != _plain(new, slot)], new.get("loss_scale")
+        if changed or present:
+            with open_dict(new):
+                new._target_, new.loss_scale = SCALED, _node(old, changed, present)
 
 
 def _node(old: DictConfig, changed: list[str], present: Any) -> dict:

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 
 from imbdet.data.cache import CachedImages, channels_last
 from imbdet.data.records import Records
-from imbdet.data.samplers import AUGMENT, BatchPlan, UniformSampler, aspect_groups
-from imbdet.slots import Augment, Balance, ImageSampler
+from imbdet.data.samplers import AUGMENT, MIX, BatchPlan, UniformSampler, aspect_groups
+from imbdet.slots import Augment, Balance, ImageSampler, Mix
 
 
 class TrainLoader:
@@ -34,6 +34,7 @@ class TrainLoader:
         records: the data set.
         batch_size: images of a batch, over all processes together.
         augment: the slot of this name; None gives images as they are.
+        mix: the slot of this name, before `augment`; None leaves each image by itself.
         image_sampler: the slot of this name, called as `image_sampler(records, seed)`.
         balance: the slot of this name, records -> records, applied once, here; None keeps all.
         num_workers: processes that decode and augment; 0 does it in the trainer's.
@@ -65,6 +66,7 @@ class TrainLoader:
         aspect_ratio_grouping: bool = True,
         cache_bytes: int = 0,
         pin_memory: bool | None = None,
+        mix: Mix | None = None,
     ):
         _check_sizes(records, batch_size, num_workers)
         self.num_empty = records.num_empty
@@ -93,7 +95,9 @@ class TrainLoader:
         self._groups = aspect_groups(records) if aspect_ratio_grouping else None
         if self._groups is not None and (self._groups == self._groups[0]).all():
             self._groups = None  # one group: nothing to sort
-        self._items = _TrainItems(records, augment, seed)
+        if mix is not None:
+            mix.build(records)
+        self._items = _TrainItems(records, augment, seed, mix)
 
     def iterate(self, start: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[tuple[list[Tensor], list[dict]]]:
         """Batches from iteration `start` on, for ever; closing the iterator ends its workers.
@@ -182,18 +186,39 @@ class EvalLoader:
 class _TrainItems:
     """(position, image index) -> image, target."""
 
-    def __init__(self, records: Records, augment: Augment | None, seed: int):
-        self.records, self.augment, self.seed = records, augment, seed
+    def __init__(self, records: Records, augment: Augment | None, seed: int, mix: Mix | None = None):
+        self.records, self.augment, self.seed, self.mix = records, augment, seed, mix
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, dict]:
         position, index = key
         try:
             image, target = self.records.images[index], self.records.target(index)
+            if self.mix is not None:
+                rng = np.random.default_rng([self.seed, MIX, position])
+                image, target = self.mix(image, target, Draw(self.records, position), rng)
             if self.augment is not None:
                 image, target = self.augment(image, target, np.random.default_rng([self.seed, AUGMENT, position]))
         except Exception as error:
             raise _named(error, self.records, index) from error
         return image, {**target, "image_id": int(self.records.image_ids[index])}
+
+
+class Draw:
+    """Other images of the data set, for the slot `mix`.
+
+    position: of the image that is mixed in the stream of all, from 0: iteration * batch_size, and so on.
+    """
+
+    def __init__(self, records: Records, position: int):
+        self.records, self.position = records, position
+
+    def __call__(self, rng: np.random.Generator, index: int | None = None) -> tuple[Tensor, dict]:
+        """The image and target of `index`; of an index that `rng` takes where None is given. Not to be changed in
+        place: the image may be that of a cache.
+        """
+        if index is None:
+            index = int(rng.integers(len(self.records)))
+        return self.records.images[index], self.records.target(index)
 
 
 class _EvalItems:

@@ -17,7 +17,7 @@ from imbdet.data.records import Records
 from imbdet.slots import ImageSampler
 
 # What a random stream is for: the second number of its seed, so that no two purposes share their numbers.
-SHUFFLE, GROUP, AUGMENT, ROUNDING, CLASS_ORDER, CLASS_IMAGES = 1, 2, 3, 4, 5, 6
+SHUFFLE, GROUP, AUGMENT, ROUNDING, CLASS_ORDER, CLASS_IMAGES, MIX = 1, 2, 3, 4, 5, 6, 7
 
 WINDOW = 16  # batches among which images are grouped by aspect ratio
 

@@ -8,25 +8,36 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..slots import Calibration, Classification, Matcher, Normalizer, RegionSampler, Regression, Weighting
+from ..slots import (
+    Calibration,
+    Classification,
+    Coupling,
+    Matcher,
+    Normalizer,
+    RegionSampler,
+    Regression,
+    Stats,
+    Weighting,
+)
 from ..structures import Matched, Objects, RegionStats
 from .boxes import BoxCoder
-from .matching import match
+from .matching import assign, match
 
 
 class Criterion(nn.Module):
     """From regions and a head's outputs to two losses.
 
     Args:
-        matcher, region_sampler, classification, regression, weighting: the slots of those names (`imbdet/slots.py`);
-            `weighting` may be None for all ones.
+        matcher, region_sampler, classification, regression, weighting, coupling: the slots of those names
+            (`imbdet/slots.py`); `weighting` may be None for all ones, `coupling` for no loss besides the two.
         normalizer: divides both summed losses, unless the classification brings its own (`classification.normalizer`).
         box_coder: how deltas and boxes are turned into each other.
         num_classes: K.
         classification_weight, regression_weight: factors of the two losses.
         names: under which names the two losses are reported.
-        loss_scale: a LossScale that makes the losses as large as those of another classification and regression; None
-            leaves them alone.
+
+    What a head says of a box are its `outputs`: four deltas, or what a BoxForm has in their place, and V values beside
+    them (`regression.extra_values`, 0 for most).
     """
 
     def __init__(
@@ -42,7 +53,7 @@ class Criterion(nn.Module):
         classification_weight: float = 1.0,
         regression_weight: float = 1.0,
         names: tuple[str, str] = ("loss_cls", "loss_box_reg"),
-        loss_scale=None,
+        coupling: Coupling | None = None,
     ):
         super().__init__()
         self.matcher = matcher
@@ -56,56 +67,106 @@ class Criterion(nn.Module):
         self.classification_weight = classification_weight
         self.regression_weight = regression_weight
         self.names = tuple(names)
-        self.loss_scale = loss_scale
-        if loss_scale is not None:
-            loss_scale.check(classification, regression, num_classes)
+        self.coupling = coupling
+
+    def build(self, strides: dict[str, int]) -> None:
+        """Take the strides of the neck's levels, finest first."""
+        self.matcher.build(tuple(strides.values()))
 
     def match(self, regions: Tensor, levels: Tensor, objects: Objects, allowed: Tensor | None = None) -> Matched:
         """regions (A, 4) or (N, A, 4), levels (A,) or (N, A), allowed (N, A) or None -> all R = N*A regions matched."""
         return match(regions, levels, objects, self.matcher, self.num_classes, allowed)
 
-    def sample(self, matched: Matched) -> tuple[Matched, dict]:
+    def assign(self, matched: Matched, objects: Objects, index: Tensor, iou: Tensor, kind: Tensor) -> Matched:
+        """The regions of `matched` anew, with object index, IoU and kind (N, A) as of a matcher; for `rematch`.
+
+        Regions that were ignored for good (kind -1 of the first pass) are what the new kind says.
+        """
+        shape = index.shape
+        regions, levels = matched.boxes.view(*shape, 4), matched.levels.view(shape)
+        return assign(regions, levels, objects, index, iou, kind, self.num_classes)
+
+    def sample(self, matched: Matched) -> tuple[Matched, Stats]:
         """Regions that the sampler leaves out are ignored from here on."""
         keep, stats = self.region_sampler(matched)
         return matched.ignore_all_but(keep), stats
 
-    def forward(self, logits: Tensor, deltas: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict]:
-        """logits (R, C), deltas (R, 4 + V), matched and sampled regions -> {name: loss}, stats.
+    def over_grid(
+        self, regions: Tensor, levels: Tensor, objects: Objects, logits: Tensor, outputs: Tensor
+    ) -> tuple[dict[str, Tensor], Stats]:
+        """Match, match again with the predictions, sample, lose: the whole of a dense head.
 
-        V is what the regression asks for beside the deltas (`regression.extra_values`, 0 for most).
+        regions (A, 4), levels (A,), logits (N, A, C), outputs (N, A, 4 + V) -> losses, stats.
+        """
+        logits, outputs = logits.flatten(0, 1), outputs.flatten(0, 1)
+        with torch.no_grad():
+            matched = self.match(regions, levels, objects)
+            matched = self.matcher.rematch(matched, objects, logits.detach().float(), outputs.detach().float(), self)
+            matched, stats = self.sample(matched)
+        losses, more = self(logits, outputs, matched)
+        return losses, {**stats, **more}
+
+    def forward(self, logits: Tensor, outputs: Tensor, matched: Matched) -> tuple[dict[str, Tensor], Stats]:
+        """logits (R, C), outputs (R, 4 + V), matched and sampled regions -> {name: loss}, stats.
+
         Computed in float32 whatever the head's precision, as losses of millions of terms are summed here.
         """
-        logits, deltas = logits.float(), deltas.float()
-        considered, foreground = matched.considered, matched.foreground
-        # outside of the foreground a delta is 0 and its target too: no gradient, and nothing that could overflow
-        deltas = deltas.where(foreground.unsqueeze(1), 0.0)
-        matched = replace(matched, deltas=deltas.detach()[:, :4], box_coder=self.box_coder)
-
-        classification, stats = self.classification(logits, matched)
-        regression, more = self.regression(deltas, matched, self.box_coder)
-        stats = {**stats, **more}
-        classification, regression = classification.where(considered, 0.0), regression.where(foreground, 0.0)
-        weights = None
+        logits, outputs, matched = self._seen(logits, outputs, matched)
+        values, stats = self.values(logits, outputs, matched)
+        weighted, weights = values, None
         if self.weighting is not None:
-            weights, more = self.weighting(classification.detach(), regression.detach(), matched)
-            classification, regression = classification * weights[0], regression * weights[1]
+            weights, more = self.weighting(values[0].detach(), values[1].detach(), matched)
+            weighted = values[0] * weights[0], values[1] * weights[1]
             stats.update(more)
 
         norm = self.normalizer(matched)
         cls_norm = norm if self.classification.normalizer is None else self.classification.normalizer(matched)
         name_cls, name_reg = self.names
         losses = {
-            name_cls: classification.sum() * (self.classification_weight / cls_norm),
-            name_reg: regression.sum() * (self.regression_weight / norm),
+            name_cls: weighted[0].sum() * (self.classification_weight / cls_norm),
+            name_reg: weighted[1].sum() * (self.regression_weight / norm),
         }
-        if self.loss_scale is not None:
-            factors, more = self.loss_scale(tuple(losses.values()), logits, deltas, matched, weights, norm)
-            losses = {name: loss * factor for (name, loss), factor in zip(losses.items(), factors, strict=True)}
+        losses, more = self.scaled(losses, logits, outputs, matched, weights, norm)
+        stats.update(more)
+        if self.coupling is not None:
+            coupled, more = self.coupling(logits, outputs, values, matched)
+            losses.update(coupled)
             stats.update(more)
         stats["regions"] = RegionStats(
-            matched, classification.detach(), regression.detach(), matched.deltas, self.box_coder
+            matched, weighted[0].detach(), weighted[1].detach(), matched.deltas, self.box_coder
         )
         return losses, stats
+
+    def _seen(self, logits: Tensor, outputs: Tensor, matched: Matched) -> tuple[Tensor, Tensor, Matched]:
+        """The head's outputs as the slots see them, and the regions with the deltas known."""
+        logits, outputs = logits.float(), outputs.float()
+        # outside of the foreground a delta is 0 and its target too: no gradient, and nothing that could overflow
+        outputs = outputs.where(matched.foreground.unsqueeze(1), 0.0)
+        deltas = self.regression.deltas(outputs.detach(), matched.boxes, self.box_coder)
+        return logits, outputs, replace(matched, deltas=deltas, box_coder=self.box_coder)
+
+    def values(self, logits: Tensor, outputs: Tensor, matched: Matched) -> tuple[tuple[Tensor, Tensor], Stats]:
+        """What each region costs, before weights and sums: logits (R, C), outputs (R, 4 + V) in float32 -> the values
+        of both losses (R,), (R,), 0 where they do not count, and stats.
+        """
+        if matched.deltas is None:  # asked by a matcher
+            logits, outputs, matched = self._seen(logits, outputs, matched)
+        classification, stats = self.classification(logits, matched)
+        regression, more = self.regression(outputs, matched, self.box_coder)
+        values = classification.where(matched.considered, 0.0), regression.where(matched.foreground, 0.0)
+        return values, {**stats, **more}
+
+    def scaled(
+        self,
+        losses: dict[str, Tensor],
+        logits: Tensor,
+        outputs: Tensor,
+        matched: Matched,
+        weights: tuple[Tensor, Tensor] | None,
+        norm: Tensor,
+    ) -> tuple[dict[str, Tensor], Stats]:
+        """The two losses as they are; a criterion that changes their size overrides this (`loss_scale.py`)."""
+        return losses, {}
 
     def scores(self, logits: Tensor, calibration: Calibration | None = None) -> Tensor:
         """logits (..., C) -> scores (..., K) in 0..1 in float32, calibrated where the detector has a calibration."""
@@ -115,10 +176,14 @@ class Criterion(nn.Module):
         logits = calibration.logits(logits)
         return calibration(self.classification.scores(logits), self.classification.background(logits))
 
-    def decode(self, deltas: Tensor, regions: Tensor) -> Tensor:
+    def boxes(self, outputs: Tensor, regions: Tensor) -> Tensor:
+        """outputs (..., 4 + V) of regions (..., 4) -> boxes (..., 4)."""
+        return self.regression.boxes(outputs, regions, self.box_coder)
+
+    def decode(self, outputs: Tensor, regions: Tensor) -> Tensor:
         """What the head says at test (..., 4 + V) of regions (..., 4) -> boxes (..., 4); (..., 4 + 4) with the
         deviation of each side in pixels where the regression predicts one (`deviations`).
         """
-        boxes = self.box_coder.decode(deltas[..., :4], regions)
-        deviations = self.regression.deviations(deltas[..., 4:], regions)
+        boxes = self.boxes(outputs, regions)
+        deviations = self.regression.deviations(outputs[..., self.regression.num_values :], regions)
         return boxes if deviations is None else torch.cat((boxes, deviations), dim=-1)

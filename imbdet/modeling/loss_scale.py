@@ -4,14 +4,45 @@ Letters: R regions, C logits a region, V values beside the deltas.
 """
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor
 
+from ..slots import Classification, Regression, Stats
 from ..structures import Matched
+from .criterion import Criterion
+from .running_state import RunningState
 
 SLOTS = ("classification", "regression")
 
 
-class LossScale(nn.Module):
+class ScaledCriterion(Criterion):
+    """A criterion whose two losses are as large as those of the slots that its own replace.
+
+    Args:
+        loss_scale: says what stood in the slots before, and measures. For the others see Criterion.
+
+    Raises:
+        ValueError: the losses before and now do not read the same outputs of the head.
+    """
+
+    def __init__(self, *args, loss_scale: "LossScale", **settings):
+        super().__init__(*args, **settings)
+        loss_scale.check(self.classification, self.regression, self.num_classes)
+        self.loss_scale = loss_scale
+
+    def scaled(
+        self,
+        losses: dict[str, Tensor],
+        logits: Tensor,
+        outputs: Tensor,
+        matched: Matched,
+        weights: tuple[Tensor, Tensor] | None,
+        norm: Tensor,
+    ) -> tuple[dict[str, Tensor], Stats]:
+        factors, stats = self.loss_scale(tuple(losses.values()), logits, outputs, matched, weights, norm)
+        return {name: loss * factor for (name, loss), factor in zip(losses.items(), factors, strict=True)}, stats
+
+
+class LossScale(RunningState):
     """For each loss the factor mean(loss before) / mean(loss now), over the first batches of the training.
 
     "Before" is what another classification or regression makes of the same logits, deltas and regions, under the same
@@ -27,8 +58,8 @@ class LossScale(nn.Module):
 
     def __init__(
         self,
-        classification=None,
-        regression=None,
+        classification: Classification | None = None,
+        regression: Regression | None = None,
         classification_weight: float = 1.0,
         regression_weight: float = 1.0,
         batches: int = 100,
@@ -44,8 +75,9 @@ class LossScale(nn.Module):
         self.register_buffer("now", torch.zeros(2))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self._seen: int | None = None  # the same on the host, read once
+        self._added = 0  # since the last step
 
-    def check(self, classification, regression, num_classes: int) -> None:
+    def check(self, classification: Classification, regression: Regression, num_classes: int) -> None:
         """Raises ValueError if the losses before and now do not read the same outputs of the head."""
         old, new = self.classification, classification
         if old is not None and not _read_alike(old, new, num_classes):
@@ -55,11 +87,13 @@ class LossScale(nn.Module):
                 "classes, or other scores from them), so their sizes cannot be compared on the same outputs; set "
                 "loss_scale=published and the criterion's classification_weight by hand"
             )
-        if self.regression is not None and self.regression.extra_values not in (0, regression.extra_values):
+        old = self.regression
+        if old is not None and (
+            old.extra_values not in (0, regression.extra_values) or old.num_values != regression.num_values
+        ):
             raise ValueError(
-                f"loss_scale=match: {type(self.regression).__name__} needs values beside the deltas that "
-                f"{type(regression).__name__} does not ask for; set loss_scale=published and the criterion's "
-                "regression_weight by hand"
+                f"loss_scale=match: {type(old).__name__} needs outputs that {type(regression).__name__} does not ask "
+                "for; set loss_scale=published and the criterion's regression_weight by hand"
             )
 
     def forward(
@@ -72,11 +106,14 @@ class LossScale(nn.Module):
         norm: Tensor,
     ) -> tuple[Tensor, dict]:
         """The two losses of now and what they were made of -> the factors (2,) of them, stats."""
-        learns = self.training and torch.is_grad_enabled()  # a validation loss must not move the training's state
-        if learns and self._count() < self.batches:
+        before, now = self.before, self.now
+        if self.training and self.learns and self._count() < self.batches:
             with torch.no_grad():
-                self._add(torch.stack(self._losses_before(logits, deltas, matched, weights, norm)), losses)
-        ratio = torch.where((self.now > 0) & (self.before > 0), self.before / self.now, 1.0)
+                old = torch.stack(self._losses_before(logits, deltas, matched, weights, norm))
+            found = self.collect(before=old, now=torch.stack(losses).to(old.dtype))
+            self._added += 1
+            before, now = before + found["before"], now + found["now"]
+        ratio = torch.where((now > 0) & (before > 0), before / now, 1.0)
         stats = {f"loss_scale/{name}": ratio[i] for i, name in enumerate(SLOTS) if getattr(self, name) is not None}
         return ratio, stats
 
@@ -89,20 +126,17 @@ class LossScale(nn.Module):
             values = values if weights is None else values * weights[0]
             found[0] = values.sum() * (self.weights[0] / (norm if own is None else own(matched)))
         if self.regression is not None:
-            deltas = deltas[:, : 4 + self.regression.extra_values]
+            deltas = deltas[:, : self.regression.num_values + self.regression.extra_values]
             values = self.regression(deltas, matched, matched.box_coder)[0].where(matched.foreground, 0.0)
             values = values if weights is None else values * weights[1]
             found[1] = values.sum() * (self.weights[1] / norm)
         return found[0], found[1]
 
-    def _add(self, before: Tensor, losses: tuple[Tensor, Tensor]) -> None:
-        both = torch.stack((before, torch.stack(losses).to(before.dtype)))
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(both)
-        self.before += both[0]
-        self.now += both[1]
-        self.seen += 1
-        self._seen += 1
+    def fold(self, before: Tensor, now: Tensor) -> None:
+        super().fold(before=before, now=now)
+        self._seen = self._count() + self._added
+        self.seen += self._added
+        self._added = 0
 
     def _count(self) -> int:
         if self._seen is None:  # waits for the device once in a run

@@ -64,10 +64,30 @@ def match(
     step = n if n * m * a <= IOU_BLOCK else max(1, IOU_BLOCK // (m * a))
     parts = []
     for i in range(0, n, step):
-        iou = pairwise_iou(objects.boxes[i : i + step], regions[i : i + step])
-        parts.append(matcher(iou * objects.valid[i : i + step, :, None], objects.valid[i : i + step]))
+        rows, more = slice(i, i + step), {}
+        iou = pairwise_iou(objects.boxes[rows], regions[rows])
+        if matcher.geometry:
+            places = levels.expand(n, a)[rows]
+            more = {"regions": regions[rows], "levels": places, "objects": objects.boxes[rows]}
+        parts.append(matcher(iou * objects.valid[rows, :, None], objects.valid[rows], **more))
     index, iou, kind = (torch.cat(x) if len(x) > 1 else x[0] for x in zip(*parts, strict=True))
+    return assign(regions, levels, objects, index, iou, kind, num_classes, allowed)
 
+
+def assign(
+    regions: Tensor,
+    levels: Tensor,
+    objects: Objects,
+    index: Tensor,
+    iou: Tensor,
+    kind: Tensor,
+    num_classes: int,
+    allowed: Tensor | None = None,
+) -> Matched:
+    """What a matcher says of the regions, (N, A) each, -> the flat batch; the other arguments are those of `match`."""
+    n, m = objects.labels.shape
+    a = index.shape[1]
+    regions = regions.expand(n, -1, -1)
     labels = objects.labels.gather(1, index)
     labels = torch.where(kind == 1, labels, torch.where(kind == 0, num_classes, IGNORE))
     if allowed is not None:

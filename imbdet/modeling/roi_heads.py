@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..slots import Calibration, Head, RegionFeatures
 from ..structures import Matched, Objects
 from .criterion import Criterion
-from .heads import BoxPredictor
+from .heads import BoxHead, BoxPredictor, MakesClassifier
 from .region_sampling import compress
 from .rest import at_rest
 
@@ -66,6 +66,7 @@ class RoIHeads(nn.Module):
         class_agnostic: one set of deltas for all classes instead of K.
         region_features: the slot of that name, in training only; None leaves the features alone.
         append_objects: the objects themselves join the proposals in training, so that there is always foreground.
+        classifier: the slot of that name, (channels, logits) -> the last layer; None makes it `Linear`.
 
     thresholds: whether `predict` itself sets class scores up to the detector's threshold to 0, since what it returns
         are no longer class scores.
@@ -81,6 +82,7 @@ class RoIHeads(nn.Module):
         class_agnostic: bool = False,
         region_features: RegionFeatures | None = None,
         append_objects: bool = True,
+        classifier: MakesClassifier | None = None,
     ):
         super().__init__()
         self.pooler = pooler
@@ -89,12 +91,14 @@ class RoIHeads(nn.Module):
         self.region_features = region_features
         self.append_objects = append_objects
         self.class_agnostic = class_agnostic
+        self.classifier = classifier
 
     def build(self, neck: nn.Module) -> None:
         """Make the layers that fit the neck and the classification's logits."""
         self.pooler.build(neck.strides)
         self.box_head.build(neck.channels, self.pooler.size)
-        self.box_predictor = predictor_of(self.box_head, self.criterion, self.class_agnostic)
+        self.criterion.build(neck.strides)
+        self.box_predictor = predictor_of(self.box_head, self.criterion, self.class_agnostic, self.classifier)
         if self.region_features is not None:
             self.region_features.build(neck.channels, self.pooler.size)
 
@@ -148,11 +152,13 @@ class RoIHeads(nn.Module):
         return scores.view(n, p, -1), refined.view(n, p, *refined.shape[1:])
 
 
-def predictor_of(box_head: nn.Module, criterion: nn.Module, class_agnostic: bool) -> BoxPredictor:
+def predictor_of(
+    box_head: BoxHead, criterion: Criterion, class_agnostic: bool, classifier: MakesClassifier | None = None
+) -> BoxPredictor:
     """The last layers that fit a box head and what the criterion's classification and regression ask for."""
-    k, c = criterion.num_classes, criterion.classification
-    sets, extra = 1 if class_agnostic else k, criterion.regression.extra_values
-    return BoxPredictor(box_head.channels, sets, c.num_logits(k), c.initial_bias(k), extra)
+    k, c, r = criterion.num_classes, criterion.classification, criterion.regression
+    sets, outputs = 1 if class_agnostic else k, (r.extra_values, r.num_values)
+    return BoxPredictor(box_head.channels, sets, c.num_logits(k), c.initial_bias(k), *outputs, classifier)
 
 
 def image_of(boxes: Tensor) -> Tensor:

@@ -9,13 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..slots import Proposals
 from ..structures import Objects
+from .anchors import AnchorGrid
 from .boxes import clip
+from .criterion import Criterion
 from .heads import RPNHead
 from .nms import LIMIT, PAIRS, best, limit_at_test, pairwise_nms, suppress
 
 
-class RPN(nn.Module):
+class RPN(nn.Module, Proposals):
     """Slot `proposals`: features -> the best boxes of each image, whatever their class.
 
     Args:
@@ -24,7 +27,14 @@ class RPN(nn.Module):
         nms_threshold: IoU.
     """
 
-    def __init__(self, anchors, criterion, before_nms=(2000, 1000), after_nms=(1000, 1000), nms_threshold: float = 0.7):
+    def __init__(
+        self,
+        anchors: AnchorGrid,
+        criterion: Criterion,
+        before_nms=(2000, 1000),
+        after_nms=(1000, 1000),
+        nms_threshold: float = 0.7,
+    ):
         super().__init__()
         self.anchors = anchors
         self.criterion = criterion
@@ -35,7 +45,10 @@ class RPN(nn.Module):
     def build(self, neck: nn.Module) -> None:
         """Make the head that fits the neck."""
         self.anchors.build(neck.strides)
-        self.head = RPNHead(neck.channels, self.anchors.per_cell)
+        self.criterion.build(neck.strides)
+        c, r, k = self.criterion.classification, self.criterion.regression, self.criterion.num_classes
+        values = r.num_values + r.extra_values
+        self.head = RPNHead(neck.channels, self.anchors.per_cell, c.num_logits(k), c.initial_bias(k), values)
 
     def forward(self, features: dict[str, Tensor], sizes: Tensor, objects: Objects | None = None):
         """Maps by level, sizes (N, 2) height and width, objects in training -> boxes (N, P, 4), valid (N, P), losses,
@@ -47,15 +60,18 @@ class RPN(nn.Module):
         losses, stats = {}, {}
         if objects is not None:
             any_object = replace(objects, labels=torch.zeros_like(objects.labels))
-            matched, stats = self.criterion.sample(self.criterion.match(anchors, levels, any_object))
-            losses, more = self.criterion(logits.flatten(0, 1), deltas.flatten(0, 1), matched)
-            stats = {f"rpn/{k}": v for k, v in {**stats, **more}.items()}
+            losses, stats = self.criterion.over_grid(anchors, levels, any_object, logits, deltas)
+            stats = {f"rpn/{k}": v for k, v in stats.items()}
         with torch.no_grad():
             cells = [m.shape[-2] * m.shape[-1] * self.anchors.per_cell for m in maps]
             boxes, valid = self.propose(
-                logits.detach().float().squeeze(2), deltas.detach().float(), anchors, cells, sizes
+                self.ranks(logits.detach().float()), deltas.detach().float(), anchors, cells, sizes
             )
         return boxes, valid, losses, stats
+
+    def ranks(self, logits: Tensor) -> Tensor:
+        """logits (N, A, C) -> (N, A), higher for what looks more like an object: the logit itself if there is one."""
+        return logits.squeeze(2) if logits.shape[2] == 1 else self.criterion.scores(logits).squeeze(2)
 
     def propose(self, logits: Tensor, deltas: Tensor, anchors: Tensor, cells: list[int], sizes: Tensor):
         """logits (N, A), deltas (N, A, 4), anchors (A, 4), how many a level, sizes (N, 2) -> boxes (N, P, 4), valid.
@@ -68,7 +84,8 @@ class RPN(nn.Module):
         tops = [x.topk(k, dim=1) for x, k in zip(logits.split(cells, dim=1), counts, strict=True)]  # sorted
         scores = torch.cat([t.values for t in tops], dim=1)
         index = torch.cat([t.indices + start for t, start in zip(tops, starts, strict=True)], dim=1)
-        boxes = self.criterion.box_coder.decode(deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), anchors[index])
+        outputs = deltas.gather(1, index.unsqueeze(-1).expand(-1, -1, deltas.shape[2]))
+        boxes = self.criterion.boxes(outputs, anchors[index])
         boxes = clip(boxes, sizes)
         valid = (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
         parts = list(zip(*(x.split(counts, dim=1) for x in (boxes, scores, valid)), strict=True))

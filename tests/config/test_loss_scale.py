@@ -23,6 +23,7 @@ def test_published_is_the_default_and_changes_nothing():
 def test_match_puts_the_baselines_loss_beside_the_remedys(base):
     cfg = load_config(base, ["giou_loss"], MATCH)
     assert changed_paths(load_config(base, ["giou_loss"]), cfg) == [
+        f"model.{'roi_heads.' if base == TWO else ''}criterion._target_",
         f"model.{'roi_heads.' if base == TWO else ''}criterion.loss_scale",
         "loss_scale",
     ]
@@ -65,7 +66,15 @@ def test_a_saved_config_is_complete(tmp_path):
     assert again == load_config(TWO, ["giou_loss"], MATCH)
     assert load_config(tmp_path, overrides=MATCH) == again
     off = load_config(tmp_path, overrides=["loss_scale=published"])
-    assert criterion_of(off).loss_scale is None
+    assert "loss_scale" not in criterion_of(off) and criterion_of(off)._target_.endswith(".Criterion")
+
+
+def test_a_config_of_before_there_was_a_scaled_criterion(tmp_path):
+    """Its plain Criterion had the key; it loads as what is saved today."""
+    path, cfg = tmp_path / "config.yaml", load_config(TWO, ["giou_loss"], MATCH)
+    save_config(cfg, path)
+    path.write_text(path.read_text().replace("loss_scale.ScaledCriterion", "criterion.Criterion"))
+    assert load_config(path) == cfg
 
 
 def test_a_saved_baseline_still_knows_its_loss_a_saved_remedy_does_not(tmp_path):

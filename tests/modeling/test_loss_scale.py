@@ -1,17 +1,25 @@
 """LossScale: losses as large as those they replace, over the first batches and never again; nothing else moves it."""
 
+import functools
+
 import pytest
 import torch
 
+from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.modeling.count import OperatorCount
-from imbdet.modeling.loss_scale import LossScale
+from imbdet.modeling.criterion import Criterion
+from imbdet.modeling.loss_scale import LossScale, ScaledCriterion
+from imbdet.modeling.matching import ThresholdMatcher
+from imbdet.modeling.normalizers import Considered
+from imbdet.modeling.region_sampling import AllRegions
 from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.running_state import running_states
 from imbdet.remedies.class_fg_bg.focal_loss import FocalLoss
 from imbdet.remedies.spatial_regression.giou_loss import GIoULoss
 from imbdet.remedies.spatial_regression.kl_loss import KLLoss
 from imbdet.remedies.spatial_regression.l1_loss import L1Loss
-from tests.modeling.test_criterion import K, criterion, some_regions
+from tests.modeling.test_criterion import K, some_regions
 
 LABELS = [0, 3, -1, 2, 3, 1]
 
@@ -21,24 +29,34 @@ def batch(seed, k=K + 1, extra=0):
     return torch.randn(6, k, generator=g), 0.3 * torch.randn(6, 4 + extra, generator=g), some_regions(LABELS)
 
 
+def criterion(classification=None, regression=None, loss_scale=None, **more):
+    """A criterion, scaled if there is a loss_scale."""
+    kind = Criterion if loss_scale is None else functools.partial(ScaledCriterion, loss_scale=loss_scale)
+    parts = classification or SoftmaxCrossEntropy(), regression or SmoothL1()
+    return kind(ThresholdMatcher(), AllRegions(), *parts, Considered(), BoxCoder((10, 10, 5, 5)), K, **more)
+
+
 def with_regression(regression, **more):
-    """The criterion of the tests with another regression in its slot."""
-    made = criterion(**more)
-    made.regression = regression
-    return made
+    return criterion(regression=regression, **more)
+
+
+def step(made, *inputs):
+    """Losses and stats of a batch that is a step of a training, or a validation under no_grad."""
+    with running_states(made, ends_step=True):
+        return made(*inputs)
 
 
 def box_losses(made, batches, extra=0):
-    return [made(*batch(i, extra=extra))[0]["loss_box_reg"].item() for i in range(batches)]
+    return [step(made, *batch(i, extra=extra))[0]["loss_box_reg"].item() for i in range(batches)]
 
 
 def test_the_mean_equals_that_of_the_loss_before():
     """With weight 10 and without: the factor makes up for either."""
     before = box_losses(criterion(regression_weight=0.7), 5)
     for weight in (1.0, 10.0):
-        made = with_regression(GIoULoss(), regression_weight=weight)
-        plain = box_losses(made, 5)
-        made.loss_scale = LossScale(regression=SmoothL1(), regression_weight=0.7, batches=5)
+        plain = box_losses(with_regression(GIoULoss(), regression_weight=weight), 5)
+        scale = LossScale(regression=SmoothL1(), regression_weight=0.7, batches=5)
+        made = with_regression(GIoULoss(), regression_weight=weight, loss_scale=scale)
         found = box_losses(made, 8)
         factor = sum(before) / sum(plain)
         assert found[0] == pytest.approx(before[0], rel=1e-5), "at first the ratio of the first batch"
@@ -88,7 +106,7 @@ def test_validation_moves_nothing_and_uses_what_is_there():
     box_losses(made, 2)
     kept = {name: value.clone() for name, value in made.loss_scale.state_dict().items()}
     with torch.no_grad():
-        seen = made(*batch(9))[1]["loss_scale/regression"]
+        seen = step(made, *batch(9))[1]["loss_scale/regression"]
     made.eval()
     box_losses(made, 2)
     assert all(torch.equal(value, kept[name]) for name, value in made.loss_scale.state_dict().items())
@@ -97,14 +115,14 @@ def test_validation_moves_nothing_and_uses_what_is_there():
 
 def test_before_the_first_batch_the_factor_is_1():
     with torch.no_grad():
-        stats = with_regression(GIoULoss(), loss_scale=LossScale(regression=SmoothL1()))(*batch(0))[1]
+        stats = step(with_regression(GIoULoss(), loss_scale=LossScale(regression=SmoothL1())), *batch(0))[1]
     assert stats["loss_scale/regression"] == 1
 
 
 def test_batches_without_objects_leave_the_factor_and_are_counted():
     made = with_regression(GIoULoss(), loss_scale=LossScale(regression=SmoothL1()))
     logits, deltas, _ = batch(0)
-    losses, stats = made(logits, deltas, some_regions([3, 3, -1, 3, 3, 3]))
+    losses, stats = step(made, logits, deltas, some_regions([3, 3, -1, 3, 3, 3]))
     assert losses["loss_box_reg"] == 0 and stats["loss_scale/regression"] == 1 and made.loss_scale.seen == 1
 
 
@@ -117,9 +135,9 @@ def test_it_resumes():
     for stop in (2, 5):
         first, second = fresh(), fresh()
         box_losses(first, stop)
-        second(*batch(50))  # it has been used before: what it knew of its count is gone
+        step(second, *batch(50))  # it has been used before: what it knew of its count is gone
         second.load_state_dict(first.state_dict())
-        assert [second(*batch(i))[0]["loss_box_reg"].item() for i in range(stop, 6)] == want[stop:]
+        assert [step(second, *batch(i))[0]["loss_box_reg"].item() for i in range(stop, 6)] == want[stop:]
 
 
 def test_afterwards_nothing_is_measured_and_nothing_waits():
@@ -131,11 +149,11 @@ def test_afterwards_nothing_is_measured_and_nothing_waits():
             return super().__call__(*args)
 
     made = with_regression(GIoULoss(), loss_scale=LossScale(regression=Counting(), batches=2))
-    made(*batch(0))
+    step(made, *batch(0))
     batches = [batch(i) for i in range(1, 6)]
     with OperatorCount() as count:
         for one in batches:
-            made(*one)
+            step(made, *one)
     assert Counting.calls == 2 and count.synchronisations == 0
 
 
@@ -152,7 +170,7 @@ def test_processes_add_up(monkeypatch):
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda both: both.mul_(3))
     made = with_regression(GIoULoss(), loss_scale=LossScale(regression=SmoothL1()))
     alone = with_regression(GIoULoss())(*batch(0))[0]["loss_box_reg"].item()
-    made(*batch(0))
+    step(made, *batch(0))
     assert made.loss_scale.now[1].item() == pytest.approx(3 * alone, rel=1e-5) and made.loss_scale.seen == 1
 
 
@@ -170,7 +188,7 @@ def test_losses_that_read_other_logits_are_refused(new):
 
 
 def test_a_loss_before_that_needs_more_of_the_head_is_refused():
-    with pytest.raises(ValueError, match="KLLoss needs values beside the deltas that SmoothL1 does not"):
+    with pytest.raises(ValueError, match="KLLoss needs outputs that SmoothL1 does not"):
         criterion(loss_scale=LossScale(regression=KLLoss()))
     with pytest.raises(ValueError, match="batches must be at least 1"):
         LossScale(batches=0)

@@ -13,7 +13,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imbdet.config import instantiate, load_config, select, shipped_configs, slots_of
+from imbdet.data.loader import Draw
 from imbdet.modeling.boxes import BoxCoder
+from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.remedies import index
 from imbdet.structures import Matched
 
@@ -111,7 +113,8 @@ def test_classification(remedy, baseline, kind, scale):
     made, _ = build("classification", remedy, baseline)
     width, matched = made.num_logits(K), regions(kind)
     assert isinstance(width, int) and width >= K
-    assert np.isfinite(made.initial_bias(K))
+    bias = torch.as_tensor(made.initial_bias(K))
+    assert torch.isfinite(bias).all() and bias.shape in ((), (width,))
     logits = (scale * torch.randn(R, width, generator=torch.Generator().manual_seed(1))).requires_grad_()
     with Waits() as waits:
         values, stats = made(logits, matched)
@@ -119,6 +122,8 @@ def test_classification(remedy, baseline, kind, scale):
     check_values(values.where(matched.considered, 0.0), logits, stats)
     scores = made.scores(logits.detach())
     assert scores.shape == (R, K) and 0 <= scores.min() and scores.max() <= 1
+    background = made.background(logits.detach())
+    assert background is None or torch.allclose(scores.sum(dim=1) + background, torch.ones(R), atol=1e-5)
     assert made.normalizer is None or callable(made.normalizer)
 
 
@@ -128,7 +133,7 @@ def test_regression(remedy, baseline, kind):
     made, cfg = build("regression", remedy, baseline)
     key = slots_of(cfg)["regression"][0].replace("regression", "box_coder")
     coder, matched = instantiate(select(cfg, key)), regions(kind)
-    values = 0.3 * torch.randn(R, 4 + made.extra_values)
+    values = 0.3 * torch.randn(R, made.num_values + made.extra_values)
     deltas = torch.where(matched.foreground[:, None], values, 0.0).requires_grad_()
     with Waits() as waits:
         values, stats = made(deltas, matched, coder)
@@ -168,7 +173,11 @@ def test_matcher(remedy, baseline):
     made, _ = build("matcher", remedy, baseline)
     valid = torch.tensor([[True, True, False], [False, False, False]])  # the second image has no object
     iou = torch.rand(2, 3, 40) * valid[:, :, None]
-    objects, best, kind = made(iou, valid)
+    places = torch.rand(2, 43, 2, generator=torch.Generator().manual_seed(0)) * 100
+    places = torch.cat((places, places + 20), dim=2)
+    made.build((4, 8, 16))
+    geometry = {"regions": places[:, :40], "levels": torch.arange(40).expand(2, 40) % 3, "objects": places[:, 40:]}
+    objects, best, kind = made(iou, valid, **(geometry if made.geometry else {}))
     assert objects.shape == best.shape == kind.shape == (2, 40)
     assert set(kind.unique().tolist()) <= {-1, 0, 1} and not (kind[1] == 1).any()
     assert (objects[0][kind[0] == 1] < 2).all(), "a region was matched to padding"
@@ -193,8 +202,7 @@ class ToyHead:
 def test_region_features(remedy, baseline):
     made, _ = build("region_features", remedy, baseline)
     features = torch.randn(R, 64, 7, 7, requires_grad=True)
-    if hasattr(made, "build"):
-        made.build(64, 7)
+    made.build(64, 7)
     matched, head = regions(), ToyHead()
     with Waits() as waits:
         changed, stats = made(features, matched, head)
@@ -215,8 +223,65 @@ def test_objective(remedy, baseline):
 @filled("calibration")
 def test_calibration(remedy, baseline):
     made, _ = build("calibration", remedy, baseline)
-    scores = made(torch.rand(R, K))
-    assert scores.shape == (R, K) and 0 <= scores.min() and scores.max() <= 1
+    logits = torch.randn(R, K + 1)
+    for width, form in ((K + 1, SoftmaxCrossEntropy()), (K, SigmoidCrossEntropy())):
+        changed = made.logits(logits[:, :width])
+        scores = made(form.scores(changed), form.background(changed))
+        assert changed.shape == (R, width) and scores.shape == (R, K) and 0 <= scores.min() and scores.max() <= 1
+
+
+@filled("classifier")
+def test_classifier(remedy, baseline):
+    make, _ = build("classifier", remedy, baseline)
+    layer = make(16, K + 1)
+    layer.start(-2.0)
+    x = torch.randn(R, 16, requires_grad=True)
+    logits = layer(x)
+    logits.sum().backward()
+    assert logits.shape == (R, K + 1) and torch.isfinite(logits).all() and torch.isfinite(x.grad).all()
+    layer.start(torch.arange(K + 1.0))
+    assert layer.state_dict().keys() >= {"weight", "bias"}
+
+
+@filled("coupling")
+@pytest.mark.parametrize("kind", ["mixed", "no objects"])
+def test_coupling(remedy, baseline, kind):
+    made, cfg = build("coupling", remedy, baseline)
+    slots = slots_of(cfg)
+    classification, regression = (instantiate(select(cfg, slots[name][0])) for name in ("classification", "regression"))
+    coder = instantiate(select(cfg, slots["regression"][0].replace("regression", "box_coder")))
+    matched = regions(kind)
+    logits = torch.randn(R, classification.num_logits(K), requires_grad=True)
+    outputs = 0.3 * torch.randn(R, regression.num_values + regression.extra_values)
+    outputs = torch.where(matched.foreground[:, None], outputs, 0.0).requires_grad_()
+    values = (
+        classification(logits, matched)[0].where(matched.considered, 0.0),
+        regression(outputs, matched, coder)[0].where(matched.foreground, 0.0),
+    )
+    with Waits() as waits:
+        losses, stats = made(logits, outputs, values, matched)
+    assert not waits.found, f"waits for the device: {waits.found}"
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert torch.isfinite(logits.grad).all() and (outputs.grad is None or torch.isfinite(outputs.grad).all())
+    assert not any(torch.is_tensor(stat) and stat.requires_grad for stat in stats.values())
+
+
+@filled("mix")
+def test_mix(remedy, baseline):
+    made, cfg = build("mix", remedy, baseline)
+    records = instantiate(cfg.data.train)
+    made.build(records)
+    images = [records.images[i].clone() for i in range(len(records))]
+    found = [made(records.images[0], records.target(0), Draw(records, 5), np.random.default_rng(3)) for _ in range(2)]
+    assert all(torch.equal(records.images[i], image) for i, image in enumerate(images)), (
+        "a picture was changed in place"
+    )
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1]["boxes"], found[1][1]["boxes"])
+    image, target = found[0]
+    height, width = image.shape[1:]
+    assert image.dtype == torch.uint8 and image.shape[0] == 3 and len(target["boxes"]) == len(target["labels"])
+    assert (target["boxes"] >= 0).all() and (target["boxes"] <= torch.tensor([width, height, width, height])).all()
 
 
 @filled("image_sampler")

@@ -22,6 +22,7 @@ dataloader = OmegaConf.create(
         train=L(TrainLoader)(
             records="${data.train}",
             batch_size=16,
+            mix=None,
             augment=L(Compose)(
                 transforms=[
                     L(ResizeShortestEdge)(short_edge_length=[640, 672, 704, 736, 768, 800], max_size=1333),

@@ -30,6 +30,7 @@ dataloader = OmegaConf.create(
         train=L(TrainLoader)(
             records="${data.train}",
             batch_size=4,
+            mix=None,
             augment=L(Compose)(
                 transforms=[
                     L(ResizeShortestEdge)(short_edge_length=[320, 352, 384, 416, 448], max_size=768),

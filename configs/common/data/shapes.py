@@ -24,6 +24,7 @@ dataloader = OmegaConf.create(
         train=L(TrainLoader)(
             records="${data.train}",
             batch_size=8,
+            mix=None,
             # Shapes are turned at random, so upside down is as good as upright.
             augment=L(Compose)(transforms=[L(RandomFlip)(horizontal=0.5, vertical=0.5)]),
             image_sampler=UniformSampler,

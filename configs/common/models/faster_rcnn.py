@@ -41,6 +41,7 @@ model = L(FasterRCNN)(
             classification=L(SigmoidCrossEntropy)(prior=0.5),
             regression=L(SmoothL1)(beta=0.0),
             weighting=None,
+            coupling=None,
             normalizer=L(PerImage)(count="${..region_sampler.per_image}"),
             box_coder=L(BoxCoder)(weights=[1.0, 1.0, 1.0, 1.0]),
             num_classes=1,
@@ -54,6 +55,7 @@ model = L(FasterRCNN)(
         pooler=L(MultiLevelRoIAlign)(levels=["p2", "p3", "p4", "p5"], size=7, sampling_ratio=0),
         box_head=L(BoxHead)(widths=[1024, 1024]),
         region_features=None,
+        classifier=None,
         class_agnostic=False,
         criterion=L(Criterion)(
             matcher=L(ThresholdMatcher)(foreground=0.5, background=0.5, best_for_each_object=False),
@@ -61,6 +63,7 @@ model = L(FasterRCNN)(
             classification=L(SoftmaxCrossEntropy)(),
             regression=L(SmoothL1)(beta=0.0),
             weighting=None,
+            coupling=None,
             normalizer=L(Considered)(),
             box_coder=L(BoxCoder)(weights=[10.0, 10.0, 5.0, 5.0]),
             num_classes="${model.num_classes}",

@@ -40,6 +40,7 @@ model = L(RetinaNet)(
         classification=L(FocalLoss)(gamma=2.0, alpha=0.25, prior=0.01),
         regression=L(SmoothL1)(beta=0.0),
         weighting=None,
+        coupling=None,
         normalizer=L(ForegroundAverage)(momentum=0.9, start=100.0),
         box_coder=L(BoxCoder)(weights=[1.0, 1.0, 1.0, 1.0]),
         num_classes="${model.num_classes}",

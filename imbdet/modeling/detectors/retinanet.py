@@ -6,6 +6,8 @@ Letters: N images, A anchors of one image, K classes, C logits an anchor.
 import torch
 from torch import Tensor
 
+from ..anchors import AnchorGrid
+from ..criterion import Criterion
 from ..heads import RetinaNetHead
 from .base import Detector
 
@@ -19,14 +21,25 @@ class RetinaNet(Detector):
         For the others see Detector.
     """
 
-    def __init__(self, anchors, criterion, *, convs: int = 4, candidates_per_level: int = 1000, **common):
+    def __init__(
+        self,
+        anchors: AnchorGrid,
+        criterion: Criterion,
+        *,
+        convs: int = 4,
+        candidates_per_level: int = 1000,
+        **common,
+    ):
         super().__init__(**common)
         self.anchors = anchors
         anchors.build(self.neck.strides)
         self.criterion = criterion
-        c, k, extra = criterion.classification, criterion.num_classes, criterion.regression.extra_values
+        criterion.build(self.neck.strides)
+        c, r, k = criterion.classification, criterion.regression, criterion.num_classes
         logits, bias = c.num_logits(k), c.initial_bias(k)
-        self.head = RetinaNetHead(self.neck.channels, anchors.per_cell, logits, bias, convs, extra)
+        self.head = RetinaNetHead(
+            self.neck.channels, anchors.per_cell, logits, bias, convs, r.extra_values, r.num_values
+        )
         self.candidates_per_level = candidates_per_level
 
     def balance_points(self):
@@ -36,11 +49,7 @@ class RetinaNet(Detector):
     def losses(self, features, sizes, objects):
         maps = list(features.values())
         anchors, levels = self.anchors(maps)
-        logits, deltas = self.head(maps)
-        with torch.no_grad():
-            matched, stats = self.criterion.sample(self.criterion.match(anchors, levels, objects))
-        losses, more = self.criterion(logits.flatten(0, 1), deltas.flatten(0, 1), matched)
-        return losses, {**stats, **more}
+        return self.criterion.over_grid(anchors, levels, objects, *self.head(maps))
 
     def candidates(self, features, sizes):
         maps = list(features.values())

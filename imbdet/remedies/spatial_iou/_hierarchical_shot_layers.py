@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
+from ...modeling.heads import start_bias
+
 TAPS = 9  #: T
 
 
@@ -21,15 +23,17 @@ class ShiftedConv(nn.Module):
     convolution with the sum of the G weights.
 
     Args:
-        channels: C. outputs: of the result. anchors: G. bias: first value of the bias.
+        channels: C. outputs: of the result. anchors: G. bias: first value of the bias, one number or one for each
+            logit of an anchor.
     """
 
-    def __init__(self, channels: int, outputs: int, anchors: int, bias: float = 0.0):
+    def __init__(self, channels: int, outputs: int, anchors: int, bias: float | Tensor = 0.0):
         super().__init__()
         self.anchors = anchors
         self.weight = nn.Parameter(torch.empty(outputs, anchors * channels, 3, 3))
-        self.bias = nn.Parameter(torch.full((outputs,), float(bias)))
+        self.bias = nn.Parameter(torch.zeros(outputs))
         nn.init.normal_(self.weight, std=0.01)
+        start_bias(self, bias)
 
     def forward(self, x: Tensor, offset: Tensor | None) -> Tensor:
         """(N, C, H, W), offset (N, G*T*2, H, W) of y, x in cells or None -> (N, outputs, H, W)."""

@@ -132,8 +132,9 @@ class ShotStep(nn.Module):
         normalizer,
     ):
         super().__init__()
-        if regression.extra_values:
-            asks = f"{type(regression).__name__} asks for {regression.extra_values} values more"
+        asked = regression.num_values + regression.extra_values
+        if asked != 4:
+            asks = f"{type(regression).__name__} asks for {asked} values"
             raise ValueError(f"the regression of a step has the four deltas alone, {asks}")
         self.box_coder = box_coder
         self.parts = {

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...modeling.boxes import BoxCoder, clip
 from ...modeling.criterion import Criterion
+from ...modeling.heads import MakesClassifier
 from ...modeling.matching import ThresholdMatcher
 from ...modeling.roi_heads import RoIHeads, Stage, image_of, predictor_of
 from ...slots import Calibration
@@ -44,7 +45,7 @@ class CascadeRoIHeads(RoIHeads):
     The region_sampler acts before the first stage alone.
 
     Args:
-        pooler, box_head, criterion, region_features, append_objects: see RoIHeads.
+        pooler, box_head, criterion, region_features, append_objects, classifier: see RoIHeads.
         ious: T limits, 0..1; the first must be the template's own, as the box weights of the first stage must be.
         box_weights: T times the four weights of the box code, rising as the errors that are left fall.
         loss_weights: T factors of each stage's losses; None for all 1. The authors: [1, 0.5, 0.25].
@@ -81,8 +82,9 @@ class CascadeRoIHeads(RoIHeads):
         gradient_scale: float | None = None,
         keep_objects: bool = True,
         score_last: bool = False,
+        classifier: MakesClassifier | None = None,
     ):
-        super().__init__(pooler, None, None, True, None, append_objects)
+        super().__init__(pooler, None, None, True, None, append_objects, classifier)
         count = len(ious)
         self.loss_weights = (1.0,) * count if loss_weights is None else tuple(loss_weights)
         if not 1 <= count == len(box_weights) == len(self.loss_weights):
@@ -108,7 +110,8 @@ class CascadeRoIHeads(RoIHeads):
         self.box_predictor = nn.ModuleList()
         for head, criterion, change in zip(self.box_head, self.criterion, self.region_features, strict=True):
             head.build(neck.channels, self.pooler.size)
-            self.box_predictor.append(predictor_of(head, criterion, class_agnostic=True))
+            criterion.build(neck.strides)
+            self.box_predictor.append(predictor_of(head, criterion, True, self.classifier))
             if change is not None:
                 change.build(neck.channels, self.pooler.size)
 
@@ -156,7 +159,7 @@ class CascadeRoIHeads(RoIHeads):
 
         The number of regions stays: one that was regressed to nothing is not allowed, and so ignored, from here on.
         """
-        boxes = self.stages[t].criterion.box_coder.decode(deltas[:, 0, :4].float(), matched.boxes)
+        boxes = self.stages[t].criterion.boxes(deltas[:, 0].float(), matched.boxes)
         boxes = clip(boxes.view(matched.num_images, -1, 4), sizes)
         allowed = allowed & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1).view(-1)
         levels = self.pooler.assign(boxes.flatten(0, 1)).view(boxes.shape[:2])

@@ -15,14 +15,14 @@ from torch.nn import functional as F
 from ...modeling.boxes import clip
 from ...modeling.class_rows import by_class
 from ...modeling.criterion import Criterion
-from ...modeling.heads import EXTRA_STD
+from ...modeling.heads import EXTRA_STD, Linear, MakesClassifier
 from ...modeling.matching import ThresholdMatcher
 from ...modeling.normalizers import Considered
 from ...modeling.region_sampling import AllRegions
 from ...modeling.regression import SmoothL1
 from ...modeling.rest import at_rest
 from ...modeling.roi_heads import RoIHeads, Stage, image_of
-from ...slots import Calibration, Classification, Weighting
+from ...slots import Calibration, Classification, Classifier, Regression, Weighting
 from ...structures import Matched, Objects
 from ._box_generator import MOST
 
@@ -62,7 +62,8 @@ class IoUUniformRoIHeads(RoIHeads):
     regions the deltas of the branch are known to the criterion, without gradient.
 
     Args:
-        pooler, box_head, criterion, region_features, append_objects: see RoIHeads. box_head is the template of both.
+        pooler, box_head, criterion, region_features, append_objects, classifier: see RoIHeads. box_head is the template
+            of both.
         generator: UniformBoxes or JitteredBoxes (`_box_generator.py`); None regresses the RPN's foreground by the
             criterion's own rule, and its IoU is what the IoU branch learns.
         per_image: boxes an image, up to 4096; None for as many as the region_sampler keeps (512 if it keeps all).
@@ -102,9 +103,10 @@ class IoUUniformRoIHeads(RoIHeads):
         iou_weight: float = 1.0,
         beta: float = 0.5,
         score_threshold: float = 0.05,
-        regression=None,
+        regression: Regression | None = None,
+        classifier: MakesClassifier | None = None,
     ):
-        super().__init__(pooler, box_head, criterion, True, region_features, append_objects)
+        super().__init__(pooler, box_head, criterion, True, region_features, append_objects, classifier)
         self.generator = generator
         self.per_image = per_image or criterion.region_sampler.per_image or 512
         if not 1 <= self.per_image <= MOST and generator is not None:
@@ -134,8 +136,10 @@ class IoUUniformRoIHeads(RoIHeads):
         if self.branch_head is not None:
             self.branch_head.build(neck.channels, self.pooler.size)
         k, c, channels = self.criterion.num_classes, self.criterion.classification, self.box_head.channels
-        self.box_predictor = ClassPredictor(channels, c.num_logits(k), c.initial_bias(k))
-        self.branch_predictor = BranchPredictor(channels, self.criterion.regression.extra_values, self.iou_branch)
+        r, layer = self.branch_criterion.regression, (self.classifier or Linear)(channels, c.num_logits(k))
+        self.criterion.build(neck.strides)
+        self.box_predictor = ClassPredictor(layer, c.initial_bias(k))
+        self.branch_predictor = BranchPredictor(channels, r.extra_values, self.iou_branch, r.num_values)
         if self.region_features is not None:
             self.region_features.build(neck.channels, self.pooler.size)
 
@@ -222,13 +226,12 @@ class Branches(Stage):
 
 
 class ClassPredictor(nn.Module):
-    """Logits of RoIs. Args: channels of the box head, logits C, their first bias."""
+    """Logits of RoIs. Args: the layer of the slot `classifier`, its first bias."""
 
-    def __init__(self, channels: int, logits: int, bias: float):
+    def __init__(self, layer: Classifier, bias: float | Tensor):
         super().__init__()
-        self.cls_score = by_class(nn.Linear(channels, logits))
-        nn.init.normal_(self.cls_score.weight, std=0.01)
-        nn.init.constant_(self.cls_score.bias, bias)
+        self.cls_score = by_class(layer)
+        layer.start(bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, channels) -> (R, C)."""
@@ -239,12 +242,12 @@ class BranchPredictor(nn.Module):
     """Predicted IoU and one set of deltas for all classes.
 
     Args:
-        channels: of the box head. extra: V. iou: False leaves the IoU out.
+        channels: of the box head. extra: V. iou: False leaves the IoU out. values: what takes the place of the deltas.
     """
 
-    def __init__(self, channels: int, extra: int, iou: bool):
+    def __init__(self, channels: int, extra: int, iou: bool, values: int = 4):
         super().__init__()
-        self.bbox_pred = nn.Linear(channels, 4)
+        self.bbox_pred = nn.Linear(channels, values)
         nn.init.normal_(self.bbox_pred.weight, std=0.001)
         nn.init.zeros_(self.bbox_pred.bias)
         self.iou_pred = nn.Linear(channels, 1) if iou else None

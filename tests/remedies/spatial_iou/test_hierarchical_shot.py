@@ -183,7 +183,7 @@ def test_remedies_of_what_it_keeps_go_with_it(tmp_path):
         (lambda: ForegroundOr(0), "stand_in must be at least 1, got 0"),
         (
             lambda: ShotStep(None, None, None, SimpleNamespace(extra_values=4), None, None, None),
-            "asks for 4 values more",
+            "asks for 8 values",
         ),
     ],
 )
