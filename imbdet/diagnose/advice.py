@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..compare.structures import BASELINE
-from ..runs import RunFolder
 from .structures import Diagnosis, Missing
 
 CONFIG = "baselines/faster_rcnn_lite0_custom"  #: of the commands where no config is given
-MEASURES = ("AP", "AP50", "AP75", "AP90", "APs", "APm", "APl", "APr", "APc", "APf", "oLRP")
+MEASURES = ("AP", "AP50", "AP75", "AP90", "APs", "APm", "APl", "APr", "APc", "APf")
 
 
 def advise_on(diagnosis: Diagnosis, config: str, root: str, train: str) -> dict[str, Any]:
@@ -51,34 +50,43 @@ def command_of(config: str, root: str, name: str) -> Callable[[str], str | None]
     return command
 
 
-def before_after(run: str | Path, before: str | Path | None = None) -> dict[str, Any] | None:
-    """Measures of two runs' own evaluations, side by side.
+def run_before(run: str | Path, before: str | Path | None = None) -> Path | None:
+    """The run to put beside `run`: the one named, else of a run in a comparison (`runs/ARM/seed_S`) the baseline of its
+    seed; None where there is none.
+    """
+    if before is not None:
+        return Path(before)
+    run = Path(run)
+    baseline = run.parent.parent / BASELINE / run.name
+    return baseline if run.parent.name != BASELINE and baseline.is_dir() else None
 
-    Args:
-        before: the run before; None: of a run in a comparison's folder (`runs/ARM/seed_S`) the baseline of its seed.
+
+def side_by_side(before: dict[str, Any], after: dict[str, Any], runs: tuple[Path, Path]) -> dict[str, Any]:
+    """The measures of two `run.diagnose_run`, by the same code on the same pictures.
 
     Returns:
-        {"runs": names, "rows": {measure: [before, after, difference]}, "note"}; classes are rows, too. None where there
-        is no run before, or one of the two was not evaluated.
+        {"runs": names, "rows": {measure: [before, after, difference]}, "note"}; what one of the two lacks is left out.
     """
-    run = Path(run)
-    if before is None:
-        before = run.parent.parent / BASELINE / run.name
-        if run.parent.name == BASELINE or not before.is_dir():
-            return None
-    before = Path(before)
-    results = [RunFolder(folder).evaluation() for folder in (before, run)]
-    if not all(results):
-        return None
-    rows = {key: [result.get(key) for result in results] for key in MEASURES}
-    classes = [{row["name"]: row["AP"] for row in result.get("per_class", [])} for result in results]
-    rows |= {f"AP of {key}": [one.get(key) for one in classes] for key in classes[0]}
+    rows = {
+        key: values
+        for key, *values in zip(_measures(after), _measures(before).values(), _measures(after).values(), strict=True)
+    }
     both = {key: values for key, values in rows.items() if None not in values and -1 not in values}
     return {
-        "runs": [_short(before), _short(run), "difference"],
+        "runs": [*(_short(run) for run in runs), "difference"],
         "rows": {key: [*values, values[1] - values[0]] for key, values in both.items()},
         "note": "Two single runs: a difference is no evidence. The comparison's own report has seeds and intervals.",
     }
+
+
+def _measures(numbers: dict[str, Any]) -> dict[str, float | None]:
+    measures = {key: numbers["metrics"].get(key) for key in MEASURES}
+    measures["oLRP (lower is better)"] = numbers["oLRP"]["oLRP"]
+    measures |= {f"{what} errors cost (AP50)": cost for what, cost in numbers["tide"]["delta"].items()}
+    measures["expected calibration error"] = numbers["calibration"]["error"]
+    measures["objects found with their class, pooled"] = numbers["paradox"]["pooled"]
+    measures["the same, mean of the classes"] = numbers["paradox"]["mean_of_classes"]
+    return measures | {f"AP of {row['name']}": row["AP"] for row in sorted(numbers["rows"], key=lambda r: r["name"])}
 
 
 def _short(run: Path) -> str:

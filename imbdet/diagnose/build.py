@@ -10,7 +10,7 @@ from typing import Any
 from ..evaluation.classes import match_classes
 from ..evaluation.ground_truth import as_ground_truth
 from . import reference
-from .advice import advise_on, before_after
+from .advice import advise_on, run_before, side_by_side
 from .anchors import MOST_IMAGES, anchored, match_sample
 from .classes import JUDGED, diagnose_classes
 from .duplicates import diagnose_duplicates, hash_pictures
@@ -134,7 +134,7 @@ def _run(diagnosis: Diagnosis, splits: dict[str, Any], options: Options) -> None
         diagnosis.missing["run"] = str(missing)
         return
     diagnosis.sections["run"] = numbers
-    numbers["before_after"] = before_after(run, options.before)
+    numbers["before_after"] = _before_after(numbers, splits, options)
     truth, found = match_classes(as_ground_truth(trained.records), trained.found)
     if "overlap" in diagnosis.sections and len(truth.label) == trained.records.num_objects:
         labels = suspicious_labels(trained.records, truth, found)
@@ -150,6 +150,18 @@ def _run(diagnosis: Diagnosis, splits: dict[str, Any], options: Options) -> None
     for key in ("foreground", "iou"):
         diagnosis.sections.setdefault(key, {})["stages"] = measured
         diagnosis.missing.pop(key, None)
+
+
+def _before_after(numbers: dict[str, Any], splits: dict[str, Any], options: Options) -> dict[str, Any] | None:
+    """The run before, measured in the same way; None where there is none, or nothing of it to measure."""
+    before = run_before(options.run, options.before)
+    if before is None:
+        return None
+    try:
+        earlier = diagnose_run(open_run(before, splits, options.split), next(iter(splits.values())))
+    except Missing:
+        return None
+    return side_by_side(earlier, numbers, (before, Path(options.run)))
 
 
 def _duplicates(diagnosis: Diagnosis, splits: dict[str, Any], read_pictures: bool, progress: bool) -> None:

@@ -6,7 +6,8 @@ Dupe: an object of its class that is found already has `iou` or more; Bkg: no ob
 Missed are the objects that are not found and that no Loc or Cls error would have found.
 The delta of a class is how much its AP at `iou` rises when the errors of one type are mended: Loc and Cls errors become
 right for the object they mean (only the best of each, if it is not found already, else they go), the rest goes, and
-missed objects no longer count. The mean over the classes is what `error_types` gives.
+missed objects no longer count. A class of which all objects are missed has none left then and keeps its AP of 0, as in
+TIDE: look at its count. The mean over the classes is what `error_types` gives.
 
 Letters: D detections, M objects, K classes.
 """
@@ -111,7 +112,7 @@ def _best_of_each(score: np.ndarray, meant: np.ndarray, used: np.ndarray) -> np.
 def average_precision(score: np.ndarray, right: np.ndarray, objects: int) -> float:
     """COCO's interpolated AP of one class: mean over 101 recalls of the best precision from there on."""
     if objects <= 0:
-        return 1.0 if len(score) == 0 or right.all() else float(0)
+        return 0.0
     order = np.argsort(-score, kind="stable")
     found = np.cumsum(right[order])
     precision = found / np.arange(1, len(order) + 1)

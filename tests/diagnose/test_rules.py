@@ -1,10 +1,16 @@
 """Section 9: each rule applies where its measure says so, and never says more than the evidence."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from imbdet.diagnose.advice import before_after, command_of
+from imbdet.diagnose.advice import command_of, run_before, side_by_side
 from imbdet.diagnose.rules import EVIDENCE, RULES, UNKNOWN, advise, look_up
+from imbdet.evaluation.detections import Detections
 from imbdet.remedies.index import entries
+
+from .helpers import box, make_records
 
 
 def sections(**values):
@@ -74,16 +80,29 @@ def test_commands_fit_the_config_and_parse():
     assert args.out == "output/my_data_repeat_factor_sampling" and args.seeds == "5"
 
 
-def test_before_and_after_of_a_comparison(tmp_path):
-    import json
+def test_the_run_before_is_the_baseline_of_the_same_seed(tmp_path):
+    for arm in ("baseline", "focal_loss"):
+        (tmp_path / "runs" / arm / "seed_0").mkdir(parents=True)
+    run, baseline = (tmp_path / "runs" / arm / "seed_0" for arm in ("focal_loss", "baseline"))
+    assert run_before(run) == baseline and run_before(baseline) is None and run_before(tmp_path) is None
+    assert run_before(run, tmp_path) == tmp_path
 
-    for arm, ap in (("baseline", 0.2), ("focal_loss", 0.25)):
-        folder = tmp_path / "runs" / arm / "seed_0"
-        folder.mkdir(parents=True)
-        content = {"AP": ap, "APs": -1, "per_class": [{"name": "a", "AP": ap}, {"name": "b", "AP": None}]}
-        (folder / "result.json").write_text(json.dumps({"evaluation": content}))
-    found = before_after(tmp_path / "runs" / "focal_loss" / "seed_0")
-    assert found["runs"] == ["baseline/seed_0", "focal_loss/seed_0", "difference"]
-    assert found["rows"] == {"AP": [0.2, 0.25, pytest.approx(0.05)], "AP of a": [0.2, 0.25, pytest.approx(0.05)]}
-    assert before_after(tmp_path / "runs" / "baseline" / "seed_0") is None
-    assert before_after(tmp_path / "runs" / "focal_loss" / "seed_0", tmp_path) is None
+
+def test_before_and_after_are_the_same_measures():
+    """A detector that finds a only, and one that finds one of two b, too: AP of b rises, half of it is still missed."""
+    from imbdet.diagnose.run import Trained, diagnose_run
+
+    records = make_records([[box(0, 0, 0), box(1, 50, 50), box(1, 50, 0)]], classes=("a", "b"))
+    rows = np.array([[0, 0.9, 0, 0, 20, 20], [1, 0.8, 50, 50, 20, 20]], dtype=float)
+
+    def numbers(found):
+        given = Detections(np.full(len(found), 10), found[:, 0], found[:, 1], found[:, 2:], ("a", "b"))
+        return diagnose_run(Trained(given, records, "val"), records)
+
+    found = side_by_side(numbers(rows[:1]), numbers(rows), (Path("x/baseline/seed_0"), Path("x/more/seed_0")))
+    assert found["runs"] == ["baseline/seed_0", "more/seed_0", "difference"]
+    half = 51 / 101  # one of two, found at once
+    assert found["rows"]["AP of b"] == pytest.approx([0, half, half])
+    assert found["rows"]["Miss errors cost (AP50)"] == pytest.approx([0, (1 - half) / 2, (1 - half) / 2])
+    assert found["rows"]["objects found with their class, pooled"] == pytest.approx([1 / 3, 2 / 3, 1 / 3])
+    assert "APs" in found["rows"] and "APl" not in found["rows"]  # no large object

@@ -155,7 +155,8 @@ def test_a_whole_section(generated):
     rows = {row["name"]: row for row in numbers["rows"]}
     assert rows["a"]["AP"] == pytest.approx(1) and rows["a"]["precision"] == 1 and rows["a"]["recall"] == 1
     assert rows["b"]["AP"] == 0 and rows["b"]["recall"] == 0 and rows["b"]["precision"] is None
-    assert rows["b"]["tide"]["Miss"] == pytest.approx(1.0) and rows["a"]["train_boxes"] == 9
+    assert rows["b"]["tide_counts"]["Miss"] == 1 and rows["b"]["tide"]["Miss"] == 0 and rows["a"]["train_boxes"] == 9
+    assert numbers["tide"]["delta"]["Miss"] == 0  # TIDE's own number: no object is left of classes wholly missed
     stats = pytest.importorskip("scipy.stats")
     assert numbers["frequency_correlation"] == pytest.approx(stats.spearmanr([9, 3, 1], [1, 0, 0]).statistic)
     with pytest.raises(Missing, match="no object"):
