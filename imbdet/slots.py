@@ -25,6 +25,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from omegaconf import DictConfig, OmegaConf
+
 if TYPE_CHECKING:  # the table is read where torch is not needed
     from torch import Tensor
 
@@ -34,7 +36,9 @@ if TYPE_CHECKING:  # the table is read where torch is not needed
 Stats = dict[str, Any]
 
 #: where a criterion lives, by the place that a remedy can be sent to (`--remedy focal_loss@rpn`)
-CRITERIA = {"dense": "model.criterion", "roi": "model.roi_heads.criterion", "rpn": "model.rpn.criterion"}
+CRITERIA = {"dense": "model.criterion", "rpn": "model.rpn.criterion", "roi": "model.roi_heads.criterion"}
+#: the slots of a criterion
+IN_CRITERION = ("matcher", "region_sampler", "classification", "regression", "weighting", "coupling")
 
 
 def _in_criterion(slot: str) -> tuple[str, ...]:
@@ -64,6 +68,48 @@ SLOTS = {
     "roi_heads": ("model.roi_heads",),
     "dense_heads": ("model.criterion",),
 }
+
+
+def slots_of(cfg: DictConfig) -> dict[str, tuple[str, str]]:
+    """{slot: (config key, what fills it)} of every slot in `cfg`, in the order of the data flow.
+
+    What fills it is the `_target_` of the node, "(default)" for null, else the value itself.
+    """
+    container = OmegaConf.to_container(cfg, resolve=False)
+    found = {}
+    for slot, paths in SLOTS.items():
+        for path in paths:
+            value, there = _select(container, path)
+            if there:
+                found[slot] = (path, _filler(value))
+                break
+    return found
+
+
+def slot_at(path: str) -> str:
+    """The slot that a config key belongs to, "" if none: "augment" for "dataloader.train.augment.0.size"."""
+    for slot, places in SLOTS.items():
+        if any(path == place or path.startswith(f"{place}.") for place in places):
+            return slot
+    return ""
+
+
+def _select(container: Any, path: str) -> tuple[Any, bool]:
+    for key in path.split("."):
+        if not isinstance(container, dict) or key not in container:
+            return None, False
+        container = container[key]
+    return container, True
+
+
+def _filler(value: Any) -> str:
+    if value is None:
+        return "(default)"
+    if isinstance(value, dict):
+        return str(value.get("_target_", "(settings)"))
+    if isinstance(value, list):
+        return ", ".join(_filler(item) for item in value) or "(none)"
+    return str(value)
 
 
 class Slot:

@@ -30,7 +30,6 @@ from ..config import instantiate
 from ..config.difference import describe, flatten, is_harmless, judged
 from ..config.files import run_file
 from ..config.remedy import find_remedy
-from ..config.slots import slot_at
 from ..engine.checkpoint import load_file, save_file
 from ..engine.meters import loss_tag
 from ..engine.origin import training_records
@@ -39,6 +38,7 @@ from ..engine.seed import preserved_rng
 from ..engine.settings import read_settings
 from ..engine.weights import initialise
 from ..runs import LAST, RunFolder
+from ..slots import CRITERIA, slot_at
 from .structures import (
     BASELINE,
     ITERATIONS,
@@ -221,7 +221,6 @@ def _inside(key: str, sections: Iterable[str]) -> bool:
     return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
-CRITERIA = ("model.criterion", "model.rpn.criterion", "model.roi_heads.criterion")
 LOSSES = ("classification", "regression")  #: the slots of a criterion that make its losses, in the order of `names`
 BOTH = ("normalizer", "weighting")  #: what makes both losses larger or smaller
 NAMES = ("loss_cls", "loss_box_reg")  #: of a criterion that says nothing else
@@ -280,7 +279,7 @@ def scaled_losses(base: DictConfig, cfg: DictConfig) -> list[tuple[str, str, str
     them. A criterion that the arm replaced as a whole has no counterpart in the base, and none of these.
     """
     changed, found = changes_of(base, cfg), []
-    for criterion in CRITERIA:
+    for criterion in CRITERIA.values():
         before, after = node_at(base, criterion), node_at(cfg, criterion)
         if not isinstance(before, dict) or not isinstance(after, dict):
             continue

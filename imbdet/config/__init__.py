@@ -5,6 +5,7 @@ cfg = load_config("baselines/faster_rcnn_shapes", remedies=["focal_loss"], overr
 model = instantiate(cfg.model)                # now the calls are made
 """
 
+from ..slots import slots_of
 from .allowed import trust
 from .build import instantiate, locate
 from .difference import changed_paths, diff
@@ -14,7 +15,6 @@ from .lazy import LazyCall
 from .load import baseline_of, config_in, config_of, load_config, save_config, to_yaml
 from .overrides import apply_overrides
 from .remedy import criterion_of, rebuilt, remedy_names
-from .slots import slots_of
 
 __all__ = [
     "LazyCall",

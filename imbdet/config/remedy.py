@@ -13,19 +13,19 @@ import inspect
 import pickle
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from ..slots import CRITERIA, IN_CRITERION, SLOTS, slot_at, slots_of
 from . import files
 from .allowed import may_run
 from .difference import changed_paths
 from .keys import accepts, nearest_key
 from .lazy import LazyCall, plain
-from .slots import slot_at, slot_names, slots_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Remedy:
     baseline: str
     wraps: tuple[str, ...]
     slots: tuple[str, ...] = ()  # as the docstrings of the classes say that it imports
+    place: str = ""  # "rpn": it fills its slots there
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ def criterion_of(cfg: DictConfig) -> DictConfig:
     Raises:
         ValueError: the model has neither.
     """
-    for path in ("model.criterion", "model.roi_heads.criterion"):
-        node = OmegaConf.select(cfg, path)
+    for place in ("dense", "roi"):
+        node = OmegaConf.select(cfg, CRITERIA[place])
         if node is not None:
             return node
     raise ValueError("this model has no criterion: neither model.criterion nor model.roi_heads.criterion")
@@ -82,9 +83,12 @@ def remedy_names() -> list[str]:
 def find_remedy(name: str) -> Remedy:
     """The remedy called `name`: "focal_loss", "class_fg_bg/focal_loss", or the path of a .py file.
 
+    "focal_loss@rpn" is the same remedy for the criterion of the RPN.
+
     Raises:
-        ValueError: there is none (the nearest is named), or the file is not a remedy.
+        ValueError: there is none (the nearest is named), the file is not a remedy, or it cannot be sent to that place.
     """
+    name, place = _place_in(name)
     root, known = files.configs_dir() / "remedies", remedy_names()
     if name.endswith(".py"):
         path = Path(name).resolve()
@@ -102,7 +106,35 @@ def find_remedy(name: str) -> Remedy:
             hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(stems) or 'none'}"
             raise ValueError(f"unknown remedy {name!r}; {hint}")
         path = root / f"{found[0]}.py"
-    return read_remedy(path)
+    remedy = read_remedy(path)
+    return _sent(remedy, place) if place else remedy
+
+
+def _place_in(name: str) -> tuple[str, str]:
+    """ "focal_loss@rpn" -> "focal_loss", "rpn"."""
+    bare, at, place = name.rpartition("@")
+    if not at or "/" in place or "." in place:
+        return name, ""
+    if place != "rpn":
+        raise ValueError(f"remedy {name!r}: {place!r} is no place for a remedy; there is rpn, as in {bare}@rpn")
+    return bare, place
+
+
+def _sent(remedy: Remedy, place: str) -> Remedy:
+    """The remedy for the criterion at `place`, the RPN's.
+
+    Raises:
+        ValueError: a slot of it is not there, or it balances classes, of which the RPN has one.
+    """
+    name, slots = f"{remedy.name}@{place}", [slot for slot in remedy.slots if slot in SLOTS]
+    elsewhere = [slot for slot in slots if slot not in IN_CRITERION]
+    if elsewhere or not slots:
+        what = f"it fills {' and '.join(dict.fromkeys(elsewhere))}" if elsewhere else "its file names no slot"
+        raise ValueError(f"remedy {name!r}: {what}; the RPN's criterion has {', '.join(IN_CRITERION)}")
+    if remedy.path.parent.name == "class_fg_fg":
+        raise ValueError(f"remedy {name!r}: the RPN tells objects from background alone, so no class can be balanced")
+    wraps = tuple(f"{other}@{place}" for other in remedy.wraps)
+    return replace(remedy, name=name, wraps=wraps, place=place, baseline="baselines/faster_rcnn_shapes")
 
 
 def read_remedy(path: Path) -> Remedy:
@@ -165,6 +197,8 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
     """A copy of `cfg` with `remedy`. Only existing keys can be set, or parameters that a node's target takes."""
     after = pickle.loads(pickle.dumps(cfg))  # a third of the time of copy.deepcopy
     OmegaConf.set_struct(after, False)
+    if remedy.place:
+        after = _dense_view(after, remedy, config)
     try:
         result = remedy.apply(after)
     except (ConfigAttributeError, ConfigKeyError) as error:  # it reads what is not there
@@ -173,13 +207,42 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
         raise ValueError(f"remedy {remedy.name!r} does not fit config {config!r}: {error}") from error
     if result is not None:
         raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
-    now = plain(after)
+    now = plain(after) if not remedy.place else _put_back(plain(after), cfg, remedy, config)
     after = OmegaConf.create(now)
     for key in _added(plain(cfg), now, ""):
         parent, _, last = key.rpartition(".")
         if not accepts(after, parent, last):
             raise ValueError(_no_place(remedy, cfg, config, key))
     return after
+
+
+def _dense_view(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
+    """`cfg` as if it had one criterion, that of the RPN: a dense head, as a remedy for RetinaNet expects it."""
+    node = OmegaConf.select(cfg, CRITERIA[remedy.place])
+    if node is None:
+        raise ValueError(
+            f"remedy {remedy.name!r} needs an RPN ({CRITERIA[remedy.place]}), which {config!r} does not have"
+        )
+    parts = plain(cfg)
+    parts["model"]["criterion"] = parts["model"]["rpn"]["criterion"]
+    del parts["model"]["rpn"], parts["model"]["roi_heads"]
+    return OmegaConf.create(parts)
+
+
+def _put_back(view: dict, cfg: DictConfig, remedy: Remedy, config: str) -> dict:
+    """The config of which `view` is the dense view, with what the remedy made of the criterion.
+
+    Raises:
+        ValueError: it changed something else, too.
+    """
+    before = plain(_dense_view(cfg, remedy, config))
+    criterion, _ = view["model"].pop("criterion"), before["model"].pop("criterion")
+    others = changed_paths(OmegaConf.create(before), OmegaConf.create(view))
+    if others:
+        raise ValueError(f"remedy {remedy.name!r}: it also changes {', '.join(others)}, outside of the RPN's criterion")
+    whole = plain(cfg)
+    whole["model"]["rpn"]["criterion"] = criterion
+    return whole
 
 
 def _added(old: Any, new: Any, path: str) -> Iterator[str]:
@@ -196,8 +259,8 @@ def _added(old: Any, new: Any, path: str) -> Iterator[str]:
 
 
 def _no_place(remedy: Remedy, cfg: DictConfig, config: str, key: str) -> str:
-    slots, known = slots_of(cfg), slot_names()
-    needed = [slot for slot in remedy.slots or [slot_at(key)] if slot in known and slot not in slots]
+    slots = slots_of(cfg)
+    needed = [slot for slot in remedy.slots or [slot_at(key)] if slot in SLOTS and slot not in slots]
     needed = list(dict.fromkeys(needed))
     model = str(OmegaConf.select(cfg, "model._target_") or "without a name").rsplit(".", 1)[-1]
     has = f"config {config!r} (model {model}) has the slots {', '.join(slots) or 'none'}"

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from ..slots import SLOTS
+
 FIELDS = ("Slot", "Imbalance", "Home", "Source", "Neutral", "Differs")
 HOMES = ("retinanet", "faster_rcnn", "either")
 IMBALANCES = (
@@ -51,19 +53,13 @@ class Entry:
     @property
     def slots(self) -> tuple[str, ...]:
         """The slots that it fills, e.g. ("classification",)."""
-        return tuple(word for word in re.findall(r"\w+", self.fields.get("Slot", "")) if word in _slot_names())
+        return tuple(word for word in re.findall(r"\w+", self.fields.get("Slot", "")) if word in SLOTS)
 
     @property
     def home(self) -> str:
         """The detector that it was made for, one of HOMES; "" where the docstring does not say."""
         words = re.findall(r"\w+", self.fields.get("Home", ""))
         return words[0] if words else ""
-
-
-def _slot_names() -> tuple[str, ...]:
-    from imbdet.slots import SLOTS  # here, because it imports torch
-
-    return tuple(SLOTS)
 
 
 @cache
@@ -131,7 +127,7 @@ def home_baseline(name: str, data: str = "shapes") -> str:
     from imbdet.config.remedy import find_remedy
 
     remedy, known = find_remedy(name), shipped_configs("baselines")
-    homes = [entry.home for entry in entries() if entry.name == remedy.name]
+    homes = [entry.home for entry in entries() if entry.name == remedy.name]  # none if it is sent to another place
     home = homes[0] if homes and homes[0] in HOMES[:2] else _detector_of(remedy.baseline)
     wanted = f"baselines/{home}_{data}"
     if wanted not in known:
@@ -150,7 +146,7 @@ def choose(slot: str | None = None, imbalance: str | None = None, detector: str 
     Raises:
         ValueError, FileNotFoundError: an unknown slot, imbalance or config; the message names what there is.
     """
-    for word, known, what in ((slot, _slot_names(), "slot"), (imbalance, IMBALANCES, "imbalance")):
+    for word, known, what in ((slot, SLOTS, "slot"), (imbalance, IMBALANCES, "imbalance")):
         if word is not None and word not in known:
             raise ValueError(f"unknown {what} {word!r}; known are {', '.join(known)}")
     found = [e for e in entries() if slot in (None, *e.slots) and imbalance in (None, e.imbalance)]

@@ -1,7 +1,7 @@
 """The slots of a config."""
 
 from imbdet.config import load_config, slots_of
-from imbdet.config.slots import slot_at
+from imbdet.slots import slot_at
 
 
 def test_slots_and_what_fills_them(toy_configs):

@@ -18,8 +18,8 @@ from omegaconf import OmegaConf
 from imbdet.config import load_config, remedy_names, shipped_configs, slots_of
 from imbdet.config.difference import changed_paths
 from imbdet.config.files import run_file
-from imbdet.config.slots import slot_at
 from imbdet.remedies import index
+from imbdet.slots import slot_at
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = [name for name in shipped_configs("baselines") if name.endswith("_shapes")]
