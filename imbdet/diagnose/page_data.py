@@ -125,9 +125,9 @@ def overlap(numbers: dict[str, Any], part: Part) -> None:
 
 def _duplicates(found: dict[str, Any], part: Part) -> None:
     for pair, count in found["across"].items():
-        part.warnings.append(f"{count} pairs of near-duplicate pictures lie in {pair}: a leak, AP there is too high.")
+        part.warnings.append(f"Pairs of near-duplicate pictures in {pair}: {count}. This is a leak: AP is too high.")
     if found["unreadable"]:
-        part.warnings.append(f"{found['unreadable']} pictures could not be read: imbdet check_data names them.")
+        part.warnings.append(f"Pictures that could not be read: {found['unreadable']}; imbdet check_data names them.")
     rows = [[name, count, share(found["leaked"].get(name))] for name, count in found["within"].items()]
     heads = ["split", "pairs within the split", "pictures that the training split has, too"]
     part.tables.append(Table("Near-duplicate pictures", heads, rows, "Also mirrored ones."))

@@ -109,12 +109,12 @@ def _judging(numbers: dict[str, Any], part: Part, judge: str | None) -> None:
     elif numbers["cannot_be_judged"]:
         many, width = len(numbers["cannot_be_judged"]), 100 * numbers["judged_half_width"]
         part.warnings.append(
-            f"{many} classes cannot be judged on {judge}: with so few boxes their AP has a 95 % interval wider than "
-            f"±{width:.0f} points, more than remedies differ by. {first(numbers['cannot_be_judged'])}"
+            f"Classes that cannot be judged on {judge}: {many}. With so few boxes their AP has a 95 % interval wider "
+            f"than ±{width:.0f} points, more than remedies differ by: {first(numbers['cannot_be_judged'])}"
         )
     for split, absent in numbers["missing_in"].items():
         if absent:
-            part.warnings.append(f"{len(absent)} classes have no box in {split}: {first(absent)}")
+            part.warnings.append(f"Classes without a box in {split}: {len(absent)} ({first(absent)})")
 
 
 def _class_tables(numbers: dict[str, Any], part: Part, splits: list[str], judge: str | None) -> None:

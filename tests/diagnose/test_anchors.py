@@ -61,6 +61,8 @@ def test_counts_equal_the_criterion_on_each_image(part, records):
     total = numbers["total"]
     assert total["foreground"] + total["background"] + total["ignored"] == pytest.approx(total["regions"])
     assert numbers["negatives_per_positive"] == pytest.approx(total["background"] / total["foreground"])
+    kept = numbers["kept_negatives_per_positive"]
+    assert kept == pytest.approx(total["kept_background"] / total["kept_foreground"])
     assert total["kept_foreground"] <= total["foreground"] and total["kept_background"] <= total["background"]
     assert sum(level["foreground"] for level in numbers["levels"]) == pytest.approx(total["foreground"])
 
@@ -92,6 +94,8 @@ def test_iou_section_adds_up(part, records):
     assert numbers["objects"] == sum(len(records.target(i)["labels"]) for i in range(8))
     assert numbers["unmatched"] == 0  # the matcher takes the best anchor of each
     assert numbers["threshold"] == part.criterion.matcher.foreground
+    best, _ = best_anchor_iou(records, usable(records), part)
+    assert numbers["below"] == pytest.approx((best < numbers["threshold"]).mean()) != 0.5
     assert numbers["worst"][0]["iou"] == min(row["iou"] for row in numbers["worst"])
 
 

@@ -46,6 +46,27 @@ def test_shares_and_nearly_equal_boxes():
     assert {(p["a"], p["b"]) for p in numbers["nearly_equal"]["pairs"]} == {(0, 1), (0, 2), (1, 2)}
 
 
+def test_a_small_overlap_is_not_lost():
+    """Two boxes of IoU 1/3: crowded (above 0.3), and suppression at 0.5 keeps both."""
+    numbers = diagnose_overlap({"train": make_records([[box(0, 0, 0), box(0, 10, 0)]])})["splits"]["train"]
+    assert numbers["lost_to_nms"] == 0 and numbers["lost_to_nms_per_class"] == {} and numbers["crowded"] == 1
+
+
+@pytest.mark.parametrize(("bits", "same"), [(0, True), (4, True), (5, False)])
+def test_bits_find_candidates_and_thumbnails_decide(bits, same):
+    rng = np.random.default_rng(0)
+    base = int(rng.integers(2**62))
+    changed = base ^ sum(1 << (12 * i) for i in range(bits))  # spread over the parts
+    one, two = rng.normal(size=(2, 256)).astype(np.float32)
+    one, two = one / np.linalg.norm(one), two / np.linalg.norm(two)
+    far = np.array([~base & (2**64 - 1), base ^ 0x5555555555555555], dtype=np.uint64)
+    for thumbnails, expected in (([one, one], same), ([one, two], False)):
+        hashed = {
+            "hash": np.array([base, changed], dtype=np.uint64), "mirrored": far, "thumbnail": np.array(thumbnails),
+        }  # fmt: skip
+        assert near_duplicates(hashed).tolist() == ([[0, 1]] if expected else [])
+
+
 def test_no_box_is_said():
     with pytest.raises(Missing):
         diagnose_overlap({"train": make_records([[]])})

@@ -176,6 +176,13 @@ def test_suspicious_labels_of_three_kinds():
     assert all(row["found"] != "b" for row in found["rows"])  # the run knows no b, so it accuses nobody by it
 
 
+def test_a_class_that_the_run_knows_badly_accuses_nobody():
+    """Six right a and six wrong ones of higher scores: at no score are 80 % right."""
+    records = make_records([[box(0, 10, 10)] for _ in range(6)] + [[] for _ in range(6)])
+    rows = [(i, 0, 0.5, 10, 10, 20, 20) for i in range(6)] + [(i, 0, 0.9, 10, 10, 20, 20) for i in range(6, 12)]
+    assert suspicious_labels(records, as_ground_truth(records), detections(rows, records))["rows"] == []
+
+
 def test_a_run_that_is_none_or_of_other_images(tmp_path):
     records = make_records([[box(0)]], name="val")
     with pytest.raises(FileNotFoundError, match="no run at"):
