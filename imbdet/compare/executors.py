@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from ..config.allowed import TRUSTED
 from .results import LOG, PLAN
 from .run import enter
 from .structures import Cell, run_folder
@@ -106,7 +107,7 @@ class RayEngine:
         return self.jobs or self.width + 1
 
     def start(self, root: Path, arm: str, seed: int) -> None:
-        reference = self.task.remote(os.path.abspath(root), str(root), arm, seed, os.getcwd())
+        reference = self.task.remote(os.path.abspath(root), str(root), arm, seed, os.getcwd(), os.environ.get(TRUSTED))
         self.running[arm, seed] = reference
 
     def ended(self, timeout: float) -> list[tuple[Cell, int, float]]:
@@ -188,10 +189,13 @@ def places(machine: dict[str, float], cpus: float, gpus: float) -> int:
     return int(min(room))
 
 
-def run_cell_here(absolute: str, root: str, arm: str, seed: int, folder: str) -> tuple[int, float]:
+def run_cell_here(
+    absolute: str, root: str, arm: str, seed: int, folder: str, trusted: str | None = None
+) -> tuple[int, float]:
     """On a worker: run a cell in a process of its own; its exit code and the seconds it took.
 
-    absolute: the comparison's folder; root: the same as it was named, from the working directory `folder`.
+    absolute: the comparison's folder; root: the same as it was named, from the working directory `folder`. trusted:
+    what the leader's user trusts.
     """
     if not (Path(absolute) / PLAN).is_file():
         raise FileNotFoundError(f"{absolute} cannot be seen from {os.uname().nodename}: Ray needs a shared folder")
@@ -199,7 +203,7 @@ def run_cell_here(absolute: str, root: str, arm: str, seed: int, folder: str) ->
         os.chdir(folder)
     words = [root if os.path.abspath(root) == absolute else absolute, arm, str(seed)]
     began = time.monotonic()
-    process = Process(enter, (words,), Path(absolute) / run_folder(arm, seed) / LOG)
+    process = Process(enter, (words,), Path(absolute) / run_folder(arm, seed) / LOG, {TRUSTED: trusted})
     try:
         while process.wait(0.5) is None:  # in pieces: a cancelled task hears of it between two calls
             pass
@@ -214,7 +218,8 @@ class Process:
     """`function(*arguments)` elsewhere; both must be importable by name.
 
     Args:
-        log: its stdout and stderr are added to this file. environment: variables set in it; None removes one.
+        log: its stdout and stderr are added to this file. environment: variables set in it; None removes one. What the
+        user trusts by now is set without being named.
     """
 
     def __init__(
@@ -228,7 +233,8 @@ class Process:
         watched, self._alive = context.Pipe(duplex=False)
         self._answers, answer = context.Pipe(duplex=False)
         Path(log).parent.mkdir(parents=True, exist_ok=True)
-        work = (function, arguments, str(log), dict(environment or {}), os.getcwd(), watched, answer)
+        environment = {TRUSTED: os.environ.get(TRUSTED), **(environment or {})}
+        work = (function, arguments, str(log), environment, os.getcwd(), watched, answer)
         self._process = context.Process(target=_run, args=work)
         self._process.start()
         watched.close()

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from ..config import instantiate
 from ..config.difference import describe, flatten, is_harmless, judged
-from ..config.files import run_file
+from ..config.files import refuse_code, run_file
 from ..config.remedy import find_remedy
 from ..engine.checkpoint import load_file, save_file
 from ..engine.meters import loss_tag
@@ -254,9 +254,10 @@ def extra_iterations(arm: Arm, base: DictConfig) -> int:
     that two of them share, as the adversaries share their phases, counts once.
 
     Raises:
-        ValueError: it says anything else.
+        ValueError: it says anything else, or is code that is not trusted.
     """
     total, shared = 0, set()
+    refuse_code(*arm.remedies)
     for name in arm.remedies:
         path = find_remedy(name).path
         declared = run_file(path).get("extra_iterations", 0)

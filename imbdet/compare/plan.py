@@ -15,7 +15,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ..config import configs_dir, find_config, load_config, remedy_names
+from ..config import configs_dir, find_config, load_config, remedy_names, trust
 from ..config.remedy import find_remedy
 from ..engine.checkpoint import load_file
 from ..engine.settings import read_settings
@@ -112,6 +112,7 @@ def _without_arms(request: Request, former: Plan | None) -> Configs:
 def _lasting(config: str) -> str:
     """A name that means the same config wherever the next command is given: a shipped one's, else an absolute path."""
     path, shipped = find_config(config), configs_dir().resolve()
+    _trust_named([str(path)])
     return path.relative_to(shipped).with_suffix("").as_posix() if path.is_relative_to(shipped) else str(path)
 
 
@@ -166,7 +167,15 @@ def _arm(text: str) -> Arm:
     if not all(words):
         raise ValueError(f"--remedy {text!r}: a name is missing; write A+B for one arm with two remedies")
     found = [find_remedy(word) for word in words]
+    _trust_named([remedy.name for remedy in found])
     return Arm("+".join(remedy.path.stem for remedy in found), tuple(remedy.name for remedy in found))
+
+
+def _trust_named(names: Sequence[str]) -> None:
+    """What the command itself names may run, here and in the processes of the cells; shipped configs may anyway."""
+    own = [name for name in names if name.endswith(".py") and not Path(name).is_relative_to(configs_dir().resolve())]
+    if own:
+        trust(*own)
 
 
 def _every(request: Request) -> list[str]:

@@ -210,17 +210,21 @@ class Configs:
 
 
 def base_config(plan: Plan) -> DictConfig:
-    """The config of the baseline: what every arm is a change of."""
-    return load_config(plan.config, (), plan.overrides)
+    """The config of the baseline: what every arm is a change of.
+
+    A plan comes from a file, which anyone may have written: Python code of its own is run only if the user trusts it,
+    as `make_plan` does with what a command names.
+    """
+    return load_config(plan.config, (), plan.overrides, code=False)
 
 
 def arm_config(plan: Plan, arm: Arm) -> DictConfig:
     """The base config with the arm's remedies, then everybody's overrides, then the arm's own.
 
     Raises:
-        ValueError: a remedy does not fit the base config, or collides with another; by name.
+        ValueError: a remedy does not fit the base config, or collides with another, or is code; by name.
     """
-    cfg = load_config(plan.config, arm.remedies, plan.overrides)
+    cfg = load_config(plan.config, arm.remedies, plan.overrides, code=False)
     for word in arm.overrides:
         key, _, value = word.partition("=")
         if key == ITERATIONS:  # may be a call, such as epochs_to_iterations(...), which no number would replace

@@ -52,7 +52,7 @@ KEPT_OUT = (
     "timm.models._hub",
     "torchvision.models._api",
 )
-_VARIABLE = "IMBDET_TRUST"
+TRUSTED = "IMBDET_TRUST"  #: variable with what the user added, for processes started from here on
 _names: set[str] = set()
 _targets: set[str] = set()
 
@@ -73,7 +73,7 @@ def trust(*names: str) -> None:
         if not name.endswith(".py") and not all(part.isidentifier() for part in name.split(".")):
             raise ValueError(f"--trust {name!r}: give the dotted name of a module, such as my_package.losses")
         _names.add(str(Path(name).resolve()) if name.endswith(".py") else name)
-    os.environ[_VARIABLE] = os.pathsep.join(sorted(trusted()))
+    os.environ[TRUSTED] = os.pathsep.join(sorted(trusted()))
 
 
 def trust_target(name: str) -> None:
@@ -83,7 +83,7 @@ def trust_target(name: str) -> None:
 
 def trusted() -> set[str]:
     """What the user added: modules, and absolute paths of Python files."""
-    return _names | set(filter(None, os.environ.get(_VARIABLE, "").split(os.pathsep)))
+    return _names | set(filter(None, os.environ.get(TRUSTED, "").split(os.pathsep)))
 
 
 def may_run(path: str | os.PathLike) -> bool:

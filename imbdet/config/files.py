@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .allowed import trust_target
+from .allowed import may_run, trust_target
 
 _SUFFIXES = (".py", ".yaml", ".yml")
 _PUBLIC = "imbdet.configs"  # absolute name of the shipped folder: `from imbdet.configs.common.train import train`
@@ -80,6 +80,14 @@ def _candidates(text: str) -> Iterator[Path]:
         shipped = configs_dir() / text.removeprefix("./").removeprefix("configs/")
         yield shipped
         yield Path(f"{shipped}.py")
+
+
+def refuse_code(*names: str | os.PathLike) -> None:
+    """Raises ValueError for a Python file that a file names, if it is neither shipped nor trusted."""
+    for name in map(os.fspath, names):
+        shipped = Path(name).resolve().is_relative_to(configs_dir().resolve())
+        if name.endswith(".py") and not shipped and not may_run(name):
+            raise ValueError(f"{name} is Python code that a file names; to have it run, add --trust {name}")
 
 
 def read_text(path: Path) -> str:

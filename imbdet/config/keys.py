@@ -68,7 +68,16 @@ def _signature(cfg: Any, path: str) -> Mapping[str, inspect.Parameter]:
     if not isinstance(node, DictConfig) or "_target_" not in node:
         return {}
     try:
-        return inspect.signature(locate(node["_target_"], path)).parameters
+        target = locate(node["_target_"], path)
+        found = dict(inspect.signature(target).parameters)
+        rest = [name for name, p in found.items() if p.kind is inspect.Parameter.VAR_KEYWORD]
+        above = [base for base in target.__mro__[1:] if "__init__" in vars(base)] if inspect.isclass(target) else []
+        # `**common` of a class goes to the class above, so that its names count; below torch's and python's own, any
+        while rest and above and above[0].__module__.partition(".")[0] not in ("torch", "builtins"):
+            del found[rest[0]]
+            found.update({k: p for k, p in inspect.signature(above.pop(0)).parameters.items() if k not in found})
+            rest = [name for name, p in found.items() if p.kind is inspect.Parameter.VAR_KEYWORD]
+        return found
     except (TypeError, ValueError):
         return {}
 

@@ -12,9 +12,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..write import write_whole
 from . import yaml12
-from .allowed import may_run, trust_target
+from .allowed import trust_target
 from .build import check_content
-from .files import configs_dir, find_config, read_text, run_file
+from .files import configs_dir, find_config, read_text, refuse_code, run_file
 from .keys import walk
 from .lazy import plain
 from .loss_scale import apply_loss_scale
@@ -46,10 +46,8 @@ def load_config(
     """
     if isinstance(remedies, str):
         raise ValueError(f"remedies must be a list of names, got the single string {remedies!r}")
-    for name in () if code else (find_config(path), *remedies):
-        shipped = Path(name).resolve().is_relative_to(configs_dir().resolve())
-        if str(name).endswith(".py") and not shipped and not may_run(name):
-            raise ValueError(f"{name} is Python code that a file names; to have it run, add --trust {name}")
+    if not code:
+        refuse_code(find_config(path), *remedies)
     cfg, _ = _fresh(find_config(path), tuple(remedies), str(path))
     return _finished(cfg, overrides, lambda: _fresh(find_config(baseline_of(path)))[0])
 

@@ -15,7 +15,7 @@ import torch
 from imbdet.compare.results import append_result, keep_base, write_plan
 from imbdet.compare.run import run_cell
 from imbdet.compare.structures import BASELINE, Arm, ArmResult, Comparison, Plan
-from imbdet.config import load_config, save_config
+from imbdet.config import load_config, save_config, trust
 from imbdet.evaluation.significance import Difference
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -92,6 +92,7 @@ def remedy_file(folder, name, body, top=""):
     path = folder / f"{name}.py"
     lines = "".join(f"    {line}\n" for line in body.splitlines())
     path.write_text(f'"""A remedy for tests."""\n{top}\nbaseline = "{BASE}"\n\n\ndef apply(cfg):\n{lines}')
+    trust(str(path))  # as a command does with what it names
     return path
 
 

@@ -1,5 +1,6 @@
 """From the command line's words to a plan, and what is refused before anything runs."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -8,11 +9,13 @@ from imbdet.compare.fairness import extra_iterations
 from imbdet.compare.plan import make_plan, parse_seeds, with_time_budget
 from imbdet.compare.probe import describe_plan
 from imbdet.compare.results import append_result, keep_base, write_plan
+from imbdet.compare.run import run_cell
 from imbdet.compare.structures import Arm, Request, RunRecord, arm_config, base_config, iterations_of, run_folder
 from imbdet.config import save_config
 
 from .conftest import BASE, COST, FOCAL, begin, remedy_file, tiny, tiny_plan
 
+BODY = "cfg.dataloader.train.augment.transforms[0].vertical = 0.25"
 ASKED = Request(tiny(), ("focal_loss",), seeds=(0, 1), controls=False)
 
 
@@ -257,3 +260,25 @@ def test_a_shipped_config_keeps_its_name(name, tmp_path):
     """Which means the same wherever the next command is given."""
     request = replace(ASKED, config=name, overrides=("train.max_iter=20",))
     assert make_plan(request, tmp_path / "out")[0].config == BASE
+
+
+@pytest.mark.parametrize("part", ["config", "remedy"])
+def test_code_that_only_a_plan_names_is_not_run(tmp_path, monkeypatch, part):
+    """A stranger's folder: its plan.json names a file that would write a sentinel."""
+    sentinel = tmp_path / "sentinel"
+    evil = remedy_file(tmp_path, "evil", BODY, f"open({str(sentinel)!r}, 'w')")
+    monkeypatch.setenv("IMBDET_TRUST", "tests")
+    monkeypatch.setattr("imbdet.config.allowed._names", set())
+    plan = tiny_plan(Arm("evil", (str(evil),))) if part == "remedy" else replace(tiny_plan(), config=str(evil))
+    (tmp_path / "out").mkdir()
+    write_plan(plan, tmp_path / "out")
+    with pytest.raises(ValueError, match="evil.py is Python code that a file names"):
+        if part == "remedy":
+            make_plan(ASKED, tmp_path / "out")
+        base_config(plan)
+    assert run_cell(tmp_path / "out", plan.arms[-1].name, 0).reason.startswith("refused: ")
+    assert not sentinel.exists()
+    asked = replace(ASKED, config=str(evil)) if part == "config" else replace(ASKED, remedies=(str(evil),))
+    made, _ = make_plan(asked, tmp_path / "new")  # what the command itself names is run, in its cells too
+    assert sentinel.exists() and str(evil) in os.environ["IMBDET_TRUST"]
+    assert arm_config(made, made.arms[-1]) is not None

@@ -30,7 +30,7 @@ class FakeRay:
     def remote(self, function):
         def options(**given):
             self.options_given = given
-            return SimpleNamespace(remote=lambda absolute, root, arm, seed, folder: (arm, seed))
+            return SimpleNamespace(remote=lambda absolute, root, arm, seed, *folder_and_trust: (arm, seed))
 
         return SimpleNamespace(options=options)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+import imbdet
 from imbdet.commands import run, verbs
 from imbdet.config import LazyCall as L
 from imbdet.config import allowed, config_of, instantiate, load_config, locate, save_config, trust
@@ -161,6 +162,19 @@ def test_a_strangers_run_folder_executes_nothing(verb, tmp_path, monkeypatch, ca
     assert "model.backbone" in told and "'os.system' is refused" in told and "--trust os" in told
     assert told.count("\n") == 1
     assert not (tmp_path / "sentinel").exists()
+
+
+@pytest.mark.parametrize("place", ["model", "model.backbone", "data.train", "dataloader.val.resize"])
+def test_a_strangers_checkpoint_alone_executes_nothing(place, tmp_path, monkeypatch, capsys):
+    cfg = load_config("baselines/retinanet_lite0_custom")
+    OmegaConf.set_struct(cfg, False)
+    OmegaConf.update(cfg, place, {"_target_": "os.system", "command": f"touch {tmp_path}/sentinel"}, merge=False)
+    content = OmegaConf.to_container(cfg)
+    torch.save({"model": {}, "config": content, "iteration": 0}, tmp_path / "best.pth")
+    with pytest.raises(ValueError, match=rf"best.pth: {place}._target_: 'os.system' is refused"):
+        imbdet.load_run(tmp_path / "best.pth")
+    assert run("evaluate", ["--run", str(tmp_path / "best.pth")]) == 2
+    assert "'os.system' is refused" in capsys.readouterr().err and not (tmp_path / "sentinel").exists()
 
 
 @pytest.mark.parametrize("verb", list(verbs()))

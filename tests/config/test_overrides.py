@@ -143,3 +143,11 @@ def test_null_empties_a_text_that_may_be_none():
 def test_parts_of_another_kind_are_no_traceback(content, scale, tmp_path):
     (tmp_path / "c.yaml").write_text(f"{content}\nloss_scale: {scale}\n")
     assert load_config(tmp_path / "c.yaml").loss_scale == scale
+
+
+@pytest.mark.parametrize("word", ["model.criterion=x", "model.criterion={}", "model.nothing=1"])
+def test_a_class_that_hands_its_keywords_on_takes_those_of_the_class_above_and_no_others(word):
+    """FasterRCNN(rpn, roi_heads, **common): `common` are Detector's, which has no criterion."""
+    assert load_config("baselines/faster_rcnn_shapes", (), ["model.voting=null"]).model.voting is None
+    with pytest.raises(ValueError, match="unknown key .*FasterRCNN takes no"):
+        load_config("baselines/faster_rcnn_shapes", (), [word])
