@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         if args.runs:
-            comparison = compare_existing(args.runs, args.out, _report, args.split)
+            comparison = compare_existing(args.runs, args.out, _report, args.split, args.primary)
         else:
             jobs = args.jobs or (0 if args.engine == "ray" else 1)
             engine = functools.partial(_engine, args)
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", default="5", metavar="S", help="how many (5: 0 to 4), or which (0,3,7); default: 5")
     add("--budget", choices=("iterations", "time"), default="iterations", help="what all arms get as much of")
     add("--split", choices=("val", "test"), default=None, help="what the last weights are evaluated on (default: val)")
+    add("--primary", default="", metavar="M", help="the metric that verdicts are about (default: by the imbalance)")
     add("--no-controls", action="store_true", help="no control arms: matched loss scale, matched iterations")
     add("--out", required=True, metavar="DIR", help="the comparison's folder; an existing one is continued")
     add("--plan-only", "--print", action="store_true", help="print the plan and stop; nothing is written")
@@ -119,6 +120,7 @@ def _request(args: argparse.Namespace) -> "Request":
         split=args.split or "val",
         threads=args.cpus_per_run or share,
         controls=not args.no_controls,
+        primary=args.primary,
     )
 
 

@@ -81,12 +81,12 @@ def compare(
 
 
 def compare_existing(
-    folders: Sequence[str], root: str | Path, report: Report, split: str | None = None
+    folders: Sequence[str], root: str | Path, report: Report, split: str | None = None, primary: str = ""
 ) -> Comparison | None:
     """Judge and report runs and comparisons that are there already. Arguments and returns as `compare` has them."""
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
-    plan, records = collect_runs(folders, root, split)
+    plan, records = collect_runs(folders, root, split, primary)
     keep(plan, records, folders, root)
     return conclude(plan, records, root, report)
 

@@ -27,6 +27,7 @@ from ..data.statistics import GROUPS
 from ..evaluation.bootstrap import image_weights
 from ..evaluation.ground_truth import GroundTruth, as_ground_truth
 from ..evaluation.metrics import COMPARED, LOWER_IS_BETTER, TIDE_ERRORS
+from ..evaluation.noise import detectable, residual_sd
 from ..evaluation.resampled import Measured, measure
 from ..evaluation.significance import Sample, judge_samples
 from ..runs import RunFolder
@@ -53,6 +54,9 @@ SHOWN_BY = {
 }
 _GENERAL = ("share/*", "positives/*", "iou/*", "loss/*", "gradient_norm")
 _MACHINE = ("iteration", "split", "lr", "time/*", "memory/*", "AP/*", "AR/*", "AP_per_class/*")  # no mechanism
+
+#: what is judged where the primary metric is not defined, in this order; then AP
+INSTEAD = {"AP90": ("AP75",)}
 
 #: curve -> (split, tag of metrics.jsonl)
 CURVES = {
@@ -101,14 +105,15 @@ def compare_runs(plan: Plan, records: Sequence[RunRecord], root: Path, draws: in
     cells = [cell for own in by_arm.values() for cell in own.values()]
     truth = _measure_all(plan, cells, draws, seed, notes)
     results = [_arm_result(arm, by_arm, records, plan) for arm in plan.arms]
-    _judge_all(results, by_arm)
+    primary, samples = _judge_all(plan, results, by_arm, notes)
     notes += _notes(plan, results, by_arm, truth)
     return Comparison(
         title=_title(plan.config),
         config=plan.config,
         arms=results,
         seeds=list(plan.seeds),
-        facts=_facts(plan, cells, truth, draws),
+        facts=[*_facts(plan, cells, truth, draws), *_power(samples[primary], len(plan.seeds))],
+        primary=primary,
         notes=notes,
         group_rule=_first((cell.folder.evaluation().get("groups") or {}).get("rule") for cell in cells) or "",
         draws=draws,
@@ -180,18 +185,30 @@ def _groups(cells: Sequence[Finished], truth: GroundTruth) -> dict[str, list[int
     return {name: [k for k, label in enumerate(truth.class_names) if group.get(label) == name] for name in GROUPS}
 
 
-def _judge_all(results: Sequence[ArmResult], by_arm: Runs) -> None:
-    """Fill in the differences of every arm but the baseline, all arms of a metric judged together."""
+def _judge_all(
+    plan: Plan, results: Sequence[ArmResult], by_arm: Runs, notes: list[str]
+) -> tuple[str, dict[str, Sample]]:
+    """Fill in the differences of every arm but the baseline, all arms of a metric judged together.
+
+    Returns:
+        The primary metric, or the one that stands in where the baseline has none; what all runs say of each metric.
+    """
     against = {result.arm.name: result.arm.compared_with for result in results if result.arm.name != BASELINE}
-    found = judge_samples({metric: _sample(metric, against, by_arm) for metric in COMPARED})
+    controls = frozenset(result.arm.name for result in results if result.arm.control_of)
+    samples = {metric: _sample(metric, against, controls, by_arm) for metric in COMPARED}
+    primary = next((m for m in (plan.primary, *INSTEAD.get(plan.primary, ())) if samples[m].values.get(BASELINE)), "AP")
+    if primary != plan.primary:
+        notes.append(f"The primary metric is {primary}: {plan.primary} is not defined on these images")
+    found = judge_samples(samples, primary)
     for result in results:
         differences = {metric: arms.get(result.arm.name) for metric, arms in found.items()}
         result.differences.update({metric: one for metric, one in differences.items() if one is not None})
+    return primary, samples
 
 
-def _sample(metric: str, against: dict[str, str], by_arm: Runs) -> Sample:
+def _sample(metric: str, against: dict[str, str], controls: frozenset[str], by_arm: Runs) -> Sample:
     """What all runs say of one metric."""
-    sample, images = Sample({}, against, {}, lower_is_better=metric in LOWER_IS_BETTER), None
+    sample, images = Sample({}, against, {}, 2, metric in LOWER_IS_BETTER, controls), None
     for arm, runs in by_arm.items():
         values = {seed: run.value(metric) for seed, run in runs.items()}
         sample.values[arm] = {seed: value for seed, value in values.items() if value is not None}
@@ -199,6 +216,19 @@ def _sample(metric: str, against: dict[str, str], by_arm: Runs) -> Sample:
         sample.draws[arm] = {seed: one.draws[metric] for seed, one in measured.items()}
         images = next((one.images[metric] for one in measured.values()), images)
     return sample if images is None else replace(sample, images=images)
+
+
+def _power(sample: Sample, seeds: int) -> list[tuple[str, str]]:
+    """What a grid of this size finds, by the noise that it has measured."""
+    remedies = [arm for arm in sample.against if arm not in sample.controls]
+    sd = residual_sd(sample.matrix())
+    if sd is None or seeds < 2 or not remedies:
+        return []
+    images = np.diag(sample.image_covariance(remedies))
+    image_sd = float(np.sqrt(np.nanmedian(images))) if np.isfinite(images).any() else 0.0
+    found = detectable(seeds, len(remedies), sd, image_sd)
+    text = f"a difference of {100 * found:.1f} points with 80 % power; sd of a run {100 * sd:.2f}"
+    return [("can find", text + (f", of the choice of images {100 * image_sd:.2f}" if image_sd else ""))]
 
 
 def _pictures(results: Sequence[ArmResult], by_arm: Runs, truth: GroundTruth | None) -> list[tuple[int, str, str]]:

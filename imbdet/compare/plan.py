@@ -19,9 +19,11 @@ from ..config import configs_dir, find_config, load_config, remedy_names, trust
 from ..config.remedy import find_remedy
 from ..engine.checkpoint import load_file
 from ..engine.settings import read_settings
+from ..evaluation.metrics import COMPARED
 from ..runs import CONFIG, DETECTIONS, RunFolder
 from ..write import write_json
 from .fairness import MADE, check_equal, config_changes, config_pins, extra_iterations, made_by_remedy, with_controls
+from .judge import imbalances
 from .results import BASE, RECORD, finish, has_plan, read_plan, read_record, read_results, write_plan, write_results
 from .structures import (
     BASELINE,
@@ -39,6 +41,8 @@ from .structures import (
 )
 
 THREADS = "train.num_threads"
+#: imbalance (folder of the remedy) -> the metric that its remedies claim to raise; AP for all others
+PRIMARY = {"class_fg_fg": "APr", "spatial_regression": "AP90", "spatial_iou": "AP90", "scale": "APs"}
 GIVEN = {"train.seed": "--seeds", "train.output_dir": "--out", "train.init_shared": "no override"}
 
 
@@ -71,12 +75,31 @@ def make_plan(request: Request, root: Path) -> tuple[Plan, list[str]]:
     arms, notes = _arms(request, configs)
     arms = _merged(former.arms if former else (), arms)
     seeds = tuple(dict.fromkeys([*(former.seeds if former else ()), *request.seeds]))
-    plan = replace(plan, arms=tuple(arms), seeds=seeds)
+    plan = replace(plan, arms=tuple(arms), seeds=seeds, primary=_primary(request, former, arms))
     _refuse_same_folders(plan)
     notes += check_budget(plan, configs)
     if former is not None:
         _refuse_changed_arms(plan, read_results(root), root)
     return plan, notes
+
+
+def primary_metric(arms: Sequence[Arm]) -> str:
+    """What the remedies claim to change, by their imbalance; AP if they claim several things."""
+    claimed = {PRIMARY.get(name, "AP") for arm in arms for name in imbalances(arm.remedies)}
+    return claimed.pop() if len(claimed) == 1 else "AP"
+
+
+def _primary(request: Request, former: Plan | None, arms: Sequence[Arm]) -> str:
+    """Named before anything runs, and kept. Raises ValueError for another one, or for one that there is not."""
+    known = former.primary if former else request.primary or primary_metric(arms)
+    if request.primary and request.primary != known:
+        raise ValueError(
+            f"--primary is {request.primary}, but this comparison was begun with {known}, and a primary metric that "
+            "is chosen afterwards is none; choose another --out"
+        )
+    if known not in COMPARED:
+        raise ValueError(f"--primary is {known!r}; it must be one of {', '.join(COMPARED)}")
+    return known
 
 
 def _without_arms(request: Request, former: Plan | None) -> Configs:
@@ -277,11 +300,14 @@ class _Run:
     arm: Arm | None = None
 
 
-def collect_runs(folders: Sequence[str], root: Path, split: str | None = None) -> tuple[Plan, list[RunRecord]]:
+def collect_runs(
+    folders: Sequence[str], root: Path, split: str | None = None, primary: str = ""
+) -> tuple[Plan, list[RunRecord]]:
     """The plan that these folders amount to, and their records, with folders as seen from `root`.
 
     Args:
-        split: None takes that of the first comparison among the folders, else "val".
+        split: None takes that of the first comparison among the folders, else "val". primary: "" takes that of the
+            first comparison, else goes by the remedies.
 
     Raises:
         FileNotFoundError, ValueError: a folder that holds neither a run nor a comparison, an unfinished run, the same
@@ -303,7 +329,9 @@ def collect_runs(folders: Sequence[str], root: Path, split: str | None = None) -
     first = next(one for one in found if one.record.arm == BASELINE)
     config, overrides = _base_of(first, plans)
     budget = next((plan.budget for plan in plans.values()), "iterations")
-    return Plan(config, tuple(arms), seeds, overrides, budget, split), records
+    former = next(iter(plans.values()), None)
+    primary = _primary(Request(config, primary=primary), former, arms)
+    return Plan(config, tuple(arms), seeds, overrides, budget, split, primary), records
 
 
 def keep(plan: Plan, records: Sequence[RunRecord], folders: Sequence[str], root: Path) -> None:

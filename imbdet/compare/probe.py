@@ -253,6 +253,7 @@ def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: di
         f"  arms: {len(plan.arms)}",
         *(f"    {line}" for line in _arm_lines(plan)),
         f"  seeds: {', '.join(map(str, plan.seeds))}" + _claim(len(plan.seeds)),
+        f"  primary metric: {plan.primary}; all others are exploratory",
         f"  budget: {_budget(plan, base, cost)}",
         f"  pinned: {cost['threads']} threads on {cost['device']}; {versions}" + _crowded(cost["threads"], jobs),
         "  data: " + ", ".join(f"{name} {value}" for name, value in cost["data"].items()),

@@ -41,7 +41,9 @@ class Arm:
 
 @dataclass(frozen=True)
 class Plan:
-    """The grid. config: name or path of the base config. budget: "iterations" or "time". split: evaluated on."""
+    """The grid. config: name or path of the base config. budget: "iterations" or "time". split: evaluated on.
+    primary: the metric that verdicts are about.
+    """
 
     config: str
     arms: tuple[Arm, ...]
@@ -49,6 +51,7 @@ class Plan:
     overrides: tuple[str, ...] = ()
     budget: str = "iterations"
     split: str = "val"
+    primary: str = "AP"
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Plan":
@@ -81,7 +84,7 @@ class Request:
     Attributes:
         config, overrides: the base. remedies: one text an arm, "A" or "A+B". every, imbalance: all remedies that fit,
         of one imbalance or of all. threads: of a run, where the config leaves it to torch. controls: whether to add
-        control arms.
+        control arms. primary: the metric that verdicts are about; "" goes by the imbalance of the remedies.
     """
 
     config: str
@@ -94,6 +97,7 @@ class Request:
     split: str = "val"
     threads: int = 1
     controls: bool = True
+    primary: str = ""
 
 
 @dataclass
@@ -162,6 +166,7 @@ class Comparison:
         notes: what a reader must know (cells that failed, arms with fewer seeds, a rule that was applied).
         group_rule: how rare, common and frequent were told apart. draws: of the bootstrap.
         pictures: [(image id, arm a, arm b)], the images on which two arms differ most, for the page of pictures.
+        primary: the metric that verdicts are about; all others are exploratory.
     """
 
     title: str
@@ -173,6 +178,7 @@ class Comparison:
     group_rule: str = ""
     draws: int = 1000
     pictures: list[tuple[int, str, str]] = field(default_factory=list)
+    primary: str = "AP"
 
 
 def folder_name(arm: str) -> str:

@@ -23,7 +23,7 @@ from .coco import evaluate_coco
 from .detections import Detections
 from .errors import error_types
 from .result import EvaluationWarning
-from .significance import Paired, judge
+from .significance import Sample, judge_samples
 from .synthetic import generate_evaluation_set
 
 SMALL = {"images": 500, "detections": 20_000}  #: seconds instead of minutes
@@ -118,15 +118,17 @@ def benchmark_comparison(
 
 def _judge_arms(whole: list[dict], drawn: list[dict], arms: int, images: int) -> dict:
     """The first run is the baseline's first seed, the next the first arm's, and so on."""
-    pairs: dict[str, dict[str, Paired]] = {}
-    for metric in whole[0]:
-        value = np.array([one[metric][0] for one in whole]).reshape(-1, arms)
-        draws = np.array([one[metric] for one in drawn]).reshape(len(value), arms, -1)
-        pairs[metric] = {
-            f"arm {arm}": Paired(value[:, arm] - value[:, 0], draws[:, arm] - draws[:, 0], images)
-            for arm in range(1, arms)
+
+    def of(runs: list[dict], metric: str, read: Any) -> dict[str, dict[int, Any]]:
+        return {f"arm {arm}": {s: read(one[metric]) for s, one in enumerate(runs[arm::arms])} for arm in range(arms)}
+
+    against = {f"arm {arm}": "arm 0" for arm in range(1, arms)}
+    return judge_samples(
+        {
+            metric: Sample(of(whole, metric, lambda one: one[0]), against, of(drawn, metric, lambda one: one), images)
+            for metric in whole[0]
         }
-    return judge(pairs)
+    )
 
 
 def reference_evaluation(truth: dict, found: list) -> Any:

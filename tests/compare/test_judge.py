@@ -63,8 +63,9 @@ def said(comparison):
 def test_verdicts_of_a_better_arm_and_of_one_that_is_alike(comparison):
     good, same = (arm(comparison, name).differences["AP"] for name in ("good", "same"))
     assert good.verdict == "better" and 0 < good.low < good.mean < good.high and good.p_better > 0.9
-    assert same.verdict == "no evidence" and same.low < 0 < same.high and same.p_holm >= same.p_value > 0.05
-    assert good.p_holm == pytest.approx(2 * good.p_value)
+    assert same.verdict == "no evidence" and same.low < 0 < same.high and same.p_family >= same.p_value > 0.05
+    assert good.low <= 0 <= good.high or good.p_family <= 0.05
+    assert not good.exploratory and arm(comparison, "good").differences["AP50"].exploratory
     assert good.image_sd > 0 and good.seed_sd > 0
     assert arm(comparison, "good").differences["oLRP"].verdict == "better"  # although it is smaller
     assert arm(comparison, "good").differences["oLRP"].mean < 0
@@ -85,6 +86,24 @@ def test_values_are_those_of_the_runs(comparison, cells, root):
     paired = [g - b for g, b in zip(expected, arm(comparison, BASELINE).values["AP"], strict=True)]
     assert good.differences["AP"].mean == pytest.approx(np.mean(paired))
     assert good.differences["AP"].seed_sd == pytest.approx(np.std(paired, ddof=1))
+
+
+def test_the_primary_metric_has_the_verdict_and_another_stands_in_where_it_is_not_defined(cells, root):
+    """No object is large, so APl has no values. `good` is found by AP90 as the primary metric."""
+    found = compare_runs(replace(plan(), primary="AP90"), cells, root, draws=20)
+    assert found.primary == "AP90" and not arm(found, "good").differences["AP90"].exploratory
+    assert arm(found, "good").differences["AP"].exploratory and arm(found, "good").differences["AP"].p_family is None
+    other = compare_runs(replace(plan(), primary="APl"), cells, root, draws=20)
+    assert other.primary == "AP" and "The primary metric is AP: APl is not defined on these images" in said(other)
+
+
+def test_what_the_grid_can_find_as_measured(comparison):
+    """By the residuals of AP about arm and seed, and the part of the images."""
+    values = np.array([result.values["AP"] for result in comparison.arms])
+    rest = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
+    sd = np.sqrt((rest**2).sum() / 4)
+    text = dict(comparison.facts)["can find"]
+    assert f"sd of a run {100 * sd:.2f}" in text and "with 80 % power" in text and "choice of images" in text
 
 
 def test_undefined_metrics_stay_undefined(comparison):

@@ -47,6 +47,21 @@ def test_arms_seeds_and_a_loss_scale_control(tmp_path):
     assert names(plan_of(tmp_path)) == ["baseline", "focal_loss"]
 
 
+def test_the_primary_metric_goes_by_the_imbalance_is_kept_and_cannot_be_chosen_later(tmp_path):
+    assert plan_of(tmp_path).primary == "AP"
+    assert plan_of(tmp_path, remedies=("class_weights",)).primary == "APr"
+    assert plan_of(tmp_path, remedies=("giou_loss",)).primary == "AP90"
+    assert plan_of(tmp_path, remedies=("giou_loss", "class_weights")).primary == "AP"
+    named = plan_of(tmp_path, primary="AP75")
+    assert named.primary == "AP75"
+    begin(named, tmp_path / "out")
+    assert plan_of(tmp_path, remedies=("class_weights",)).primary == "AP75"
+    with pytest.raises(ValueError, match="--primary is APr, but this comparison was begun with AP75"):
+        plan_of(tmp_path, primary="APr")
+    with pytest.raises(ValueError, match="--primary is 'mAP'; it must be one of AP, AP50"):
+        make_plan(replace(ASKED, primary="mAP"), tmp_path / "other")
+
+
 def test_two_remedies_in_one_arm(tmp_path):
     clip = remedy_file(tmp_path, "flips", "cfg.dataloader.train.augment.transforms[0].vertical = 0.0")
     plan = plan_of(tmp_path, remedies=(f"focal_loss+{clip}", str(clip)))

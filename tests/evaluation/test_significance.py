@@ -8,214 +8,147 @@ from scipy import stats
 
 from imbdet.evaluation import Detections, GroundTruth
 from imbdet.evaluation.bootstrap import image_weights, over_classes, rank_detections
-from imbdet.evaluation.significance import Paired, critical_value, holm, judge, p_value_of, seeds_needed
+from imbdet.evaluation.noise import noise_of
+from imbdet.evaluation.significance import Sample, judge_samples
 
-SEEDS = (2, 3, 5)
-#: variance of the mean difference over three or so seeds: the training's luck, the images' for all seeds, for one seed
+#: variance over three or so seeds: the training's luck, the images' for all seeds, for one seed
 NOISE = {
     "pure image noise": (0, 1, 0),
     "pure seed noise": (1, 0, 0),
     "images, each seed its own": (0, 0, 1),
     "both alike": (1, 1, 0),
-    "mostly images": (0.2, 1, 0.2),
-    "mostly seeds": (5, 1, 1),
 }
 
 
-def judged(pair, **more):
-    return judge({"AP": {"arm": pair, **more}})["AP"]["arm"]
+def sample(*arms, draws=None, **more):
+    """A baseline (the first) and arms, from their values by seed; draws: of each arm (n, B)."""
+    names = ["baseline", *(f"arm {k}" for k in range(1, len(arms)))]
+    values = {name: dict(enumerate(map(float, one))) for name, one in zip(names, arms, strict=True)}
+    drawn = {name: dict(enumerate(one)) for name, one in zip(names, draws, strict=True)} if draws is not None else {}
+    return Sample(values, dict.fromkeys(names[1:], "baseline"), drawn, **more)
 
 
-def test_holm_by_hand():
-    """Sorted: .005 x 4 = .02, .01 x 3 = .03, .03 x 2 = .06, .04 x 1 = .04 but not below the one before: .06."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.7, 0.6]) == [1, 1] and holm([0.02]) == [0.02] and holm([]) == []
+def judged(*arms, primary="AP", **more):
+    return judge_samples({"AP": sample(*arms, **more)}, primary)["AP"]
 
 
-def test_holm_against_a_naive_loop():
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        p = rng.random(5) ** 3
-        expected = np.zeros(5)
-        for i in range(5):  # the largest over all that are at most as large, each times the number not below it
-            expected[i] = min(1, max(p[j] * sum(p[k] >= p[j] for k in range(5)) for j in range(5) if p[j] <= p[i]))
-        np.testing.assert_allclose(holm(p), expected)
-
-
-@pytest.mark.parametrize("n", SEEDS)
-def test_without_images_it_is_the_paired_t_test(n):
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_one_arm_without_images_is_the_paired_t_test(n):
     values = np.random.default_rng(n).normal(0.01, 0.01, n)
-    mine, reference = judged(Paired(values)), stats.ttest_1samp(values, 0)
-    assert mine.p_value == pytest.approx(reference.pvalue, rel=1e-6)
-    assert (mine.low, mine.high) == pytest.approx(tuple(reference.confidence_interval()))
+    mine, reference = judged(np.zeros(n), values)["arm 1"], stats.ttest_1samp(values, 0)
+    assert mine.p_value == mine.p_family == pytest.approx(reference.pvalue, rel=0.05)
+    low, high = reference.confidence_interval()
+    assert (mine.low, mine.high) == pytest.approx((low, high), abs=0.06 * (high - low))
     assert mine.seed_sd == pytest.approx(values.std(ddof=1)) and mine.image_sd is None
     assert mine.mean == pytest.approx(values.mean())
 
 
-def test_without_noise_of_seeds_it_is_the_t_test_over_images():
+def test_without_noise_of_seeds_it_is_the_normal_test_over_images():
     """Three seeds that all give the same differences per image; the bootstrap finds the standard error."""
-    per_image = np.random.default_rng(0).normal(0.2, 1, 40)
-    draws = per_image @ image_weights(40, 20_000) / 40
-    mine = judged(Paired([per_image.mean()] * 3, np.tile(draws, (3, 1)), images=40))
+    per_image = np.random.default_rng(0).normal(0.2, 1, 400)
+    drawn = np.tile(per_image @ image_weights(400, 4000) / 400, (3, 1))
+    mine = judged(np.zeros(3), [per_image.mean()] * 3, draws=[0 * drawn, drawn], images=400)["arm 1"]
     reference = stats.ttest_1samp(per_image, 0)
-    assert mine.image_sd == pytest.approx(per_image.std(ddof=1) / np.sqrt(40), rel=0.02)
-    assert mine.p_value == pytest.approx(reference.pvalue, rel=0.05) and mine.seed_sd == 0
-    assert (mine.low, mine.high) == pytest.approx(tuple(reference.confidence_interval()), rel=0.03)
+    assert mine.image_sd == pytest.approx(per_image.std(ddof=1) / 20, rel=0.05) and mine.seed_sd == 0
+    assert mine.p_value == pytest.approx(reference.pvalue, rel=0.2)
 
 
-def test_only_what_all_seeds_share_is_added_for_the_images():
-    """Draws of two seeds with variance 4 and 9 and covariance 3: 3 is shared, and m / (m - 1) corrects it."""
+def test_primary_intervals_hold_for_all_remedies_and_controls_are_apart():
     rng = np.random.default_rng(1)
-    draws = rng.multivariate_normal([0, 0], [[4, 3], [3, 9]], 200_000).T
-    pair = Paired([1.0, 2.0], draws, images=11)
-    assert pair.image_variance == pytest.approx(3 * 11 / 10, rel=0.02)
-    opposed = Paired([1.0, 2.0], draws * [[1], [-1]], images=11)
-    assert opposed.image_variance == 0  # seeds that an image moves apart share nothing
-    assert Paired([1.0], draws[:1], images=11).image_variance == pytest.approx(4 * 11 / 10, rel=0.02)
+    arms = rng.normal(0, 1, (6, 4))
+    alone = judged(*arms, primary="AP50")
+    together = judged(*arms, controls=frozenset({"arm 4", "arm 5"}))
+    noise = noise_of(arms, [(k, 0) for k in range(1, 6)])
+    for k, arm in enumerate(alone):
+        assert alone[arm].exploratory and not together[arm].exploratory and alone[arm].p_family is None
+        assert alone[arm].high - alone[arm].mean == pytest.approx(noise.half_width()[k])
+        assert together[arm].high - together[arm].low > alone[arm].high - alone[arm].low
+        assert together[arm].p_value == alone[arm].p_value < together[arm].p_family
+        assert (together[arm].p_family <= 0.05) == (together[arm].low > 0 or together[arm].high < 0)
+    # three remedies and two controls are two families: each has narrower intervals than all five together
+    every = judged(*arms)
+    assert all(together[arm].high - together[arm].low < every[arm].high - every[arm].low for arm in together)
+    assert every["arm 1"].low == pytest.approx(every["arm 1"].mean - noise.simultaneous()[0])
 
 
-def test_draws_that_hold_no_such_object_are_left_out():
-    draws = np.array([[1.0, np.nan, 3.0, 5.0], [2.0, 2.0, 4.0, 6.0]])
-    assert Paired([0.1, 0.2], draws, 10).image_variance == pytest.approx(np.cov(draws[:, [0, 2, 3]])[0, 1] * 10 / 9)
-    assert Paired([0.1, 0.2], draws * np.nan, 10).image_variance is None
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_p_value_is_where_the_interval_touches_zero(share):
-    df = np.array([2.0]), np.array([49.0])
-    for t in (0.05, 1.0, 2.5, 6.0):
-        p = p_value_of(np.array([t]), np.array([share]), *df)
-        assert critical_value(p / 2, np.array([share]), *df)[0] == pytest.approx(t, rel=1e-4)
-
-
-@pytest.mark.parametrize(("effect", "runs"), [(0.5, 34), (1, 10), (1.5, 6), (2, 5), (3, 4)])
-def test_seeds_needed_of_the_paired_t_test(effect, runs):
-    """Runs for a power of .8 at level .05; the exact power by the noncentral t distribution."""
-    pair = Paired(np.array([-1, 1]) / np.sqrt(2) + effect)
-    assert pair.seed_variance == pytest.approx(1) and seeds_needed(pair) == runs
-
-    def power(n):
-        limit = stats.t.isf(0.025, n - 1)
-        return stats.nct.sf(limit, n - 1, effect * np.sqrt(n)) + stats.nct.cdf(-limit, n - 1, effect * np.sqrt(n))
-
-    assert power(runs) >= 0.8 > power(runs - 1)
-
-
-def test_no_number_of_seeds_mends_too_few_images():
-    """A difference of 2 standard errors of the images is found with power .8 never: that takes 1.96 + .84 of them."""
-    rng = np.random.default_rng(0)
-    shared = rng.normal(0, 1, 5000)
-    draws = np.stack([shared, shared])
-    assert seeds_needed(Paired([1.9, 2.1], draws, images=1000)) is None
-    assert seeds_needed(Paired([2.9, 3.1], draws, images=1000)) == 2
-    few = seeds_needed(Paired([0.0, 6.0], draws, images=1000))
-    assert few > seeds_needed(Paired([0.0, 6.0])) > 2
-    assert seeds_needed(Paired([-1.0, 1.0])) is None and seeds_needed(Paired([1.0])) is None
+def test_other_arms_tell_how_large_the_noise_is():
+    """Three seeds: alone the arm has 2 degrees of freedom; beside eleven others of the same noise it is found."""
+    rng = np.random.default_rng(3)
+    arms = rng.normal(0, 0.01, (13, 3))
+    arms[12] += 0.10
+    assert judged(*arms)["arm 12"].verdict == "better"
+    alone = judged(arms[0], arms[12])["arm 1"]
+    assert alone.high - alone.low > 1.5 * (judged(*arms, primary="")["arm 12"].high - alone.mean)
 
 
 def test_verdicts():
-    sure = np.array([0.030, 0.031, 0.032])
-    assert judged(Paired(sure)).verdict == "better" and judged(Paired(-sure)).verdict == "worse"
-    assert judged(Paired(sure, lower_is_better=True)).verdict == "worse"
-    better = judged(Paired(-sure, lower_is_better=True))
+    sure, luck = np.array([0.030, 0.031, 0.032]), np.array([0.001, 0.0, 0.0005])
+    assert judged(luck, luck + sure)["arm 1"].verdict == "better"
+    assert judged(luck, luck - sure)["arm 1"].verdict == "worse"
+    assert judged(luck, luck + sure, lower_is_better=True)["arm 1"].verdict == "worse"
+    better = judged(luck, luck - sure, lower_is_better=True)["arm 1"]
     assert better.verdict == "better" and better.p_better == 1 and better.seeds_needed is None
-    unsure = judged(Paired([0.03, 0.01]))
-    assert unsure.verdict == "no evidence" and unsure.seeds_needed == seeds_needed(Paired([0.03, 0.01])) > 2
-    one = judged(Paired([0.05], np.array([[0.04, 0.05, 0.06]]), images=50))
+    unsure = judged([0, 0], [0.03, 0.01])["arm 1"]
+    assert unsure.verdict == "no evidence" and unsure.seeds_needed > 2
+    assert judged([0, 0], [0.03, 0.01], primary="")["arm 1"].seeds_needed is None
+    drawn = np.array([[0.04, 0.05, 0.06]])
+    one = judged([0.0], [0.05], draws=[0 * drawn, drawn], images=50)["arm 1"]
     assert one.verdict == "one seed: no claim" and one.mean == 0.05 and one.image_sd == pytest.approx(0.0101, abs=1e-4)
-    assert [one.low, one.high, one.p_better, one.p_value, one.p_holm, one.seed_sd, one.seeds_needed] == [None] * 7
-
-
-def test_arms_are_corrected_for_each_other_within_a_metric():
-    """p = .013 is "better" alone, not beside three other arms: .013 x 4. An arm of one seed does not count."""
-    values = np.array([0.02, 0.03, 0.025, 0.01])
-    alone = judged(Paired(values))
-    assert alone.p_value == pytest.approx(0.013, abs=0.003) and alone.verdict == "better"
-    others = {f"arm {i}": Paired([-0.01, 0.0, 0.01, 0.02]) for i in range(3)}
-    beside = judged(Paired(values), **others)
-    assert beside.p_value == alone.p_value and beside.p_holm == pytest.approx(4 * alone.p_value)
-    assert beside.verdict == "no evidence" and beside.seeds_needed > 4 and beside.low == alone.low > 0
-    assert judged(Paired(values), single=Paired([0.1])).p_holm == alone.p_value
-    assert judge({"AP": {"arm": Paired(values)}, "AP50": others})["AP"]["arm"].p_holm == alone.p_value
+    assert [one.low, one.high, one.p_better, one.p_value, one.p_family, one.seed_sd, one.seeds_needed] == [None] * 7
 
 
 def test_seeds_without_any_effect():
     """All seeds alike and no detections kept: there is nothing to measure a difference by, so no claim is made."""
-    same = judged(Paired([0.02, 0.02, 0.02]))
-    assert same.verdict == "no evidence" and same.p_value is same.low is same.p_holm is None and same.seed_sd == 0
-    none = judged(Paired([0.0, 0.0], np.zeros((2, 10)), images=5))
+    same = judged(np.zeros(3), [0.02] * 3)["arm 1"]
+    assert same.verdict == "no evidence" and same.p_value is same.low is same.p_family is None and same.seed_sd == 0
+    none = judged([0.1, 0.1], [0.1, 0.1])["arm 1"]
     assert (none.p_value, none.low, none.high, none.verdict, none.p_better) == (1, 0, 0, "no evidence", 0.5)
+
+
+def test_seeds_that_one_of_the_two_lacks_do_not_count():
+    found = Sample({"baseline": {0: 1.0, 1: 2.0}, "a": {1: 3.0, 2: 9.0}, "b": {5: 1.0}}, {"a": "baseline", "b": "a"})
+    assert found.common("a") == [1] and found.common("b") == []
+    assert list(judge_samples({"AP": found})["AP"]) == ["a"]
 
 
 def test_probability_that_one_run_is_better():
     """By hand: draws of two seeds, 5 of 8 above 0 and one equal; without draws 2 of 3 runs."""
-    draws = np.array([[1.0, 1, -1, 0], [2, 3, 1, -1]])
-    assert judged(Paired([0.1, 0.2], draws, 9)).p_better == pytest.approx(5.5 / 8)
-    assert judged(Paired([0.1, 0.2], draws, 9, lower_is_better=True)).p_better == pytest.approx(2.5 / 8)
-    assert judged(Paired([1.0, -1.0, 2.0])).p_better == pytest.approx(2 / 3)
+    drawn = np.array([[1.0, 1, -1, 0], [2, 3, 1, -1]])
+    of = sample([0, 0], [0.1, 0.2], draws=[0 * drawn, drawn], images=9)
+    assert of.p_better("arm 1") == pytest.approx(5.5 / 8)
+    of.lower_is_better = True
+    assert of.p_better("arm 1") == pytest.approx(2.5 / 8)
+    assert sample([0, 0, 0], [1.0, -1.0, 2.0]).p_better("arm 1") == pytest.approx(2 / 3)
 
 
-def test_wrong_draws():
-    with pytest.raises(ValueError, match=r"draws must be \(2 seeds, draws\), got \(3, 4\)"):
-        Paired([0.1, 0.2], np.zeros((3, 4)))
-
-
-def comparisons(n, noise, arms=1, sims=500, images=60, seed=0):
-    """`sims` comparisons of `arms` with a baseline that are all alike: {i: {arm: Paired}}.
-
-    The metric is the mean of a number per image: luck of the training, effect of the image on the arm, rest.
-    """
-    training, shared, own = noise
-    rng, weights = np.random.default_rng([seed, n]), image_weights(images, 300, seed) / images
-    shape = (sims, arms + 1, n, images)
-    values = rng.normal(0, training**0.5, (*shape[:3], 1)) + rng.normal(0, (own * images) ** 0.5, shape)
-    values += rng.normal(0, (shared * images) ** 0.5, (sims, arms + 1, 1, images))
-    means, draws = values.mean(axis=-1), values @ weights
-    return {
-        i: {arm: Paired(means[i, arm] - means[i, 0], draws[i, arm] - draws[i, 0], images) for arm in range(1, arms + 1)}
-        for i in range(sims)
-    }
-
-
-@pytest.mark.parametrize("n", [n if n == 3 else pytest.param(n, marks=pytest.mark.slow) for n in SEEDS])
-def test_coverage_and_false_better_over_500_comparisons_of_four_arms_without_a_difference(n):
-    """0 lies in 92 to 98 % of all intervals; at most 5 % of the comparisons have an arm that is "better"."""
-    for name, noise in NOISE.items():
-        covered, wrong = rates(comparisons(n, noise, arms=4))
-        assert 0.92 <= covered <= 0.98, (name, covered)
-        assert 0 < wrong <= 0.05, (name, wrong)  # nor so timid that nothing is ever found
-
-
-def rates(pairs):
-    """Share of the intervals that hold 0, and of the comparisons with an arm that is better."""
-    found = judge(pairs).values()
-    covered = np.mean([one[arm].low <= 0 <= one[arm].high for one in found for arm in one])
-    return covered, np.mean([any(d.verdict == "better" for d in one.values()) for one in found])
+def test_draws_that_hold_no_such_object_and_images_that_seeds_do_not_share():
+    rng = np.random.default_rng(5)
+    drawn = np.tile(rng.normal(0, 1, 60), (2, 1))
+    holes = drawn.copy()
+    holes[0, :7] = np.nan
+    of = sample([0, 0], [0, 0], draws=[0 * drawn, holes], images=11)
+    assert of.image_covariance(["arm 1"])[0, 0] == pytest.approx(drawn[0, 7:].var(ddof=1) * 11 / 10)
+    assert np.isnan(sample([0, 0], [0, 0], draws=[0 * drawn, np.nan * drawn]).image_covariance(["arm 1"])[0, 0])
+    of.shared_images = False
+    assert np.isnan(of.image_covariance(["arm 1"])[0, 0])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", (*SEEDS, 10))
-@pytest.mark.parametrize("images", [15, 200])
-def test_false_better_and_coverage_with_few_and_many_images(n, images):
-    for name, noise in NOISE.items():
-        covered, wrong = rates(comparisons(n, noise, arms=4, images=images, seed=1))
-        assert 0.92 <= covered <= 0.98 and wrong <= 0.05, (name, covered, wrong)
-
-
-def test_the_rule_between_the_two_sources():
-    """Coverage with known image variance: ours stays near .95; Welch's degrees of freedom do not with two seeds."""
-    rng, count = np.random.default_rng(0), 10_000
-    for n in SEEDS:
-        welch = []
-        for ratio in (0.1, 1, 10, 30):
-            seeds = ratio * rng.chisquare(n - 1, count) / (n - 1)
-            error, variance = rng.normal(0, np.sqrt(ratio + 1), count), seeds + 1
-            share = seeds / variance
-            df = np.full(count, n - 1.0), np.full(count, 10_000.0)
-            covered = np.mean(abs(error) <= critical_value(0.025, share, *df) * np.sqrt(variance))
-            assert 0.935 <= covered <= 0.978, (n, ratio, covered)
-            welch.append(np.mean(abs(error) <= stats.t.isf(0.025, (n - 1) / share**2) * np.sqrt(variance)))
-        assert n > 2 or min(welch) < 0.9
+@pytest.mark.parametrize("name", NOISE)
+def test_false_better_over_comparisons_of_four_arms_without_a_difference(name, sims=60, n=3, images=60):
+    """0 lies in most intervals, and seldom an arm is found; the metric is the mean of a number per image."""
+    training, shared, own = NOISE[name]
+    rng, weights = np.random.default_rng(n), image_weights(images, 100) / images
+    covered, false = [], 0
+    for _ in range(sims):
+        shape = (5, n, images)
+        values = rng.normal(0, training**0.5, (5, n, 1)) + rng.normal(0, (own * images) ** 0.5, shape)
+        values += rng.normal(0, (shared * images) ** 0.5, (5, 1, images))
+        of = sample(*values.mean(axis=-1), draws=values @ weights, images=images)
+        found = judge_samples({"AP": of, "AP50": of})
+        covered += [one.low <= 0 <= one.high for one in found["AP50"].values()]
+        false += any(one.verdict != "no evidence" for one in found["AP"].values())
+    assert np.mean(covered) >= 0.9 and false <= 0.12 * sims, (np.mean(covered), false)
 
 
 def small_detections(rng, truth, hard, luck):
@@ -242,38 +175,23 @@ def small_truth(rng, images):
     return GroundTruth("small", *names, np.arange(images) + 1, size, size, image, label, xywh, area, crowd)
 
 
-def through_ap(sims, n, taste, luck, images=50, draws=200):
-    """Comparisons of two arms whose AP is the same on average: each arm finds more in one half of all images.
+def test_a_difference_through_the_ap_bootstrap_is_measured(sims=16, n=2, images=50):
+    """The standard error that the bootstrap finds is the spread of the difference over new images (within 35 %).
 
-    taste: by how much; luck: deviation of the chance to find an object between trainings.
+    AP of two arms is the same on average: each finds more in one half of all images.
     """
-    rng, weights = np.random.default_rng([sims, n]), image_weights(images, draws)
-    pairs = {}
-    for sim in range(sims):
+    rng, weights = np.random.default_rng([sims, n]), image_weights(images, 200)
+    means, claimed = [], []
+    for _ in range(sims):
         truth = small_truth(rng, images)
-        liked = rng.choice([-taste, taste], images)
-        values, drawn = [], []
-        for hard in (liked, -liked):
-            runs = [small_detections(rng, truth, hard, rng.normal(0, luck)) for _ in range(n)]
-            ranked = [rank_detections(truth, run) for run in runs]
-            values.append([over_classes(run.metrics(weights[:, :1] * 0 + 1))["AP"][0] for run in ranked])
-            drawn.append([over_classes(run.metrics(weights))["AP"] for run in ranked])
-        images_with = ranked[0].images_with_objects([0, 1])
-        pairs[sim] = {"arm": Paired(np.subtract(*values), np.subtract(*map(np.array, drawn)), images_with)}
-    return pairs
-
-
-def test_a_difference_through_the_ap_bootstrap_is_measured():
-    """The standard error that the bootstrap finds is the spread of the difference over new images (within 35 %)."""
-    pairs = through_ap(sims=25, n=2, taste=0.25, luck=0.0)
-    found = [one["arm"] for one in judge(pairs).values()]
-    spread = np.std([one.mean for one in found], ddof=1)
-    claimed = np.sqrt(np.mean([one.seed_sd**2 / 2 + one.image_sd**2 for one in found]))
-    assert claimed == pytest.approx(spread, rel=0.35) and spread > 0.01
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("n", "taste", "luck"), [(2, 0.25, 0.05), (3, 0.25, 0.0), (3, 0.0, 0.1)])
-def test_coverage_through_the_ap_bootstrap(n, taste, luck):
-    covered, wrong = rates(through_ap(500, n, taste, luck))
-    assert 0.92 <= covered <= 0.98 and wrong <= 0.05
+        liked = rng.choice([-0.25, 0.25], images)
+        runs = [[small_detections(rng, truth, hard, 0.0) for _ in range(n)] for hard in (liked, -liked)]
+        ranked = [[rank_detections(truth, run) for run in arm] for arm in runs]
+        values = [[over_classes(run.metrics())["AP"][0] for run in arm] for arm in ranked]
+        drawn = [[over_classes(run.metrics(weights))["AP"] for run in arm] for arm in ranked]
+        with_objects = ranked[0][0].images_with_objects([0, 1])
+        one = judged(*values, draws=np.array(drawn), images=with_objects)["arm 1"]
+        means.append(one.mean)
+        claimed.append(one.seed_sd**2 / n + one.image_sd**2)
+    spread = np.std(means, ddof=1)
+    assert np.sqrt(np.mean(claimed)) == pytest.approx(spread, rel=0.35) and spread > 0.01

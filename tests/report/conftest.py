@@ -110,7 +110,7 @@ def train_line(iteration):
 
 ODD = 'a<b> & "c"|d_{x} $y$ %#1~^\\ `z` --[*]'  #: a name that means something to HTML, Markdown, LaTeX and formulas
 METRICS = "AP AP50 AP75 AP90 APs APm APl APr APc APf oLRP dCls dLoc dBoth dDupe dBkg dMiss".split()
-#: of AP, for each verdict: mean, low, high, p_better, p_value, p_holm, seeds_needed
+#: of AP, for each verdict: mean, low, high, p_better, p_value, p_family, seeds_needed
 SHOWN = {
     "better": (0.0123456789, 0.004, 0.0207, 0.9987, 0.0021, 0.0084, None),
     "worse": (-0.0212, -0.0301, -0.0123, 0.0, 0.00001, 0.00004, None),
@@ -129,10 +129,10 @@ def make_arm(name, verdict="", seeds=(0, 1, 2, 3, 4), shift=0.0, **arm):
         several = metric != "APl" and len(seeds) > 1
         result.deviations[metric] = float(np.std(values, ddof=1)) if several else None
     if verdict:
-        mean, low, high, p_better, p, p_holm, needed = SHOWN[verdict]
+        mean, low, high, p_better, p, p_family, needed = SHOWN[verdict]
         for metric in ("AP", "AP75", "APr"):
             result.differences[metric] = Difference(
-                metric, mean, low, high, p_better, p, p_holm, 0.0012, 0.0034, verdict, needed
+                metric, mean, low, high, p_better, p, p_family, 0.0012, 0.0034, verdict, needed
             )
     result.cost = {"step_seconds": 0.25, "step_ratio": 1.0 + shift, "peak_memory_mib": 1234.5, "parameters": 17.25e6}
     result.cost |= {"seconds": 3725.0, "frequent_loss": 0.0042 if verdict else None}

@@ -103,7 +103,11 @@ def test_page_shows_facts_notes_costs_meters_classes_and_plots(comparison, page)
         "model.x=<1>",
     ):
         assert words in text, words
-    for title in ("Difference in AP", "Difference in AP75", "Difference in AP, rare classes"):
+    for title in (
+        "Difference in AP",
+        "Difference in AP75 (exploratory)",
+        "Difference in AP, rare classes (exploratory)",
+    ):
         assert f'aria-label="{title}"' in page
     for title in ("Training loss", "AP on val", "AP of a class over its train boxes", "Difference of each class"):
         assert f'aria-label="{title}"' in page
@@ -163,7 +167,7 @@ def test_csv_reads_back_equal(comparison, written):
             assert row["verdict"] == (found.verdict if found else "")
             if found:
                 assert same(row["difference"], found.mean) and same(row["p"], found.p_value)
-                for name in ("low", "high", "p_better", "p_holm", "seed_sd", "image_sd", "seeds_needed"):
+                for name in ("low", "high", "p_better", "p_family", "seed_sd", "image_sd", "seeds_needed"):
                     assert same(row[name], getattr(found, name)), name
         for key, value in result.cost.items():
             assert same(rows.pop((result.arm.name, f"cost/{key}"))["mean"], value)

@@ -20,7 +20,6 @@ from ...evaluation.metrics import COMPARED
 from .. import numbers
 from ..html import from_here
 from .rows import (
-    MAIN,
     Row,
     Table,
     all_notes,
@@ -33,8 +32,8 @@ from .rows import (
 )
 
 REPORT_FIELDS = (
-    "arm compared_with control_of seeds metric mean sd difference low high p_better p p_holm seed_sd image_sd verdict "
-    "seeds_needed"
+    "arm compared_with control_of seeds metric mean sd difference low high p_better p p_family seed_sd image_sd "
+    "verdict seeds_needed exploratory"
 ).split()
 RUN_FIELDS = ("arm", "seed", "status", "metric", "value", "reason")
 CLASS_FIELDS = ("arm", "class", "group", "train_boxes", "AP", "sd", "difference")
@@ -103,13 +102,17 @@ def markdown(comparison: Comparison) -> str:
         _bullets(f"{name}: {value}" for name, value in facts),
         "## Verdicts",
         _pipe(verdict_table(every)),
-        "In points of 100. Difference: arm minus the arm it is compared with, paired by seed and image; the interval "
-        f"holds the noise of seeds and of images ({comparison.draws} draws of a bootstrap); p is corrected for the "
-        "number of arms (Holm).",
+        "In points of 100. Difference: arm minus the arm it is compared with, paired by seed and image. The interval "
+        "holds the noise of seeds, estimated from all arms together, and of images "
+        f"({comparison.draws} draws of a bootstrap); it is true of all remedies at once, as p is; controls are judged "
+        f"apart. {comparison.primary} is the primary metric; all others are exploratory.",
         *(["## Notes", _bullets(notes)] if notes else []),
     ]
     if metrics:
-        legend = "Mean ± standard deviation over seeds, in points of 100; ↓: less is better."
+        legend = (
+            "Mean ± standard deviation over seeds, in points of 100; ↓: less is better. All but "
+            f"{comparison.primary} are exploratory: bold by an interval that holds for this arm and metric alone."
+        )
         parts += ["## All metrics", *map(_pipe, metrics), legend]
     parts += ["## Cost", _pipe(cost)] if cost else []
     parts += ["## Mechanism", _pipe(mechanism)] if mechanism else []
@@ -140,7 +143,7 @@ def latex(comparison: Comparison) -> str:
     caption = (
         f"{escape(comparison.title)}: {escape(answer(comparison))} Mean and standard deviation over seeds "
         f"({', '.join(map(str, comparison.seeds))}), in points of 100; paired difference with its 95\\,\\% interval "
-        f"over seeds and images ({comparison.draws} draws of a bootstrap); $p$ after Holm's correction over the arms; "
+        f"over seeds and images ({comparison.draws} draws of a bootstrap), simultaneous for all remedies, as $p$ is; "
         "after ``no evidence'' the number of seeds that would tell."
     )
     notes = [f"{escape(name)}: {escape(text)}." for name, text in all_notes(comparison) if name]
@@ -219,7 +222,7 @@ def report_csv(comparison: Comparison) -> str:
             gap = new - old if numbers.known(old) and numbers.known(new) else None
             lines.append(arm | {"metric": f"meter/{meter.get('tag')}", "mean": new, "difference": gap})
         if not metrics:
-            lines.append(arm | {"metric": MAIN, "verdict": row.words})
+            lines.append(arm | {"metric": row.metric, "verdict": row.words})
     return _csv(REPORT_FIELDS, lines)
 
 
@@ -227,7 +230,7 @@ def _metric_fields(result: ArmResult, metric: str) -> dict[str, object]:
     fields: dict[str, object] = {"mean": result.means.get(metric), "sd": result.deviations.get(metric)}
     found = result.differences.get(metric)
     if found is not None:
-        names = ("low", "high", "p_better", "p_holm", "seed_sd", "image_sd", "verdict", "seeds_needed")
+        names = ("low", "high", "p_better", "p_family", "seed_sd", "image_sd", "verdict", "seeds_needed", "exploratory")
         fields |= {name: getattr(found, name) for name in names} | {"difference": found.mean, "p": found.p_value}
     return fields
 

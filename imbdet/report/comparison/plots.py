@@ -28,8 +28,8 @@ SEEN_CLASSES = 150  #: up to so many are drawn as points
 
 
 def forests(comparison: Comparison) -> list[str]:
-    """A forest plot of the differences for each of `FORESTS` that is defined."""
-    plots = [forest(comparison, metric) for metric in FORESTS]
+    """A forest plot of the differences in the primary metric, and in each of `FORESTS` that is defined."""
+    plots = [forest(comparison, metric) for metric in dict.fromkeys((comparison.primary, *FORESTS))]
     return [plot for plot in plots if plot]
 
 
@@ -40,7 +40,8 @@ def forest(comparison: Comparison, metric: str = "AP") -> str:
         return ""
     title = BY_NAME[metric].title if BY_NAME[metric].group else metric
     other = "the arm it is compared with" if any(row.against for row in every) else "baseline"
-    with Figure(f"Difference in {title}", x=f"{title}: arm minus {other}, points") as (figure, axes):
+    which = "" if metric == comparison.primary else " (exploratory)"
+    with Figure(f"Difference in {title}{which}", x=f"{title}: arm minus {other}, points") as (figure, axes):
         figure.figure.set_size_inches(SIZE[0], 0.75 + 0.47 * len(every))
         axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
         for y, row in zip(range(len(every) - 1, -1, -1), every, strict=True):

@@ -14,8 +14,7 @@ from ...evaluation.metrics import COMPARED, LOWER_IS_BETTER, LRP, METRICS
 from ...evaluation.significance import Difference
 from ..numbers import COST, DASH, change, cost_text, interval, mean_sd, number, one_line, p_value, probability, signed
 
-MAIN = "AP"  #: the metric that the verdicts are about
-CLAIM = 5  #: seeds; with fewer a verdict is indicative: at power 0.8 a paired t test needs 5 to find two deviations
+CLAIM = 5  #: seeds; with fewer a verdict is indicative
 
 #: verdict -> the class that colours it
 KINDS = {"better": "better", "worse": "worse", "no evidence": "none", "one seed: no claim": "one"}
@@ -26,13 +25,14 @@ class Row:
     """One arm of the main table.
 
     Attributes:
-        result: all that is known of it. depth: 1 for a control below the arm it controls.
+        result: all that is known of it. metric: the primary one. depth: 1 for a control below the arm it controls.
         seeds: "5", or "3 of 5". verdict: in words; hint: what it takes, or "".
         kind: baseline, better, worse, none, one or failed.
         against: the arm it is compared with, "" if that is the baseline. failures: a line for each reason.
     """
 
     result: ArmResult
+    metric: str
     depth: int
     seeds: str
     verdict: str
@@ -56,15 +56,15 @@ class Row:
 
     @property
     def difference(self) -> Difference | None:
-        return self.result.differences.get(MAIN)
+        return self.result.differences.get(self.metric)
 
     @property
     def mean(self) -> float | None:
-        return self.result.means.get(MAIN)
+        return self.result.means.get(self.metric)
 
     @property
     def sd(self) -> float | None:
-        return self.result.deviations.get(MAIN)
+        return self.result.deviations.get(self.metric)
 
 
 def rows(comparison: Comparison) -> list[Row]:
@@ -93,7 +93,8 @@ def _ordered(arms: Sequence[ArmResult]) -> list[tuple[ArmResult, int]]:
 
 def _row(comparison: Comparison, result: ArmResult, depth: int) -> Row:
     done, asked = len(result.seeds), len(comparison.seeds)
-    verdict, kind = _verdict(result)
+    found = result.differences.get(comparison.primary)
+    verdict, kind = _verdict(result, found)
     against = result.arm.compared_with if result.arm.compared_with != BASELINE else ""
     reasons: dict[str, list[str]] = {}
     for seed, reason in result.failures:
@@ -102,23 +103,23 @@ def _row(comparison: Comparison, result: ArmResult, depth: int) -> Row:
     seeds = str(done) if done == asked else f"{done} of {asked}"
     return Row(
         result,
+        comparison.primary,
         depth,
         seeds,
         verdict,
-        _hint(result.differences.get(MAIN)),
+        _hint(found),
         kind,
         "" if result.arm.name == BASELINE else against,
         failures,
     )
 
 
-def _verdict(result: ArmResult) -> tuple[str, str]:
+def _verdict(result: ArmResult, found: Difference | None) -> tuple[str, str]:
     """The verdict, and the kind that colours it."""
     if not result.seeds:
         return "failed", "failed"
     if result.arm.name == BASELINE:
         return "the baseline", "baseline"
-    found = result.differences.get(MAIN)
     if found is None:
         return "not compared", "failed"
     return found.verdict, KINDS.get(found.verdict, "none")
@@ -148,7 +149,7 @@ def answer(comparison: Comparison) -> str:
     if len(remedies) == 1 and judged:
         parts.append(_of_one(judged[0]))
     elif judged:
-        parts.append(_count(len(by["better"]), len(remedies)) + _named(by["better"]))
+        parts.append(_count(len(by["better"]), len(remedies), comparison.primary) + _named(by["better"]))
         if by["worse"]:
             parts.append(f"{len(by['worse'])} {'is' if len(by['worse']) == 1 else 'are'} worse" + _named(by["worse"]))
         if by["none"]:
@@ -166,14 +167,16 @@ def answer(comparison: Comparison) -> str:
 
 def _of_one(row: Row) -> str:
     if row.kind == "none":
-        return "There is no evidence that the remedy is better or worse than the baseline by AP" + _named([row])
-    return f"The remedy is {row.kind} than the baseline by AP" + _named([row])
+        return (
+            f"There is no evidence that the remedy is better or worse than the baseline by {row.metric}{_named([row])}"
+        )
+    return f"The remedy is {row.kind} than the baseline by {row.metric}" + _named([row])
 
 
-def _count(better: int, of: int) -> str:
+def _count(better: int, of: int, metric: str) -> str:
     number = "None" if better == 0 else str(better)
     shown = "" if better else "shown to be "
-    return f"{number} of {of} remedies {'are' if better > 1 else 'is'} {shown}better than the baseline by AP"
+    return f"{number} of {of} remedies {'are' if better > 1 else 'is'} {shown}better than the baseline by {metric}"
 
 
 def _named(found: Sequence[Row], numbers: bool = True) -> str:
@@ -201,8 +204,8 @@ def control_notes(comparison: Comparison) -> list[str]:
         own, control = arm.difference.mean, row.difference.mean
         found.append(
             f"The control {row.name} is better than the baseline as well ({signed(control)}, {arm.name} "
-            f"{signed(own)}): what {arm.name} does beyond its control is {signed(own - control)} points of {MAIN} by "
-            "the means."
+            f"{signed(own)}): what {arm.name} does beyond its control is {signed(own - control)} points of "
+            f"{row.metric} by the means."
         )
     return found
 
@@ -273,12 +276,13 @@ def _table(heads: Sequence[str], lines: list[tuple[Row, list[str]]], strong: Seq
 
 
 def verdict_table(every: Sequence[Row]) -> Table:
-    heads = ("arm", "seeds", "AP", "difference", "95 % interval", "P(better)", "p (Holm)", "verdict")
+    metric = every[0].metric if every else "AP"
+    heads = ("arm", "seeds", metric, "difference", "95 % interval", "P(better)", "p", "verdict")
     lines = []
     for row in every:
         found, cells = row.difference, [DASH] * 4
         if found is not None:
-            cells = [signed(found.mean), interval(found) or DASH, probability(found.p_better), p_value(found.p_holm)]
+            cells = [signed(found.mean), interval(found) or DASH, probability(found.p_better), p_value(found.p_family)]
         lines.append((row, [row.seeds, mean_sd(row.mean, row.sd), *cells, row.words]))
     strong = [(k, column) for k, row in enumerate(every) if row.kind == "better" for column in (3, 7)]
     table = _table(heads, lines, strong)
