@@ -71,7 +71,7 @@ def compare(
         write_json(root / PROBE, cost)
         if retry_failed:
             print(f"{forget_failures(plan, root)} failed runs are tried again")
-        plan = match_controls(plan, root, _print)
+        plan = match_controls(plan, root, _print, jobs)
         write_plan(plan, root)
         if len(collect(plan, root)) < len(plan.cells()):
             expected = expected_seconds(plan, base_config(plan), cost)

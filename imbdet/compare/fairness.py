@@ -4,9 +4,10 @@
 what was asked for. They are a flat dict, config keys by their own names. A key that a remedy changed where a remedy may
 act (its slot, the training loader) is listed as part of it; every other difference is refused.
 
-**Controls.** Two things make a remedy look better than it is. Its loss is larger or smaller than the one it replaces,
-so that the detector is trained with another balance of its losses: the control is the baseline with that balance (see
-`match_losses`). And it trains longer, for a phase of its own: the control is the baseline with as many iterations.
+**Controls.** Two things make a remedy look better than it is. Its loss pulls harder or less than the one it replaces,
+so that the detector is trained with another balance of its losses: the control is the baseline with that balance,
+measured by gradients (see `match_losses`). And it trains longer, for a phase of its own: the control is the baseline
+with as many iterations.
 
 **Initial weights.** Seeding alone does not make them equal: a remedy that adds or removes a layer shifts every random
 number drawn after it. So the entries that the baseline draws are written once for each seed, and every arm starts from
@@ -31,14 +32,13 @@ from ..config.difference import describe, flatten, is_harmless, judged
 from ..config.files import refuse_code, run_file
 from ..config.remedy import find_remedy
 from ..engine.checkpoint import load_file, save_file
-from ..engine.meters import loss_tag
 from ..engine.origin import training_records
 from ..engine.run_folder import plain
 from ..engine.seed import preserved_rng
 from ..engine.settings import read_settings
 from ..engine.weights import initialise
 from ..runs import LAST, RunFolder
-from ..slots import CRITERIA, slot_at
+from ..slots import slot_at
 from .structures import (
     BASELINE,
     ITERATIONS,
@@ -223,8 +223,11 @@ def _inside(key: str, sections: Iterable[str]) -> bool:
 
 LOSSES = ("classification", "regression")  #: the slots of a criterion that make its losses, in the order of `names`
 BOTH = ("normalizer", "weighting")  #: what makes both losses larger or smaller
-NAMES = ("loss_cls", "loss_box_reg")  #: of a criterion that says nothing else
-WINDOW = 100  #: iterations over which losses are matched
+BALANCED = (
+    "model.criterion",
+    "model.roi_heads.criterion",
+)  #: the criteria whose balance `balance/box_over_cls` reports
+WINDOW = 50  #: iterations over which the balance is measured: that of a single batch is noisy
 
 
 def with_controls(configs: Configs, arm: Arm, wanted: bool = True) -> list[Arm]:
@@ -273,23 +276,25 @@ def extra_iterations(arm: Arm, base: DictConfig) -> int:
     return total
 
 
-def scaled_losses(base: DictConfig, cfg: DictConfig) -> list[tuple[str, str, str]]:
-    """The losses whose size an arm may have changed: (key of the weight, tag in the base, tag in the arm).
+def scaled_losses(base: DictConfig, cfg: DictConfig) -> str:
+    """The key of the weight that gives the baseline the balance of an arm; "" if the arm cannot have changed it.
 
-    Those whose slot it filled or whose weight it set; both, where it weighs regions or divides by another number of
-    them. A criterion that the arm replaced as a whole has no counterpart in the base, and none of these.
+    It is the weight of the loss whose slot the arm filled or whose weight it set; of the box loss, where the arm did so
+    to both, or weighs regions, or divides by another number of them. A criterion that the arm replaced as a whole has
+    no counterpart in the base, and the balance of the RPN's losses is not measured.
     """
-    changed, found = changes_of(base, cfg), []
-    for criterion in CRITERIA.values():
+    changed = changes_of(base, cfg)
+    for criterion in BALANCED:
         before, after = node_at(base, criterion), node_at(cfg, criterion)
         if not isinstance(before, dict) or not isinstance(after, dict):
             continue
-        for number, loss in enumerate(LOSSES):
-            scale = [f"{criterion}.{key}" for key in (loss, f"{loss}_weight", *BOTH)]
-            if any(path == key or path.startswith(f"{key}.") for path in changed for key in scale):
-                tags = [loss_tag((node.get("names") or NAMES)[number]) for node in (before, after)]
-                found.append((f"{criterion}.{loss}_weight", *tags))
-    return found
+        scaled = []
+        for loss in LOSSES:
+            keys = [f"{criterion}.{key}" for key in (loss, f"{loss}_weight", *BOTH)]
+            scaled += [loss] if any(_inside(path, keys) for path in changed) else []
+        if scaled:
+            return f"{criterion}.{scaled[-1]}_weight"
+    return ""
 
 
 def unmatched(plan: Plan) -> list[Arm]:
@@ -298,53 +303,44 @@ def unmatched(plan: Plan) -> list[Arm]:
 
 
 def matching_iterations(cfg: DictConfig) -> int:
-    """How long the baseline and an arm are trained to measure what `match_losses` needs.
+    """How long the baseline and an arm are trained to measure what `match_losses` needs: a third of their iterations.
 
-    The reports of metrics.jsonl are means over windows of `train.log_period`; those that end within WINDOW count, at
-    least the first.
+    A loss may change its balance in training (KL, GHM), so the first iterations say little of the rest.
     """
-    period, last = read_settings(cfg).log_period, iterations_of(cfg)
-    return min(max(WINDOW // period * period, period), last)
+    return max(1, iterations_of(cfg) // 3)
 
 
-def match_losses(
-    base: DictConfig, cfg: DictConfig, before: Sequence[dict], after: Sequence[dict]
-) -> tuple[tuple[str, ...], list[str]]:
-    """What a loss-scale control is matched by: the means of the losses over the first iterations.
+def match_losses(base: DictConfig, cfg: DictConfig, before: float, after: float) -> tuple[tuple[str, ...], str]:
+    """What a loss-scale control is matched by: the ratio of the gradient norms of box and classification loss.
+
+    AdamW does not see the scale of a loss where only that loss arrives; where both meet, the balance of their gradients
+    counts, not the value of either.
 
     Args:
-        base, cfg: configs of the baseline and of the arm. before, after: the reports of both, as metrics.jsonl has
-            them, over the first `matching_iterations`.
+        base, cfg: configs of the baseline and of the arm. before, after: `balance/box_over_cls` of both.
 
     Returns:
-        The overrides that give the baseline the loss scale of the arm, and a line about each.
+        The override that gives the baseline the balance of the arm, and a line about it.
+    """
+    key = scaled_losses(base, cfg)
+    now = node_at(base, key)
+    factor = after / before if key.endswith(f".{LOSSES[1]}_weight") else before / after
+    weight = (1.0 if now is None else float(now)) * factor
+    word = f"{key}={weight:.6g}"
+    return (word,), f"{word} (box over classification, by their gradients: baseline {before:.3g}, arm {after:.3g})"
+
+
+def mean_balance(reports: Sequence[dict]) -> float:
+    """Geometric mean of `balance/box_over_cls` over reports; of the first stage where there are several.
 
     Raises:
-        ValueError: a loss was not reported, or its mean is not positive.
+        ValueError: it was not reported, or one of the losses has no gradient.
     """
-    overrides, lines = [], []
-    for key, tag, own_tag in scaled_losses(base, cfg):
-        old, new = mean_loss(before, tag), mean_loss(after, own_tag)
-        weight = node_at(base, key)
-        weight = (1.0 if weight is None else float(weight)) * new / old
-        overrides.append(f"{key}={weight:.6g}")
-        window = f"mean of {before[-1]['iteration']} iterations"
-        lines.append(f"{key}={weight:.6g} ({tag} {old:.4g}, {own_tag} {new:.4g}; {window})")
-    return tuple(overrides), lines
-
-
-def mean_loss(reports: Sequence[dict], tag: str) -> float:
-    """Mean of a loss over the iterations of these reports. Raises ValueError without one, or if it is not positive."""
-    total, last = 0.0, 0
-    for line in reports:
-        if line.get(tag) is None:
-            raise ValueError(f"{tag} was not reported at iteration {line['iteration']}")
-        total, last = total + line[tag] * (line["iteration"] - last), line["iteration"]
-    if not last:
-        raise ValueError("nothing was reported")
-    if total <= 0:
-        raise ValueError(f"the mean of {tag} is {total / last:.4g}; only a positive loss can be matched")
-    return total / last
+    values = [next((value for tag, value in line.items() if tag.endswith("box_over_cls")), None) for line in reports]
+    values = [value for value in values if value is not None and value > 0 and math.isfinite(value)]
+    if not values:
+        raise ValueError(f"balance/box_over_cls was not reported in {len(reports)} iterations; no control can match it")
+    return math.exp(sum(map(math.log, values)) / len(values))
 
 
 OTHER = 1_000_003  #: added to a seed, it gives the second draw that tells random entries from constants

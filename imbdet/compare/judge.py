@@ -52,7 +52,7 @@ SHOWN_BY = {
     "scale": ("positives/*level_*",),
     "objective": ("loss/*", "gradient_norm"),
 }
-_GENERAL = ("share/*", "positives/*", "iou/*", "loss/*", "gradient_norm")
+_GENERAL = ("share/*", "positives/*", "iou/*", "loss/*", "balance/*", "gradient_norm")
 _MACHINE = ("iteration", "split", "lr", "time/*", "memory/*", "AP/*", "AR/*", "AP_per_class/*")  # no mechanism
 
 #: what is judged where the primary metric is not defined, in this order; then AP

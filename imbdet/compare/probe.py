@@ -10,15 +10,18 @@ import shutil
 import statistics
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ..engine.balance import box_over_cls
 from ..engine.build import Run
 from ..engine.distributed import world_of
 from ..engine.loop import _due, _measure, _rest, _step
@@ -29,8 +32,9 @@ from ..engine.start import start_run
 from ..engine.stop import StopRequest
 from ..evaluation.inference import predict
 from ..runs import LAST, RunFolder, read_json
+from ..write import write_json
 from .executors import Process
-from .fairness import match_losses, matching_iterations, shared_start, unmatched
+from .fairness import WINDOW, match_losses, matching_iterations, mean_balance, shared_start, unmatched
 from .plan import has_length, with_time_budget
 from .results import append_result, read_results
 from .run import failed
@@ -48,7 +52,7 @@ from .structures import (
     run_folder,
 )
 
-PROBE = "probe.json"
+PROBE, BALANCE = "probe.json", "balance.json"
 WARM_UP, BATCHES = 2, 3  #: steps before the clock runs, batches of the evaluation that are timed
 STEPS = {"iterations": 6, "time": 20}  #: steps timed; a time budget rests on them
 GIB, MIB = 2**30, 2**20
@@ -188,50 +192,86 @@ def tensor_bytes(value: Any) -> int:
     return 0
 
 
-def match_controls(plan: Plan, root: Path, say: Callable[[str], None] = print) -> Plan:
-    """The plan with the weights of its loss-scale controls, which short trainings of the first seed give.
+def match_controls(plan: Plan, root: Path, say: Callable[[str], None] = print, jobs: int = 1) -> Plan:
+    """The plan with the weights of its loss-scale controls, which shorter trainings of the first seed give.
 
-    A control that cannot be matched fails with the reason, in all its cells.
+    Each arm is measured once: what was found is kept in the comparison's folder. A control that cannot be matched fails
+    with the reason, in all its cells.
     """
     done = {(record.arm, record.seed) for record in read_results(root)}
     left = [arm for arm in unmatched(plan) if any((arm.name, seed) not in done for seed in plan.seeds)]
-    configs, arms, seen = Configs(plan), {arm.name: arm for arm in plan.arms}, {}
-
-    def reports(name: str) -> list[dict]:
-        if name not in seen:
-            say(f"measuring the losses of {name} over {matching_iterations(configs.base)} iterations")
-            seen[name] = _elsewhere(first_reports, (plan, name, root), f"the first steps of {name} failed")
-        return seen[name]
-
+    if not left:
+        return plan
+    configs, arms = Configs(plan), {arm.name: arm for arm in plan.arms}
+    found = _balances(plan, configs, [BASELINE, *dict.fromkeys(arm.control_of for arm in left)], root, say, jobs)
     for control in left:
-        arm = plan.arm(control.control_of)
-        try:
-            overrides, lines = match_losses(configs.base, configs.of(arm), reports(BASELINE), reports(arm.name))
-        except ValueError as error:
+        failure = next((found[name] for name in (BASELINE, control.control_of) if isinstance(found[name], str)), "")
+        if failure:
             for seed in plan.seeds:
                 if (control.name, seed) not in done:
-                    append_result(root, failed(plan, (control.name, seed), f"refused: {error}"))
+                    append_result(root, failed(plan, (control.name, seed), f"refused: {failure}"))
             continue
+        own = configs.of(plan.arm(control.control_of))
+        overrides, line = match_losses(configs.base, own, found[BASELINE], found[control.control_of])
         arms[control.name] = replace(control, overrides=overrides)
-        for line in lines:
-            say(f"{control.name}: {line}")
+        say(f"{control.name}: {line}")
     return replace(plan, arms=tuple(arms.values()))
 
 
+def _balances(
+    plan: Plan, configs: Configs, names: Sequence[str], root: Path, say: Callable[[str], None], jobs: int
+) -> dict[str, float | str]:
+    """{arm: `balance/box_over_cls` after a third of its training, or why there is none}; kept, and measured at once."""
+    keys = {name: _fingerprint(configs.of(plan.arm(name)), plan.seeds[0]) for name in names}
+    kept = read_json(root / BALANCE) if (root / BALANCE).is_file() else {}
+    found = {name: kept[name]["balance"] for name in names if kept.get(name, {}).get("config") == keys[name]}
+
+    def balance(name: str) -> float | str:
+        try:
+            return mean_balance(_elsewhere(first_reports, (plan, name, root), f"the first steps of {name} failed"))
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        work = {}
+        for name in names:
+            if name not in found:
+                say(f"measuring the balance of losses of {name}: {matching_iterations(configs.base)} iterations")
+                work[pool.submit(balance, name)] = name
+        for one in as_completed(work):
+            found[work[one]] = one.result()
+            if not isinstance(one.result(), str):
+                kept[work[one]] = {"balance": one.result(), "config": keys[work[one]]}
+                write_json(root / BALANCE, kept)
+    return found
+
+
+def _fingerprint(cfg: DictConfig, seed: int) -> str:
+    return f"{zlib.crc32(OmegaConf.to_yaml(cfg).encode()):08x} seed {seed}"
+
+
 def first_reports(plan: Plan, arm: str, root: Path) -> list[dict[str, Any]]:
-    """What the first iterations of a cell report: the lines that its metrics.jsonl begins with."""
+    """Train a cell of the first seed for `matching_iterations`; what each of the last WINDOW of these reports."""
     seed, base = plan.seeds[0], base_config(plan)
     cfg = cell_config(plan, plan.arm(arm), seed, root)
     cfg.train.init_shared = shared_start(base, cfg, arm, seed, root)
     with tempfile.TemporaryDirectory() as folder, _begun(cfg, folder) as run:
         batches, clock, reports = run.batches(0), Clock(), []
-        for iteration in range(1, matching_iterations(cfg) + 1):
+        last = matching_iterations(cfg)
+        for iteration in range(1, last + 1):
             _rest(run, batches, clock, iteration - 1)
-            reports_now = _due(iteration, run.settings.log_period, run.settings.max_iter)
-            stats, norms = _step(run, batches, clock, iteration, reports_now)
-            if reports_now:
-                reports.append({"iteration": iteration, **_measure(run, run, clock, stats, norms)[0]})
-    return reports
+            # the windows of the losses are read when they are due in a run, so that the reports are the run's
+            due = _due(iteration, run.settings.log_period, run.settings.max_iter)
+            wanted = due or iteration > last - WINDOW
+            stats, norms = _step(run, batches, clock, iteration, wanted)
+            if wanted:
+                line = _measure(run, run, clock, stats, norms)[0] if due else box_over_cls(floats(norms))
+                reports.append({"iteration": iteration, **line})
+    return [line for line in reports if line["iteration"] > last - WINDOW]
+
+
+def floats(norms: dict[str, Any]) -> dict[str, float]:
+    return {name: float(norm) for name, norm in norms.items()}
 
 
 def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: dict[str, Any], jobs: int) -> str:
@@ -326,12 +366,17 @@ def _time(plan: Plan, base: DictConfig, left: Sequence[tuple], cost: dict[str, A
     seconds = sum(expected[arm] for arm, _ in left) / max(1, min(jobs, len(left)))
     how = {0: "in sum", 1: "one after another"}.get(jobs, f"{jobs} at once")
     matched = {arm.control_of for arm in unmatched(plan)}
-    steps = (len(matched) + 1) * matching_iterations(base) if matched else 0
-    before = cost["begin_seconds"] + cost["step_seconds"] * steps
+    measured = (len(matched) + 1) / max(1, min(jobs, len(matched) + 1)) if matched else 0
+    before = measured * (cost["begin_seconds"] + cost["step_seconds"] * matching_iterations(base))
     return (
         f"about {timedelta(seconds=round(seconds))} for {len(left)} runs {how}, by {cost['step_seconds']:.3g} s a step "
         f"and {cost['evaluation_seconds']:.3g} s an evaluation of the untrained baseline; remedies may take longer"
-        + (f". Before that about {timedelta(seconds=round(before))} to match the controls" if steps else "")
+        + (
+            f". Before that about {timedelta(seconds=round(before))} to match the "
+            f"controls of {len(matched)} arms ({matching_iterations(base)} iterations each)"
+            if matched
+            else ""
+        )
     )
 
 
