@@ -60,3 +60,12 @@ def pictures(tmp_path):
         return str(tmp_path / folder)
 
     return write_pictures
+
+
+def put(root, picture, labels, text, size=(40, 20)):
+    path = root / picture
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise(*size).save(path)
+    if text is not None:
+        (root / labels).parent.mkdir(parents=True, exist_ok=True)
+        (root / labels).write_text(text)

@@ -10,6 +10,7 @@ from torch import nn
 
 from imbdet.config import LazyCall as L
 from imbdet.config import apply_overrides
+from imbdet.engine.log import read_metrics
 from imbdet.engine.optimizer import get_default_optimizer_params
 from imbdet.engine.schedule import CosineParamScheduler, WarmupParamScheduler
 
@@ -110,3 +111,25 @@ def fake_config(output_dir, *overrides):
     OmegaConf.set_struct(cfg, True)
     apply_overrides(cfg, overrides)
     return cfg
+
+
+def numbers(folder):
+    """All lines of metrics.jsonl without times and memory."""
+    lines = read_metrics(folder / "metrics.jsonl")
+    return [{k: v for k, v in line.items() if not k.startswith(("time/", "memory/"))} for line in lines]
+
+
+def compare(a, b, where):
+    assert type(a) is type(b), where
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            compare(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            compare(x, y, f"{where}[{i}]")
+    else:
+        assert a == b, where

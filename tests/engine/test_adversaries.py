@@ -19,10 +19,10 @@ from imbdet.engine.log import read_metrics
 from imbdet.modeling.detectors import FasterRCNN
 from imbdet.remedies.class_fg_bg._adversary import Phases
 from imbdet.remedies.class_fg_bg.adversarial_spatial_dropout import AdversarialSpatialDropout, MaskNetwork
+from tests.helpers import run_two
 from tests.modeling.adversaries import DROPOUT, TRANSFORMER, C, K, S, parts_of, shrink, some_regions, stage
 
-from .test_distributed import run_two
-from .test_resume import compare, numbers
+from .fakes import compare, numbers
 
 MINE = "roi_heads.region_features."
 SPLITS = ("train", "adversary")

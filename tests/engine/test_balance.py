@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from imbdet import testing
 from imbdet.config import instantiate, load_config
 from imbdet.engine.balance import box_over_cls, gradient_norms
-from tests.modeling.test_detectors import scene
 
 #: config and remedies -> {point: (classification loss, box loss, where the shared parameters are)}
 CASES = {
@@ -25,7 +25,7 @@ def losses_of(name, *remedies, words=()):
     cfg.model.num_classes = 3
     torch.manual_seed(0)
     model = instantiate(cfg.model).train()
-    return model, model(*scene(3, 1, size=96))[0]
+    return model, model(*testing.batch(3, 1, size=96))[0]
 
 
 @pytest.mark.parametrize("case", CASES, ids="+".join)

@@ -1,11 +1,5 @@
 """Two processes with Gloo train as one does."""
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -13,33 +7,11 @@ from imbdet.engine import train
 from imbdet.engine.checkpoint import load_file
 from imbdet.engine.distributed import pick_device, world_of
 from imbdet.engine.log import read_metrics
+from tests.helpers import run_two
 
 from .fakes import fake_config
 
-ROOT = Path(__file__).resolve().parents[2]
 PLAIN = ("model.noise=false", "model.batch_norm=false", "train.max_iter=8", "train.accumulate=2")
-
-
-def run_two(folder, *words, module="tests.engine"):
-    """What torch.distributed.run would start, without its own start-up time."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", module, str(folder), *words],
-            cwd=ROOT,
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
-    return outputs
 
 
 @pytest.mark.slow

@@ -8,13 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from imbdet.engine import train
 from imbdet.engine.checkpoint import load_file
 from imbdet.engine.log import read_metrics
 
-from .fakes import FakeDetector, fake_config
+from .fakes import FakeDetector, compare, fake_config, numbers
 
 ROOT = Path(__file__).resolve().parents[2]
 PAUSE = "dataloader.train.pause=0.1"
@@ -43,33 +42,11 @@ def start_and_signal(folder, signum, after):
     return process.returncode, output
 
 
-def numbers(folder):
-    """All lines of metrics.jsonl without times and memory."""
-    lines = read_metrics(folder / "metrics.jsonl")
-    return [{k: v for k, v in line.items() if not k.startswith(("time/", "memory/"))} for line in lines]
-
-
 def assert_same_run(folder, whole):
     a, b = load_file(folder / "last.pth"), load_file(whole / "last.pth")
     for part in ("model", "optimizer", "ema", "rng", "best", "iteration"):
         compare(a[part], b[part], part)
     assert numbers(folder) == numbers(whole)
-
-
-def compare(a, b, where):
-    assert type(a) is type(b), where
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            compare(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            compare(x, y, f"{where}[{i}]")
-    else:
-        assert a == b, where
 
 
 def test_kill_minus_nine(tmp_path, whole):

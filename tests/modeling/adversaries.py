@@ -8,19 +8,15 @@ import functools
 
 import torch
 
+from imbdet import testing
 from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.backbones import TinyBackbone
 from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.classification import SoftmaxCrossEntropy
-from imbdet.modeling.criterion import Criterion
 from imbdet.modeling.heads import BoxHead, BoxPredictor
-from imbdet.modeling.matching import ThresholdMatcher
-from imbdet.modeling.normalizers import Considered
-from imbdet.modeling.region_sampling import AllRegions
-from imbdet.modeling.regression import SmoothL1
 from imbdet.modeling.roi_heads import Stage
-from imbdet.structures import Matched
+from tests.helpers import criterion
 
 K, C, S = 3, 8, 7
 DROPOUT, TRANSFORMER = "adversarial_spatial_dropout", "adversarial_spatial_transformer"
@@ -76,12 +72,10 @@ def scene(*counts, side=30.0, size=64, seed=0):
 
 
 def some_regions(labels, images=1):
-    """Matched regions of these labels, the same number in each image."""
-    labels = torch.tensor(labels)
-    r = len(labels)
-    zeros, box = torch.zeros(r, dtype=torch.long), torch.tensor([[0.0, 0, 10, 10]]).repeat(r, 1)
-    where = torch.arange(images).repeat_interleave(r // images)
-    return Matched(labels, zeros, torch.rand(r), where, zeros, box, box + 1, K, images)
+    """Matched regions of these labels, the same number in each image; each is 10 x 10, its target beside it."""
+    r, box = len(labels), torch.tensor([[0.0, 0, 10, 10]])
+    given = {"objects": [0] * r, "iou": torch.rand(r), "boxes": box.repeat(r, 1), "targets": (box + 1).repeat(r, 1)}
+    return testing.regions(labels, K, num_images=images, **given)
 
 
 def stage(change=None, classification=None):
@@ -91,9 +85,7 @@ def stage(change=None, classification=None):
     head.build(C, S)
     predictor = BoxPredictor(16, K, classification.num_logits(K))
     torch.nn.init.normal_(predictor.cls_score.weight, std=1.0)
-    criterion = Criterion(
-        ThresholdMatcher(), AllRegions(), classification, SmoothL1(), Considered(), BoxCoder(), num_classes=K
-    )
+    made = criterion(classification, box_coder=BoxCoder(), num_classes=K)
     if change is not None:
         change.build(C, S)
-    return Stage(head, predictor, criterion, change)
+    return Stage(head, predictor, made, change)

@@ -7,12 +7,7 @@ import torch
 from torchvision.ops import box_iou
 
 from imbdet.modeling.boxes import SCALE_CLAMP, BoxCoder, clip, paired_iou, pairwise_iou
-
-
-def random_boxes(n, seed=0, size=100.0):
-    g = torch.Generator().manual_seed(seed)
-    corner = torch.rand(n, 2, generator=g) * size
-    return torch.cat((corner, corner + 1 + torch.rand(n, 2, generator=g) * size / 2), dim=1)
+from imbdet.testing import random_boxes
 
 
 def test_encode_by_hand():

@@ -7,38 +7,10 @@ import torch
 
 from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
-from imbdet.modeling.criterion import Criterion
-from imbdet.modeling.matching import ThresholdMatcher
 from imbdet.modeling.normalizers import Considered, Foreground, ForegroundAverage, PerImage
-from imbdet.modeling.region_sampling import AllRegions
 from imbdet.modeling.regression import SmoothL1
 from imbdet.modeling.running_state import running_states
-from imbdet.structures import Matched
-from tests.modeling.test_boxes import random_boxes
-
-K = 3
-
-
-def some_regions(labels):
-    labels = torch.tensor(labels)
-    r = len(labels)
-    boxes, targets = random_boxes(r), random_boxes(r, seed=1)
-    foreground = ((labels >= 0) & (labels < K)).unsqueeze(1)
-    zeros = torch.zeros(r, dtype=torch.long)
-    return Matched(labels, zeros, torch.rand(r), zeros, zeros, boxes, torch.where(foreground, targets, boxes), K, 1)
-
-
-def criterion(classification=None, normalizer=None, **more):
-    return Criterion(
-        ThresholdMatcher(),
-        AllRegions(),
-        classification or SoftmaxCrossEntropy(),
-        SmoothL1(0.0),
-        normalizer or Considered(),
-        BoxCoder((10, 10, 5, 5)),
-        K,
-        **more,
-    )
+from tests.helpers import K, criterion, regions
 
 
 def naive(logits, deltas, m, coder):
@@ -55,7 +27,7 @@ def naive(logits, deltas, m, coder):
 
 
 def test_against_a_naive_loop():
-    m = some_regions([0, 3, -1, 2, 3, 1, -1])
+    m = regions([0, 3, -1, 2, 3, 1, -1])
     logits, deltas = torch.randn(7, K + 1), torch.randn(7, 4)
     losses, stats = criterion(classification_weight=2.0)(logits, deltas, m)
     ce, l1 = naive(logits, deltas, m, BoxCoder((10, 10, 5, 5)))
@@ -66,7 +38,7 @@ def test_against_a_naive_loop():
 
 @pytest.mark.parametrize("labels", [[3, 3, -1], [-1, -1, -1]])
 def test_no_foreground(labels):
-    m = some_regions(labels)
+    m = regions(labels)
     logits, deltas = torch.randn(3, K + 1, requires_grad=True), torch.randn(3, 4, requires_grad=True)
     losses, _ = criterion()(logits, deltas, m)
     sum(losses.values()).backward()
@@ -75,7 +47,7 @@ def test_no_foreground(labels):
 
 
 def test_deltas_that_overflow_on_background_do_no_harm():
-    m = some_regions([0, 3])
+    m = regions([0, 3])
     deltas = torch.tensor([[0.1, 0.2, 0.3, 0.4], [math.inf, math.nan, 1e38, -math.inf]], requires_grad=True)
     losses, _ = criterion()(torch.zeros(2, K + 1), deltas, m)
     losses["loss_box_reg"].backward()
@@ -89,7 +61,7 @@ def test_weighting_multiplies_both_and_gets_no_gradient():
         assert not classification.requires_grad and not regression.requires_grad
         return (torch.full_like(classification, 0.5), torch.full_like(regression, 0.25)), {"seen": classification.sum()}
 
-    m = some_regions([0, 3, 1])
+    m = regions([0, 3, 1])
     logits, deltas = torch.randn(3, K + 1, requires_grad=True), torch.randn(3, 4, requires_grad=True)
     plain, _ = criterion()(logits, deltas, m)
     weighted, stats = criterion(weighting=half)(logits, deltas, m)
@@ -101,7 +73,7 @@ def test_weighting_multiplies_both_and_gets_no_gradient():
 def test_classification_brings_its_own_normalizer():
     loss = SoftmaxCrossEntropy()
     loss.normalizer = Foreground()
-    m, logits = some_regions([0, 3, 3, 3]), torch.zeros(4, K + 1)
+    m, logits = regions([0, 3, 3, 3]), torch.zeros(4, K + 1)
     own, _ = criterion(loss)(logits, torch.zeros(4, 4), m)
     common, _ = criterion()(logits, torch.zeros(4, 4), m)
     assert own["loss_cls"].item() == pytest.approx(4 * common["loss_cls"].item())
@@ -110,20 +82,20 @@ def test_classification_brings_its_own_normalizer():
 
 def test_sigmoid_by_hand():
     """One region of class 1 with all logits 0: each of the K sigmoids costs ln 2."""
-    values, _ = SigmoidCrossEntropy()(torch.zeros(1, K), some_regions([1]))
+    values, _ = SigmoidCrossEntropy()(torch.zeros(1, K), regions([1]))
     assert values.item() == pytest.approx(K * math.log(2))
     assert SigmoidCrossEntropy(0.01).initial_bias(K) == pytest.approx(-4.595, abs=1e-3)
 
 
 def test_normalizers_by_hand():
-    m = some_regions([0, 3, -1, 2, 3])
+    m = regions([0, 3, -1, 2, 3])
     assert Considered()(m) == 4 and Foreground()(m) == 2 and PerImage(256)(m) == 256
-    assert Considered()(some_regions([-1])) == 1 and Foreground()(some_regions([3])) == 1
+    assert Considered()(regions([-1])) == 1 and Foreground()(regions([3])) == 1
 
 
 def test_running_mean_of_foreground():
     """n = m + (100 - m) 0.9^k after k steps with m foreground regions; it rests under eval and in a validation."""
-    norm, m = ForegroundAverage(), some_regions([0, 1, 3])
+    norm, m = ForegroundAverage(), regions([0, 1, 3])
     for _ in range(5):
         with running_states(norm, ends_step=True):
             value = norm(m)
@@ -136,14 +108,14 @@ def test_running_mean_of_foreground():
 
 
 def test_half_precision_outputs_are_summed_in_float32():
-    m = some_regions([0, 3])
+    m = regions([0, 3])
     losses, _ = criterion()(torch.randn(2, K + 1).bfloat16(), torch.randn(2, 4).bfloat16(), m)
     assert all(v.dtype == torch.float32 for v in losses.values())
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1, 1.0])
 def test_smooth_l1_equals_torch(beta):
-    m, deltas = some_regions([0, 1, 2]), torch.randn(3, 4)
+    m, deltas = regions([0, 1, 2]), torch.randn(3, 4)
     coder = BoxCoder()
     want = torch.nn.functional.smooth_l1_loss(deltas, coder.encode(m.boxes, m.targets), reduction="none", beta=beta)
     assert torch.allclose(SmoothL1(beta)(deltas, m, coder)[0], want.sum(1), rtol=1e-5)

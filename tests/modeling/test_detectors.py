@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from imbdet import testing
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.count import OperatorCount
 from imbdet.slots import Calibration
@@ -19,25 +20,10 @@ def model(request):
     return instantiate(cfg.model)
 
 
-def scene(*counts, size=128, seed=0):
-    """Pictures with as many bright squares as asked, each of its own class."""
-    g = torch.Generator().manual_seed(seed)
-    images, targets = [], []
-    for m in counts:
-        image = torch.randint(0, 60, (3, size, size), generator=g, dtype=torch.uint8)
-        boxes = torch.randint(0, size - 40, (m, 2), generator=g).float()
-        boxes = torch.cat((boxes, boxes + 30), dim=1)
-        for i, (x1, y1, x2, y2) in enumerate(boxes.int().tolist()):
-            image[i % 3, y1:y2, x1:x2] = 255
-        images.append(image)
-        targets.append({"boxes": boxes, "labels": torch.arange(m) % 10})
-    return images, targets
-
-
 @pytest.mark.parametrize("counts", [(0, 0), (1, 0, 3), (300,)])
 def test_any_number_of_objects_trains(model, counts):
     model.train().zero_grad()
-    losses, stats = model(*scene(*counts))
+    losses, stats = model(*testing.batch(*counts))
     sum(losses.values()).backward()
     assert all(torch.isfinite(v) for v in losses.values())
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
@@ -58,7 +44,7 @@ def test_pictures_of_different_sizes(model):
 
 
 def test_padding_does_not_change_what_is_found(model):
-    images, _ = scene(2)
+    images, _ = testing.batch(2)
     with torch.no_grad():
         alone = model.eval()(images)[0]
         beside = model(images + [torch.zeros(3, 128, 128, dtype=torch.uint8)])[0]
@@ -67,14 +53,14 @@ def test_padding_does_not_change_what_is_found(model):
 
 def test_training_needs_targets(model):
     with pytest.raises(ValueError, match="one target for each of the 2 images, got None"):
-        model.train()(scene(1, 1)[0])
+        model.train()(testing.batch(1, 1)[0])
 
 
 def test_operators_and_waits_do_not_grow_with_the_images(model):
     model.train()
     counts = {}
     for n in (2, 8):
-        images, targets = scene(*[3] * n)
+        images, targets = testing.batch(*[3] * n)
         model(images, targets)
         with OperatorCount() as count:
             model(images, targets)
@@ -88,7 +74,7 @@ def test_operators_and_waits_do_not_grow_with_the_images(model):
 @pytest.mark.slow
 def test_loss_falls_on_one_batch(model):
     torch.manual_seed(0)
-    images, targets = scene(2, 3)
+    images, targets = testing.batch(2, 3)
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=1e-3)
     history = []
     for _ in range(25):
@@ -111,7 +97,7 @@ class Constant(Calibration):
 
 def test_calibration_decides_what_is_kept(model):
     """Of an untrained detector, whose own scores may all lie below the threshold."""
-    images, _ = scene(2)
+    images, _ = testing.batch(2)
     model.eval()
     found = []
     for value in (0.0, 0.9):
@@ -124,13 +110,13 @@ def test_calibration_decides_what_is_kept(model):
 
 def test_autocast_gives_finite_losses(model):
     with torch.autocast("cpu", torch.bfloat16):
-        losses, _ = model.train()(*scene(2, 1))
+        losses, _ = model.train()(*testing.batch(2, 1))
     sum(losses.values()).backward()
     assert all(v.dtype == torch.float32 and torch.isfinite(v) for v in losses.values())
 
 
 def test_training_after_inference_mode(model):
-    images, targets = scene(2, size=96)
+    images, targets = testing.batch(2, size=96)
     with torch.inference_mode():
         model.eval()(images)
     losses, _ = model.train()(images, targets)
@@ -144,7 +130,7 @@ def test_weights_that_are_not_finite_give_a_loss_that_is_not_finite(model):
     broken = copy.deepcopy(model).train()
     with torch.no_grad():
         next(broken.neck.parameters()).fill_(float("nan"))
-    losses, _ = broken(*scene(2, 1))
+    losses, _ = broken(*testing.batch(2, 1))
     assert not torch.isfinite(sum(losses.values()))
 
 
@@ -154,7 +140,7 @@ def test_few_candidates_are_suppressed_as_many_are(monkeypatch):
     cfg.model.num_classes = 10
     model = instantiate(cfg.model).eval()
     torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.3)
-    images, _ = scene(3, 1)
+    images, _ = testing.batch(3, 1)
     with torch.no_grad():
         pairs = model(images)
         monkeypatch.setattr("imbdet.modeling.detectors.faster_rcnn.PAIRS", 0)

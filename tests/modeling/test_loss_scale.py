@@ -19,14 +19,14 @@ from imbdet.remedies.class_fg_bg.focal_loss import FocalLoss
 from imbdet.remedies.spatial_regression.giou_loss import GIoULoss
 from imbdet.remedies.spatial_regression.kl_loss import KLLoss
 from imbdet.remedies.spatial_regression.l1_loss import L1Loss
-from tests.modeling.test_criterion import K, some_regions
+from tests.helpers import K, regions
 
 LABELS = [0, 3, -1, 2, 3, 1]
 
 
 def batch(seed, k=K + 1, extra=0):
     g = torch.Generator().manual_seed(seed)
-    return torch.randn(6, k, generator=g), 0.3 * torch.randn(6, 4 + extra, generator=g), some_regions(LABELS)
+    return torch.randn(6, k, generator=g), 0.3 * torch.randn(6, 4 + extra, generator=g), regions(LABELS)
 
 
 def criterion(classification=None, regression=None, loss_scale=None, **more):
@@ -122,7 +122,7 @@ def test_before_the_first_batch_the_factor_is_1():
 def test_batches_without_objects_leave_the_factor_and_are_counted():
     made = with_regression(GIoULoss(), loss_scale=LossScale(regression=SmoothL1()))
     logits, deltas, _ = batch(0)
-    losses, stats = step(made, logits, deltas, some_regions([3, 3, -1, 3, 3, 3]))
+    losses, stats = step(made, logits, deltas, regions([3, 3, -1, 3, 3, 3]))
     assert losses["loss_box_reg"] == 0 and stats["loss_scale/regression"] == 1 and made.loss_scale.seen == 1
 
 

@@ -6,12 +6,8 @@ from torchvision.ops import box_iou
 
 from imbdet.modeling.matching import ThresholdMatcher, match
 from imbdet.modeling.preprocess import pad_objects
-from tests.modeling.test_boxes import random_boxes
-
-
-def objects_of(*counts, classes=3):
-    targets = [{"boxes": random_boxes(m, seed=m + 5), "labels": torch.arange(m) % classes} for m in counts]
-    return targets, pad_objects(targets, torch.device("cpu"), classes)
+from imbdet.testing import random_boxes
+from tests.helpers import objects_of
 
 
 def naive(iou, foreground, background, best_for_each):

@@ -6,7 +6,7 @@ from torchvision.ops import batched_nms as peer
 
 from imbdet.modeling import nms as module
 from imbdet.modeling.nms import batched_nms, pairwise_nms
-from tests.modeling.test_boxes import random_boxes
+from imbdet.testing import random_boxes
 
 
 def case(n=3, d=200, groups=4):

@@ -4,16 +4,7 @@ import pytest
 import torch
 
 from imbdet.modeling.region_sampling import AllRegions, RandomSampling, compress
-from imbdet.structures import Matched
-
-
-def matched(labels, images, classes=3):
-    """labels (N, A) -> Matched."""
-    labels = torch.as_tensor(labels)
-    n, a = labels.shape
-    zeros, boxes = torch.zeros(n * a), torch.zeros(n * a, 4)
-    image = torch.arange(n).repeat_interleave(a)
-    return Matched(labels.reshape(-1), image, zeros, image, image, boxes, boxes, classes, images)
+from tests.helpers import regions
 
 
 def labels_with(foreground, background, ignored):
@@ -31,7 +22,7 @@ def labels_with(foreground, background, ignored):
     ],
 )
 def test_counts(have, keep):
-    m = matched([labels_with(*have)], 1)
+    m = regions([labels_with(*have)])
     mask, _ = RandomSampling(64, 0.25)(m)
     assert ((mask & m.foreground).sum().item(), (mask & m.background).sum().item()) == keep
     assert not (mask & (m.labels == -1)).any()
@@ -39,19 +30,19 @@ def test_counts(have, keep):
 
 def test_images_do_not_share_a_budget():
     rows = [labels_with(40, 20, 40), labels_with(0, 90, 10)]
-    mask, _ = RandomSampling(64, 0.25)(matched(rows, 2))
+    mask, _ = RandomSampling(64, 0.25)(regions(rows))
     assert mask.view(2, -1).sum(dim=1).tolist() == [36, 64]
 
 
 def test_every_region_equally_likely():
-    m = matched([labels_with(20, 80, 0)], 1)
+    m = regions([labels_with(20, 80, 0)])
     torch.manual_seed(0)
     share = torch.stack([RandomSampling(40, 0.25)(m)[0] for _ in range(2000)]).float().mean(0)
     assert share[:20].sub(0.5).abs().max() < 0.06 and share[20:].sub(30 / 80).abs().max() < 0.06
 
 
 def test_deterministic_under_a_seed():
-    m = matched([labels_with(20, 80, 0)], 1)
+    m = regions([labels_with(20, 80, 0)])
     picks = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -60,7 +51,7 @@ def test_deterministic_under_a_seed():
 
 
 def test_all_regions_leaves_out_the_ignored():
-    m = matched([labels_with(2, 3, 4)], 1)
+    m = regions([labels_with(2, 3, 4)])
     assert AllRegions()(m)[0].sum() == 5
 
 
@@ -83,7 +74,7 @@ def test_background_ratio_by_hand():
     there is room for.
     """
     rows = [labels_with(3, 97, 0), labels_with(0, 90, 10), labels_with(30, 70, 0)]
-    m = matched(rows, 3)
+    m = regions(rows)
     mask, _ = RandomSampling(64, 0.25, background_ratio=5)(m)
     assert (mask & m.foreground).view(3, -1).sum(dim=1).tolist() == [3, 0, 16]
     assert (mask & m.background).view(3, -1).sum(dim=1).tolist() == [15, 5, 48]

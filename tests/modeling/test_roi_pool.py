@@ -5,7 +5,7 @@ import torch
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
 from imbdet.modeling.roi_pool import MultiLevelRoIAlign
-from tests.modeling.test_boxes import random_boxes
+from imbdet.testing import random_boxes
 
 STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from imbdet import testing
 from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.boxes import pairwise_iou
@@ -17,8 +18,7 @@ from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntr
 from imbdet.modeling.heads import Cosine, Linear, ScaledLinear
 from imbdet.modeling.matching import ThresholdMatcher
 from imbdet.slots import BoxForm, Calibration, Classification, Coupling, with_gradient
-from tests.modeling.test_detectors import scene
-from tests.remedies.test_behaviour import Waits
+from tests.helpers import Waits
 
 K = 10
 DENSE, TWO = "baselines/retinanet_shapes", "baselines/faster_rcnn_shapes"
@@ -64,14 +64,14 @@ def two_steps(model, seed=0):
     found = []
     for step in range(2):
         torch.manual_seed(step)
-        losses, _ = model(*scene(3, 0, size=64, seed=seed + step))
+        losses, _ = model(*testing.batch(3, 0, size=64, seed=seed + step))
         sum(losses.values()).backward()
         assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
         optimizer.step()
         optimizer.zero_grad()
         found.append({name: value.item() for name, value in losses.items()})
     with torch.no_grad():
-        detections = model.eval()(scene(2, size=64)[0])
+        detections = model.eval()(testing.batch(2, size=64)[0])
     model.train()
     assert all(torch.isfinite(d["boxes"]).all() for d in detections)
     return found
@@ -153,7 +153,7 @@ def test_a_second_pass_matches_by_what_is_predicted():
     """Three objects in the first image and none in the second, so at most 3 * 5 foreground regions; nothing waits."""
     model = detector(DENSE, with_matcher(Best, most=5))
     with Waits() as waits:
-        _, stats = model(*scene(3, 0, size=64))
+        _, stats = model(*testing.batch(3, 0, size=64))
     matched = stats["regions"].matched
     assert not waits.found and 5 <= int(matched.foreground.sum()) <= 15
     assert set(matched.images[matched.foreground].tolist()) == {0}
@@ -265,7 +265,7 @@ def test_a_box_form(baseline, remedies):
 
     model = detector(baseline, put, remedies)
     torch.manual_seed(0)
-    _, stats = model(*scene(3, 1, size=64))
+    _, stats = model(*testing.batch(3, 1, size=64))
     seen = stats["regions"] if baseline == DENSE else stats["roi/regions"]
     moved = seen.decoded()[seen.matched.foreground]
     assert seen.deltas.shape == (len(seen.matched), 4) and torch.isfinite(moved).all()
@@ -301,7 +301,7 @@ def test_a_coupling_adds_a_loss_with_gradient_to_both(baseline):
         criteria(model)[0].coupling = L(ByScore)(weight=1.0)
 
     model = detector(baseline, put)
-    losses, stats = model(*scene(3, 1, size=64))
+    losses, stats = model(*testing.batch(3, 1, size=64))
     losses["loss_coupled"].backward()
     reached = {name.rsplit(".", 2)[-2] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert {"cls_score", "bbox_pred"} <= reached and any(name.endswith("coupled/score") for name in stats)
@@ -335,7 +335,7 @@ class Shifted(Identity):
 def test_a_calibration_sees_scores_and_background_in_every_head(baseline, remedies):
     model = detector(baseline, remedies=remedies).eval()
     model.score_threshold = 0.0
-    images, _ = scene(2, 1, size=64)
+    images, _ = testing.batch(2, 1, size=64)
     with torch.no_grad():
         plain = model(images)
         model.calibration = Identity()

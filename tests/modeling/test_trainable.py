@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from imbdet import testing
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.trainable import entries_to_reset, freeze, matching
-from tests.modeling.test_detectors import scene
 
 NAMES = ["backbone.stem.weight", "backbone.stem.bias", "head.cls_score.weight", "head.bbox_pred.weight"]
 
@@ -47,7 +47,7 @@ def test_only_the_classifier_learns_and_frozen_norms_rest():
     model.eval()
     model.train()  # as after an evaluation
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1, weight_decay=0.5)
-    sum(model(*scene(2, 1, size=64))[0].values()).backward()
+    sum(model(*testing.batch(2, 1, size=64))[0].values()).backward()
     optimizer.step()
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {f"roi_heads.box_predictor.cls_score.{part}" for part in ("weight", "bias")}

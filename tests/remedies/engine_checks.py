@@ -14,6 +14,7 @@ from imbdet.engine import loop
 from imbdet.engine.checkpoint import load_file
 from imbdet.engine.log import read_metrics
 from imbdet.modeling.detectors.base import Detector
+from tests.helpers import run_two
 
 SMALL = [
     "data.train.num_images=8",
@@ -65,8 +66,6 @@ def check_resume(folder, remedy, monkeypatch):
 
 def check_two_processes(folder, remedy):
     """Replicas stay equal, and every parameter gets a gradient (DistributedDataParallel would complain)."""
-    from tests.engine.test_distributed import run_two
-
     run_two(folder, remedy, module="tests.remedies.engine_checks")
     first, second = (torch.load(folder / f"rank{rank}.pth", weights_only=True) for rank in range(2))
     learned = [name for name in first if "running_" not in name]  # of batch norm, which each process keeps for itself

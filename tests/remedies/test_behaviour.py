@@ -10,7 +10,6 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from imbdet.config import instantiate, load_config, select, shipped_configs, slots_of
 from imbdet.data.loader import Draw
@@ -18,6 +17,7 @@ from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.remedies import index
 from imbdet.structures import Matched
+from tests.helpers import Waits
 
 K, R = 10, 64
 SHAPES = [name for name in shipped_configs("baselines") if name.endswith("_shapes")]
@@ -79,23 +79,6 @@ def regions(kind="mixed", seed=0):
         num_classes=K,
         num_images=2,
     )
-
-
-class Waits(TorchDispatchMode):
-    """Names the operators whose value or size the host would have to wait for on a GPU."""
-
-    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "_unique2", "is_nonzero", "equal")
-
-    def __enter__(self):
-        self.found = []
-        return super().__enter__()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.__name__.split(".")[0]
-        by_mask = name.startswith("index") and len(args) > 1 and isinstance(args[1], (list, tuple))
-        if name in self.NAMES or (by_mask and any(getattr(i, "dtype", None) is torch.bool for i in args[1])):
-            self.found.append(name)
-        return func(*args, **(kwargs or {}))
 
 
 def check_values(values, inputs, stats):

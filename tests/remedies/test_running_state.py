@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from imbdet import testing
 from imbdet.config import instantiate, load_config
 from imbdet.config.load import baseline_of
 from imbdet.modeling import running_state
 from imbdet.modeling.running_state import RunningState
 from imbdet.remedies import index
-from tests.modeling.test_detectors import scene
 
 #: class of a stateful module -> why it keeps no RunningState
 OTHER_STATE = {
@@ -92,7 +92,7 @@ def same(a, b):
 
 def losses(model, seed):
     torch.manual_seed(seed)
-    return model(*scene(3, 1, size=64, seed=seed))[0]
+    return model(*testing.batch(3, 1, size=64, seed=seed))[0]
 
 
 @pytest.mark.parametrize("remedy", candidates("RunningState", "register_buffer", "extra_state"))

@@ -6,18 +6,9 @@ import pytest
 from imbdet.data.datasets.folder import detect_format, folder_records
 from imbdet.data.datasets.yolo import yolo_folder
 
-from ..conftest import noise
+from ..conftest import put
 
 NAMES = "names: [cat, dog]\n"
-
-
-def put(root, picture, labels, text, size=(40, 20)):
-    path = root / picture
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise(*size).save(path)
-    if text is not None:
-        (root / labels).parent.mkdir(parents=True, exist_ok=True)
-        (root / labels).write_text(text)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from imbdet.data.datasets.folder import detect_format, folder_records
 from imbdet.data.datasets.yolo import read_yolo, yolo_folder
 from imbdet.data.datasets.yolo_labels import LineReader
 
-from .test_yolo import put
+from ..conftest import put
 
 
 def folder(tmp_path, write, yaml, *lines):

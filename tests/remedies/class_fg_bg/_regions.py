@@ -5,32 +5,22 @@ Letters: N images, A regions of one image, K classes.
 
 import torch
 
-from imbdet.modeling.boxes import BoxCoder
-from imbdet.structures import Matched
-from tests.modeling.test_boxes import random_boxes
+from imbdet.testing import random_boxes
+from tests.helpers import K, regions
 
-K = 3
+__all__ = ["K", "batch", "with_iou"]
 
 
-def batch(labels, iou=None, objects=None, boxes=None, targets=None, deltas=None):
-    """labels (N, A) lists -> Matched of K classes; what is not given is random (boxes) or 0."""
-    labels = torch.as_tensor(labels)
-    n, a = labels.shape
-    flat = labels.reshape(-1)
-    foreground = ((flat >= 0) & (flat < K)).unsqueeze(1)
-    boxes = random_boxes(n * a) if boxes is None else torch.as_tensor(boxes, dtype=torch.float32).view(-1, 4)
-    targets = random_boxes(n * a, seed=1) if targets is None else torch.as_tensor(targets).float().view(-1, 4)
-    image = torch.arange(n).repeat_interleave(a)
-    return Matched(
-        labels=flat,
-        objects=image if objects is None else torch.as_tensor(objects).reshape(-1),
-        iou=torch.zeros(n * a) if iou is None else torch.as_tensor(iou, dtype=torch.float32).reshape(-1),
-        images=image,
-        levels=torch.zeros(n * a, dtype=torch.long),
-        boxes=boxes,
-        targets=torch.where(foreground, targets, boxes),
-        num_classes=K,
-        num_images=n,
-        deltas=torch.zeros(n * a, 4) if deltas is None else deltas,
-        box_coder=BoxCoder(),
-    )
+def batch(labels, iou=None, objects=None, targets=None, **given):
+    """labels (N, A) -> Matched of K classes, with IoU 0 and one object an image where nothing else is given."""
+    n, a = torch.as_tensor(labels).shape
+    given["iou"] = torch.zeros(n * a) if iou is None else iou
+    given["objects"] = torch.arange(n).repeat_interleave(a) if objects is None else objects
+    given["targets"] = random_boxes(n * a, seed=1) if targets is None else targets
+    return regions(labels, **given)
+
+
+def with_iou(labels, iou):
+    """Regions of which the regressed box (no shift) overlaps its 100 x 100 object by `iou`, a part of its width."""
+    boxes = [[0, 0, 100 * x, 100] for x in iou]
+    return batch([labels], boxes=boxes, targets=[[0, 0, 100, 100]] * len(labels))

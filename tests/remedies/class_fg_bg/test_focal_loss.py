@@ -9,16 +9,16 @@ from torchvision.ops import sigmoid_focal_loss
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.classification import SigmoidCrossEntropy
 from imbdet.remedies.class_fg_bg.focal_loss import FocalLoss
-from tests.modeling.test_criterion import K, some_regions
+from tests.helpers import K, regions
 
 
 def test_neutral_is_cross_entropy():
-    m, logits = some_regions([0, 3, 2, 3, 1]), torch.randn(5, K)
+    m, logits = regions([0, 3, 2, 3, 1]), torch.randn(5, K)
     assert torch.allclose(FocalLoss(gamma=0, alpha=None)(logits, m)[0], SigmoidCrossEntropy()(logits, m)[0], atol=1e-6)
 
 
 def test_half_alpha_halves():
-    m, logits = some_regions([0, 3, 2]), torch.randn(3, K)
+    m, logits = regions([0, 3, 2]), torch.randn(3, K)
     half = FocalLoss(gamma=0, alpha=0.5)(logits, m)[0]
     assert torch.allclose(half, SigmoidCrossEntropy()(logits, m)[0] / 2, atol=1e-6)
 
@@ -28,13 +28,13 @@ def test_by_hand(p, ratio):
     """(1 - p)^2: at p = 0.9 a hundredth of cross entropy, at 0.5 a quarter. Other logits are sure: no cost."""
     logits = torch.full((1, K), -50.0)
     logits[0, 1] = math.log(p / (1 - p))
-    value = FocalLoss(gamma=2, alpha=None)(logits, some_regions([1]))[0]
+    value = FocalLoss(gamma=2, alpha=None)(logits, regions([1]))[0]
     assert value.item() == pytest.approx(ratio * -math.log(p), rel=1e-4)
 
 
 @pytest.mark.parametrize("gamma, alpha", [(2.0, 0.25), (0.0, None), (1.0, 0.75)])
 def test_equals_torchvision(gamma, alpha):
-    m, logits = some_regions([0, 3, 2, 3, 1]), torch.randn(5, K) * 3
+    m, logits = regions([0, 3, 2, 3, 1]), torch.randn(5, K) * 3
     truth = torch.zeros(5, K)
     for i, label in enumerate(m.labels.tolist()):
         if label < K:
@@ -44,7 +44,7 @@ def test_equals_torchvision(gamma, alpha):
 
 
 def test_gradient_and_extreme_logits():
-    m = some_regions([0, 3, 2])
+    m = regions([0, 3, 2])
     logits = torch.randn(3, K, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: FocalLoss()(x, m)[0], logits)
     far = torch.tensor([[200.0, -200, 0]] * 3, requires_grad=True)
@@ -59,12 +59,12 @@ def test_initial_probability():
 
 
 def test_no_foreground_and_none_at_all():
-    assert torch.isfinite(FocalLoss()(torch.randn(3, K), some_regions([3, 3, -1]))[0]).all()
+    assert torch.isfinite(FocalLoss()(torch.randn(3, K), regions([3, 3, -1]))[0]).all()
 
 
 def test_mechanism_share_of_easy_background_falls():
     """10 hard foreground and 990 easy background regions: the background's share of the loss falls."""
-    m = some_regions([0] * 10 + [K] * 990)
+    m = regions([0] * 10 + [K] * 990)
     logits = torch.where(m.labels.unsqueeze(1) == 0, 0.0, -3.0).expand(-1, K)
     share = {}
     for name, loss in (("cross entropy", SigmoidCrossEntropy()), ("focal", FocalLoss())):
@@ -91,7 +91,7 @@ def test_bad_settings(bad):
 
 def test_alpha_by_name():
     """Class b has alpha 0.9: its regions weigh 0.9, and being wrong about b elsewhere weighs 0.1."""
-    m, logits = some_regions([1, 0, 3]), torch.zeros(3, K)
+    m, logits = regions([1, 0, 3]), torch.zeros(3, K)
     loss = FocalLoss(gamma=0, alpha={"b": 0.9}, class_names=["a", "b", "c"], other_alpha=0.5)
     want = torch.tensor([0.9 + 0.5 + 0.5, 0.5 + 0.1 + 0.5, 0.5 + 0.1 + 0.5]) * math.log(2)
     assert torch.allclose(loss(logits, m)[0], want)

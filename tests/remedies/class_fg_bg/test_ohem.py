@@ -3,7 +3,7 @@ import torch
 
 from imbdet.modeling.boxes import pairwise_iou
 from imbdet.remedies.class_fg_bg.ohem import OHEM, OHEMPerKind
-from tests.modeling.test_boxes import random_boxes
+from imbdet.testing import random_boxes
 
 from ._regions import K, batch
 

@@ -6,13 +6,7 @@ import torch
 from imbdet.modeling.classification import SigmoidCrossEntropy
 from imbdet.remedies.class_fg_bg.quality_focal_loss import QualityFocalLoss
 
-from ._regions import K, batch
-
-
-def with_iou(labels, iou):
-    """Regions of which the regressed box (no shift) overlaps its 100 x 100 object by `iou`, a part of its width."""
-    boxes = [[0, 0, 100 * x, 100] for x in iou]
-    return batch([labels], boxes=boxes, targets=[[0, 0, 100, 100]] * len(labels))
+from ._regions import K, batch, with_iou
 
 
 def test_neutral_is_cross_entropy():

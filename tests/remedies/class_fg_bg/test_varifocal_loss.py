@@ -6,8 +6,7 @@ import torch
 from imbdet.modeling.classification import SigmoidCrossEntropy
 from imbdet.remedies.class_fg_bg.varifocal_loss import VarifocalLoss
 
-from ._regions import K, batch
-from .test_quality_focal_loss import with_iou
+from ._regions import K, batch, with_iou
 
 
 def test_neutral_is_cross_entropy():

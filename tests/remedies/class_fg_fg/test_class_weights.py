@@ -12,7 +12,7 @@ from imbdet.engine.summary import describe_run
 from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.remedies.class_fg_fg.class_weights import ByName, ClassWeights, InversePower
 from imbdet.slots import Slot
-from tests.modeling.test_criterion import K, criterion, some_regions
+from tests.helpers import K, criterion, regions
 
 NAMES = ["circle", "star", "ring"]
 COUNTS = [900, 90, 10]
@@ -20,13 +20,13 @@ COUNTS = [900, 90, 10]
 
 def weigh(module, labels):
     """The weights of the two losses of regions with these labels."""
-    m = some_regions(labels)
+    m = regions(labels)
     return module(torch.rand(len(m)), torch.rand(len(m)), m)[0]
 
 
 @pytest.mark.parametrize("classification", [SoftmaxCrossEntropy(), SigmoidCrossEntropy()])
 def test_neutral_is_the_baseline(classification):
-    m = some_regions([0, 3, 2, 3, 1, -1])
+    m = regions([0, 3, 2, 3, 1, -1])
     logits, deltas = torch.randn(6, classification.num_logits(K)), torch.randn(6, 4)
     neutral = ClassWeights(COUNTS, NAMES, InversePower(power=0))
     plain = criterion(classification)(logits, deltas, m)[0]
@@ -60,7 +60,7 @@ def test_inverse_equals_scikit_learns_balanced():
 
 def test_under_softmax_it_is_torchs_weighted_cross_entropy():
     module = ClassWeights(COUNTS, NAMES, InversePower(0.5))
-    m, logits = some_regions([0, 3, 2, 1]), torch.randn(4, K + 1)
+    m, logits = regions([0, 3, 2, 1]), torch.randn(4, K + 1)
     want = F.cross_entropy(logits, m.labels, weight=module.table, reduction="sum")
     losses, _ = criterion(weighting=module)(logits, torch.zeros(4, 4), m)
     assert (losses["loss_cls"] * 4).item() == pytest.approx(want.item(), rel=1e-6)
@@ -81,7 +81,7 @@ def test_a_class_without_boxes_takes_no_part(over_boxes):
 
 
 def test_no_object_at_all():
-    module, m = ClassWeights(COUNTS, NAMES, InversePower(1)), some_regions([3, 3, -1])
+    module, m = ClassWeights(COUNTS, NAMES, InversePower(1)), regions([3, 3, -1])
     (cls, _), stats = module(torch.ones(3), torch.zeros(3), m)
     assert torch.equal(cls, torch.ones(3)) and stats["class_weights/foreground_mean"] == 0
 
@@ -92,7 +92,7 @@ def test_mechanism_every_class_has_the_same_share_of_the_gradient(classification
     by its square root as the roots of the counts, about 9.5:3:1.
     """
     counts = [90, 9, 1]
-    m = some_regions([label for label, n in enumerate(counts) for _ in range(n)])
+    m = regions([label for label, n in enumerate(counts) for _ in range(n)])
     logits = torch.zeros(100, classification.num_logits(K), requires_grad=True)
     for power, want in ((0.0, counts), (0.5, [n**0.5 for n in counts]), (1.0, [1, 1, 1])):
         weighting = ClassWeights(counts, NAMES, InversePower(power))

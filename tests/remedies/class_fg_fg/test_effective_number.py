@@ -7,7 +7,7 @@ from imbdet.config import instantiate, load_config
 from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.remedies.class_fg_fg.class_weights import ClassWeights, InversePower
 from imbdet.remedies.class_fg_fg.effective_number import EffectiveNumber
-from tests.modeling.test_criterion import K, criterion, some_regions
+from tests.helpers import K, criterion, regions
 
 NAMES = ["circle", "star", "ring"]
 
@@ -17,7 +17,7 @@ def table(counts, beta, **more):
 
 
 def test_neutral_is_the_baseline():
-    m, logits, deltas = some_regions([0, 3, 2, 1, -1]), torch.randn(5, K + 1), torch.randn(5, 4)
+    m, logits, deltas = regions([0, 3, 2, 1, -1]), torch.randn(5, K + 1), torch.randn(5, 4)
     neutral = ClassWeights([900, 90, 10], NAMES, EffectiveNumber(beta=0))
     plain, weighted = (criterion(weighting=w)(logits, deltas, m)[0] for w in (None, neutral))
     assert all(torch.equal(plain[name], weighted[name]) for name in plain)
@@ -54,7 +54,7 @@ def test_mean_over_boxes_or_the_sources_sum_over_classes():
 
 def test_no_object_at_all():
     module = ClassWeights([5, 3, 0], NAMES, EffectiveNumber())
-    (cls, reg), _ = module(torch.ones(2), torch.zeros(2), some_regions([3, -1]))
+    (cls, reg), _ = module(torch.ones(2), torch.zeros(2), regions([3, -1]))
     assert torch.equal(cls, torch.ones(2)) and torch.equal(reg, torch.ones(2))
 
 
@@ -64,7 +64,7 @@ def test_mechanism_share_of_the_gradient(classification):
     rises from 5 % to the more the larger beta is, and never above a third.
     """
     counts = [80, 15, 5]
-    m = some_regions([label for label, n in enumerate(counts) for _ in range(n)])
+    m = regions([label for label, n in enumerate(counts) for _ in range(n)])
     logits, rare = torch.zeros(100, classification.num_logits(K), requires_grad=True), []
     for beta in (0.0, 0.9, 0.99, 0.999):
         weighting = ClassWeights(counts, NAMES, EffectiveNumber(beta))

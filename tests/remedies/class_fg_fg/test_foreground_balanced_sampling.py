@@ -9,22 +9,13 @@ import torch
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.region_sampling import RandomSampling
 from imbdet.remedies.class_fg_fg.foreground_balanced_sampling import ForegroundBalancedSampling
-from imbdet.structures import Matched
-
-K = 3
-
-
-def regions(labels, num_images=1):
-    labels, r = torch.tensor(labels), len(labels)
-    zeros, boxes = torch.zeros(r, dtype=torch.int64), torch.zeros(r, 4)
-    images = torch.arange(r) // (r // num_images)
-    return Matched(labels, zeros, zeros.float(), images, zeros, boxes, boxes, K, num_images)
+from tests.helpers import K, regions
 
 
 def draws(sampler, labels, times):
     """How often each region of one image was kept: `times` equal images in one batch."""
     torch.manual_seed(0)
-    return sampler(regions(labels * times, times))[0].view(times, -1).sum(0)
+    return sampler(regions(labels * times, num_images=times))[0].view(times, -1).sum(0)
 
 
 def test_neutral_is_random_sampling_region_by_region():

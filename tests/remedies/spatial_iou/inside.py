@@ -8,13 +8,13 @@ import warnings
 
 import torch
 
+from imbdet import testing
 from imbdet.config import instantiate, load_config
 from imbdet.config.lazy import plain
 from imbdet.config.remedy import apply_remedies
 from imbdet.modeling.count import OperatorCount
 from imbdet.remedies import index
 from imbdet.structures import RegionStats
-from tests.modeling.test_detectors import scene
 
 SLOTS = {"matcher", "region_sampler", "region_features", "classification", "regression", "weighting"}
 BASELINE = "baselines/faster_rcnn_shapes"
@@ -55,7 +55,7 @@ def check_in_either_order(name, structural, before=("cls_score.bias",)):
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     start = {k: v.clone() for k, v in model.roi_heads.named_parameters() if k.endswith(tuple(before))}
     for step in range(2):
-        losses, _ = model.train()(*scene(3, 1, size=64, seed=step))
+        losses, _ = model.train()(*testing.batch(3, 1, size=64, seed=step))
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
@@ -63,7 +63,7 @@ def check_in_either_order(name, structural, before=("cls_score.bias",)):
     after = dict(model.roi_heads.named_parameters())
     assert start and all(not torch.equal(start[k], after[k]) for k in start)
     with torch.no_grad():
-        model.eval()(scene(1, size=64)[0])
+        model.eval()(testing.batch(1, size=64)[0])
 
 
 #: how many objects in each image, or what is special; whether in bfloat16
@@ -72,8 +72,8 @@ KINDS = [((0, 0), False), ((1,), False), ((1, 0, 3), False), ((300,), False), ("
 
 def batch_of(kind):
     if kind != "2 pixels":
-        return scene(*kind, size=64)
-    images, _ = scene(0, size=64)
+        return testing.batch(*kind, size=64)
+    images, _ = testing.batch(0, size=64)
     corner = torch.randint(0, 62, (12, 2), generator=torch.Generator().manual_seed(0)).float()
     return images, [{"boxes": torch.cat((corner, corner + 2), dim=1), "labels": torch.arange(12) % 10}]
 
@@ -102,7 +102,7 @@ def count_operators(model):
     """Of a training step's forward at 2 and 8 images."""
     counts = []
     for n in (2, 8):
-        batch = scene(*[3] * n, size=64)
+        batch = testing.batch(*[3] * n, size=64)
         with OperatorCount() as count:
             model.train()(*batch)
         counts.append(count)

@@ -6,33 +6,17 @@ Letters: N images, M objects and P proposals of one image.
 from types import SimpleNamespace
 
 import torch
+from scipy import stats
 
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.classification import SoftmaxCrossEntropy
-from imbdet.modeling.criterion import Criterion
 from imbdet.modeling.heads import BoxHead
-from imbdet.modeling.matching import ThresholdMatcher
-from imbdet.modeling.normalizers import Considered
-from imbdet.modeling.region_sampling import AllRegions
-from imbdet.modeling.regression import SmoothL1
 from imbdet.modeling.roi_pool import MultiLevelRoIAlign
 from imbdet.structures import Objects
+from tests.helpers import K, criterion
 
-K, SIZE, STRIDE = 3, 128, 4
+SIZE, STRIDE = 128, 4
+HEIGHT, WIDTH = 480, 640  #: of the images of `objects_of`
 NECK = SimpleNamespace(strides={"p2": STRIDE}, channels=K)
-
-
-def criterion(**changes):
-    parts = dict(
-        matcher=ThresholdMatcher(),
-        region_sampler=AllRegions(),
-        classification=SoftmaxCrossEntropy(),
-        regression=SmoothL1(),
-        normalizer=Considered(),
-        box_coder=BoxCoder((10, 10, 5, 5)),
-        num_classes=K,
-    )
-    return Criterion(**{**parts, **changes})
 
 
 def built(heads_class, seed=0, widths=(32,), neck=NECK, **settings):
@@ -75,3 +59,16 @@ def without_objects(n=2, p=24, seed=0):
     features, proposals, valid, objects, sizes = world(n, p, seed)
     empty = Objects(objects.boxes * 0, objects.labels * 0, torch.zeros_like(objects.valid))
     return {"p2": features["p2"] * 0}, proposals, valid, empty, sizes
+
+
+def objects_of(boxes, valid=None):
+    """Boxes (N, M, 4) as objects of class 0 in images of 480x640, and the sizes."""
+    n, m = boxes.shape[:2]
+    valid = torch.ones(n, m, dtype=torch.bool) if valid is None else valid
+    return Objects(boxes, torch.zeros(n, m, dtype=torch.long), valid), torch.tensor([[HEIGHT, WIDTH]] * n)
+
+
+def uniformity(iou):
+    """p-values of chi-square over ten bins and of Kolmogorov-Smirnov against U(0.5, 1)."""
+    counts = torch.histc(torch.from_numpy(iou), 10, 0.5, 1)
+    return stats.chisquare(counts.numpy()).pvalue, stats.kstest(iou, stats.uniform(0.5, 0.5).cdf).pvalue

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from imbdet import testing
 from imbdet.modeling.boxes import BoxCoder, paired_iou
 from imbdet.modeling.classification import SigmoidCrossEntropy
 from imbdet.modeling.matching import ThresholdMatcher
@@ -15,8 +16,7 @@ from imbdet.modeling.region_sampling import RandomSampling
 from imbdet.modeling.regression import SmoothL1
 from imbdet.modeling.roi_heads import RoIHeads
 from imbdet.remedies.spatial_iou.cascade_rcnn import CascadeRoIHeads, ScaleGradient
-from tests.modeling.test_boxes import random_boxes
-from tests.modeling.test_detectors import scene
+from imbdet.testing import random_boxes
 from tests.remedies.spatial_iou.inside import (
     detector,
 )
@@ -68,7 +68,7 @@ def test_one_stage_equals_faster_rcnn():
     """Neutral, through the config: the whole detector in training and in eval."""
     one = ["model.roi_heads.ious=[0.5]", "model.roi_heads.box_weights=[[10, 10, 5, 5]]"]
     models = detector("cascade_rcnn", words=one), detector(words=["model.roi_heads.class_agnostic=true"])
-    batch, results = scene(2, 0, size=64), []
+    batch, results = testing.batch(2, 0, size=64), []
     for model in models:
         torch.manual_seed(1)
         losses, _ = model.train()(*batch)

@@ -11,13 +11,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from imbdet import testing
 from imbdet.config import load_config, shipped_configs, slots_of
 from imbdet.data.datasets.shapes import shapes
 from imbdet.engine.meters import read_stats
 from imbdet.modeling.count import OperatorCount
 from imbdet.remedies.spatial_iou._hierarchical_shot_step import BestBoxMatcher, ForegroundOr, HardNegatives, ShotStep
 from imbdet.structures import RegionStats
-from tests.modeling.test_detectors import scene
 from tests.remedies.spatial_iou.hierarchical_shot.cases import BASE, build, maps_of, moved
 
 VARIANTS = [(), ("model.second=null",), ("model.shift=false",), ("model.enhance=false", "model.second=null")]
@@ -58,7 +58,7 @@ def test_mechanism_iou_of_classified_positives_is_flatter():
 def test_every_parameter_learns_from_any_batch(variant, counts):
     """As DistributedDataParallel needs it, with no object at all, too; stats are detached."""
     model = build(*variant).train()
-    losses, stats = model(*scene(*counts, size=64))
+    losses, stats = model(*testing.batch(*counts, size=64))
     names = ["loss_reg1", "loss_cls1", "loss_reg2", "loss_cls2"]
     assert list(losses) == (names[:2] if "model.second=null" in variant else names)
     if not any(counts):
@@ -75,7 +75,7 @@ def test_many_tiny_and_large_objects(columns, rows, step, side, reached):
     corner = torch.cartesian_prod(torch.arange(columns), torch.arange(rows)) * float(step)
     target = {"boxes": torch.cat((corner, corner + side), dim=1), "labels": torch.arange(len(corner)) % 10}
     model = moved(build(), 0.01).train()
-    images, _ = scene(0, 0, size=64)
+    images, _ = testing.batch(0, 0, size=64)
     losses, stats = model(images, [target, {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}])
     sum(losses.values()).backward()
     assert all(torch.isfinite(v) for v in losses.values())
@@ -86,7 +86,7 @@ def test_many_tiny_and_large_objects(columns, rows, step, side, reached):
 
 def test_autocast():
     model = moved(build()).train()
-    images, targets = scene(2, 0, size=64)
+    images, targets = testing.batch(2, 0, size=64)
     with torch.autocast("cpu", torch.bfloat16):
         losses, _ = model(images, targets)
         sum(losses.values()).backward()
@@ -101,7 +101,7 @@ def test_autocast():
 def test_operators_do_not_grow_with_the_images_and_nothing_waits():
     model, counts = build().train(), {}
     for n in (2, 8):
-        batch = scene(*[3] * n, size=64)
+        batch = testing.batch(*[3] * n, size=64)
         model(*batch)
         with OperatorCount() as counts[n]:
             model(*batch)
@@ -111,7 +111,7 @@ def test_operators_do_not_grow_with_the_images_and_nothing_waits():
 
 def test_loss_falls_and_the_meters_read_every_pass():
     model = build().train()
-    images, targets = scene(2, 3, size=64)
+    images, targets = testing.batch(2, 3, size=64)
     optimizer, history = torch.optim.AdamW(model.parameters(), lr=5e-3), []
     for _ in range(15):
         losses, stats = model(images, targets)
@@ -136,7 +136,7 @@ def test_broken_weights_give_a_broken_loss():
     model = build().train()
     with torch.no_grad():
         next(model.neck.parameters()).fill_(math.nan)
-    losses, _ = model(*scene(2, 1, size=64))
+    losses, _ = model(*testing.batch(2, 1, size=64))
     assert not torch.isfinite(sum(losses.values()))
 
 

@@ -9,14 +9,13 @@ import torch
 from scipy import stats
 from torch import nn
 
+from imbdet import testing
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.boxes import BoxCoder, paired_iou, pairwise_iou
 from imbdet.modeling.regression import SmoothL1
 from imbdet.modeling.roi_heads import RoIHeads
 from imbdet.remedies.spatial_iou._box_generator import UniformBoxes, owned
 from imbdet.remedies.spatial_iou.iou_uniform_rois import IoUBinWeights, IoUPrediction, IoUUniformRoIHeads
-from imbdet.structures import Matched
-from tests.modeling.test_detectors import scene
 from tests.remedies.engine_checks import check_resume, check_two_processes
 from tests.remedies.spatial_iou.inside import (
     KINDS,
@@ -26,8 +25,7 @@ from tests.remedies.spatial_iou.inside import (
     detector,
     remedies_of_roi_slots,
 )
-from tests.remedies.spatial_iou.iou_uniform_rois.test_box_generator import objects_of, uniformity
-from tests.remedies.spatial_iou.scenes import SIZE, K, built, without_objects, world
+from tests.remedies.spatial_iou.scenes import SIZE, K, built, objects_of, uniformity, without_objects, world
 
 NEUTRAL = {"generator": None, "iou_branch": False, "separate_head": False}
 
@@ -88,8 +86,7 @@ def test_losses_against_a_naive_loop():
 def test_bin_weights_by_hand():
     """0.55, 0.65, 0.75, 0.85, 0.95 -> 1, 1.5, 2, 3, 3; a limit belongs to the bin above it."""
     iou = torch.tensor([0.55, 0.65, 0.75, 0.85, 0.95, 0.6, 0.3])
-    zeros, boxes = torch.zeros(7), torch.zeros(7, 4)
-    matched = Matched(zeros.long(), zeros.long(), iou, zeros.long(), zeros.long(), boxes, boxes, 1, 1)
+    zeros, matched = torch.zeros(7), testing.regions([0] * 7, num_classes=1, iou=iou)
     (w_iou, w_reg), _ = IoUBinWeights([1, 1.5, 2, 3])(zeros, zeros, matched)
     assert w_reg.tolist() == [1, 1.5, 2, 3, 3, 1.5, 1] and (w_iou == 1).all()
 
@@ -103,7 +100,7 @@ def test_bin_weights_balance_the_gradient_of_smooth_l1_not_of_l1():
     boxes, _, _ = UniformBoxes(per_object=4000)(objects, sizes, 4000)
     boxes, target = boxes[0], objects.boxes[0].expand(4000, 4)
     iou, zeros = paired_iou(boxes, target), torch.zeros(4000)
-    matched = Matched(zeros.long(), zeros.long(), iou, zeros.long(), zeros.long(), boxes, target, 1, 1)
+    matched = testing.regions([0] * 4000, num_classes=1, boxes=boxes, targets=target)
     (_, weights), _ = IoUBinWeights([1, 1.5, 2, 3])(zeros, zeros, matched)
     means = {}
     for beta in (0.0, 1.0):
@@ -129,10 +126,7 @@ def test_generated_boxes_learn_by_smooth_l1_unless_a_remedy_fills_the_slot():
 
 def test_smooth_l1_of_the_iou_by_hand():
     """beta 0.5: 0.2^2 / 1 = 0.04 and 0.8 - 0.25 = 0.55; scores are cut to 0..1."""
-    zeros, boxes = torch.zeros(2), torch.zeros(2, 4)
-    matched = Matched(
-        zeros.long(), zeros.long(), torch.tensor([0.7, 0.9]), zeros.long(), zeros.long(), boxes, boxes, 1, 1
-    )
+    matched = testing.regions([0, 0], num_classes=1, iou=[0.7, 0.9])
     values, _ = IoUPrediction()(torch.tensor([[0.5], [0.1]]), matched)
     assert values.tolist() == pytest.approx([0.04, 0.55], abs=1e-6)
     assert IoUPrediction().scores(torch.tensor([[-0.2], [0.4], [1.3]])).view(-1).tolist() == pytest.approx([0, 0.4, 1])
@@ -312,7 +306,7 @@ def test_neutral_detector_equals_faster_rcnn():
     theirs = detector(words=["model.roi_heads.class_agnostic=true"])
     state = {name.replace("branch_predictor.bbox", "box_predictor.bbox"): v for name, v in ours.state_dict().items()}
     theirs.load_state_dict(state)
-    batch, results = scene(2, 0, size=64), []
+    batch, results = testing.batch(2, 0, size=64), []
     for one in (ours, theirs):
         torch.manual_seed(1)
         losses, _ = one.train()(*batch)

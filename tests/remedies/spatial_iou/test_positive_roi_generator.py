@@ -6,13 +6,13 @@ import pytest
 import torch
 from scipy import stats
 
+from imbdet import testing
 from imbdet.config import load_config
 from imbdet.modeling.boxes import pairwise_iou
 from imbdet.modeling.count import OperatorCount
 from imbdet.modeling.rpn import RPN
 from imbdet.remedies.spatial_iou.positive_roi_generator import PositiveRoIGenerator
 from imbdet.structures import Objects
-from tests.modeling.test_detectors import scene
 from tests.remedies.engine_checks import check_resume, check_two_processes
 from tests.remedies.spatial_iou.inside import KINDS, check_trains_and_detects, count_operators, detector
 
@@ -39,9 +39,9 @@ def test_neutral_equals_faster_rcnn():
     results = []
     for model in (detector(NAME, words=words), detector()):
         torch.manual_seed(1)
-        losses, _ = model.train()(*scene(2, 0, size=64))
+        losses, _ = model.train()(*testing.batch(2, 0, size=64))
         with torch.no_grad():
-            found = model.eval()(scene(2, 0, size=64)[0])
+            found = model.eval()(testing.batch(2, 0, size=64)[0])
         results.append(([v.item() for v in losses.values()], [v for d in found for v in d.values()]))
     assert results[0][0] == results[1][0]
     assert all(torch.equal(a, b) for a, b in zip(results[0][1], results[1][1], strict=True))
@@ -102,7 +102,7 @@ def regions_of(model, batch, words=()):
 
 
 def test_no_proposal_is_foreground_and_no_object_is_a_region():
-    model, batch = detector(NAME), scene(3, 2, size=96)
+    model, batch = detector(NAME), testing.batch(3, 2, size=96)
     matched, boxes, valid = regions_of(model, batch)
     proposals = boxes[:, : -model.rpn.count], valid[:, : -model.rpn.count]
     for image, target in enumerate(batch[1]):
@@ -116,7 +116,7 @@ def test_mechanism_the_foreground_follows_the_wanted_distribution():
     """Equal weights: IoU of the RoI head's foreground in training is uniform, the plain RPN's is not."""
     words = ["model.roi_heads.criterion.region_sampler.per_image=2000", "model.rpn.count=100"]
     torch.manual_seed(0)
-    batch = scene(*[2] * 8, size=96)
+    batch = testing.batch(*[2] * 8, size=96)
     model = detector(NAME, words=[*words, "model.rpn.weights=[1, 1, 1, 1, 1]"])
     generated, _, _ = regions_of(model, batch)
     plain, _, _ = regions_of(detector(words=words[:1]), batch)
@@ -128,7 +128,7 @@ def test_mechanism_the_foreground_follows_the_wanted_distribution():
 def test_at_test_it_is_the_rpn():
     model, plain = detector(NAME), detector()
     plain.load_state_dict(model.state_dict())
-    batch = scene(2, 1, size=64)[0]
+    batch = testing.batch(2, 1, size=64)[0]
     with torch.no_grad():
         found = [one.eval()(batch) for one in (model, plain)]
     assert isinstance(plain.rpn, RPN) and not isinstance(plain.rpn, PositiveRoIGenerator)
@@ -179,7 +179,7 @@ def test_it_serves_a_cascade_too():
     model, other = detector(NAME, "cascade_rcnn"), load_config("baselines/faster_rcnn_shapes", ["cascade_rcnn", NAME])
     assert other.model.rpn.count == 128 and other.model.roi_heads.append_objects is False
     check_trains_and_detects(model, (3, 1), False)
-    matched, _, _ = regions_of(model, scene(3, 2, size=96))
+    matched, _, _ = regions_of(model, testing.batch(3, 2, size=96))
     assert matched.foreground.sum() == 32 and matched.iou[matched.foreground].max() < 1.0
 
 

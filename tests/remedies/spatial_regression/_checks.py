@@ -11,16 +11,12 @@ from functools import cache
 import pytest
 import torch
 
+from imbdet import testing
 from imbdet.config import criterion_of, instantiate, load_config
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.classification import SoftmaxCrossEntropy
 from imbdet.modeling.count import OperatorCount
-from imbdet.modeling.criterion import Criterion
-from imbdet.modeling.matching import ThresholdMatcher
-from imbdet.modeling.normalizers import Considered
-from imbdet.modeling.region_sampling import AllRegions
-from imbdet.structures import Matched
-from tests.modeling.test_boxes import random_boxes
+from imbdet.testing import random_boxes
+from tests.helpers import K, criterion
 
 TARGET = (0.0, 0.0, 10.0, 10.0)
 #: a box that is TARGET, one inside of it at its centre, one that touches it, one far off
@@ -36,11 +32,9 @@ DETECTORS = ("baselines/faster_rcnn_shapes", "baselines/retinanet_shapes")
 
 
 def regions(boxes, targets, labels=None):
-    """(R, 4), (R, 4) -> matched regions of one image, of class 0 of 3 unless labels are given."""
-    r = len(boxes)
-    zeros = torch.zeros(r, dtype=torch.long)
-    labels = zeros if labels is None else torch.tensor(labels)
-    return Matched(labels, zeros, torch.ones(r), zeros, zeros, boxes, targets, num_classes=3, num_images=1)
+    """(R, 4), (R, 4) -> matched regions of one image, of class 0 of 3 unless labels are given, with IoU 1."""
+    labels = [0] * len(boxes) if labels is None else labels
+    return testing.regions(labels, K, boxes=boxes, targets=targets, iou=torch.ones(len(boxes)))
 
 
 def scene(r=40, seed=0, dtype=torch.float64, coder=ROI):
@@ -53,11 +47,6 @@ def scene(r=40, seed=0, dtype=torch.float64, coder=ROI):
     for each in (targets, predicted):
         each[:, 2:] = torch.maximum(each[:, 2:], each[:, :2] + 1)
     return regions(boxes, targets), coder.encode(boxes, predicted)
-
-
-def criterion_with(loss, **more):
-    parts = (ThresholdMatcher(), AllRegions(), SoftmaxCrossEntropy(), loss, Considered(), ROI, 3)
-    return Criterion(*parts, **more)
 
 
 @cache
@@ -182,7 +171,7 @@ class RegressionChecks:
         deltas, m = self.inputs(self.make(), r=6, dtype=torch.float32)
         m = regions(m.boxes, m.boxes, labels=[3, 3, -1, 3, -1, 3])
         deltas.requires_grad_()
-        losses, stats = criterion_with(self.make())(torch.zeros(6, 4), deltas, m)
+        losses, stats = criterion(regression=self.make())(torch.zeros(6, 4), deltas, m)
         losses["loss_box_reg"].backward()
         assert losses["loss_box_reg"] == 0 and (deltas.grad == 0).all()
         assert all(torch.isfinite(v) for v in stats.values() if torch.is_tensor(v))
@@ -191,9 +180,9 @@ class RegressionChecks:
         """The criterion computes in float32 whatever the head's outputs are, and rounds nothing besides."""
         deltas, m = self.inputs(self.make(), dtype=torch.float32)
         low, logits = deltas.bfloat16(), torch.zeros(len(m), 4)
-        found = criterion_with(self.make())(logits.bfloat16(), low, m)[0]["loss_box_reg"]
+        found = criterion(regression=self.make())(logits.bfloat16(), low, m)[0]["loss_box_reg"]
         assert found.dtype == torch.float32
-        assert torch.equal(found, criterion_with(self.make())(logits, low.float(), m)[0]["loss_box_reg"])
+        assert torch.equal(found, criterion(regression=self.make())(logits, low.float(), m)[0]["loss_box_reg"])
 
     def test_moved_boxes_and_swapped_axes_cost_the_same(self):
         shift, swap = torch.tensor([100.0, -50, 100, -50], dtype=torch.float64), [1, 0, 3, 2]

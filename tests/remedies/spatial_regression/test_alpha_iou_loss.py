@@ -8,7 +8,7 @@ from imbdet.remedies.spatial_regression.ciou_loss import CIoULoss
 from imbdet.remedies.spatial_regression.diou_loss import DIoULoss
 from imbdet.remedies.spatial_regression.giou_loss import GIoULoss
 from imbdet.remedies.spatial_regression.iou_loss import IoULoss
-from tests.modeling.test_boxes import random_boxes
+from imbdet.testing import random_boxes
 from tests.remedies.spatial_regression._checks import BoxChecks
 from tests.remedies.spatial_regression._naive import aspect_of, distance_of, hull_of, iou_of
 

@@ -9,7 +9,7 @@ from torchvision.ops import complete_box_iou_loss
 from imbdet.modeling.boxes import BoxCoder
 from imbdet.remedies.spatial_regression.ciou_loss import CIoULoss
 from imbdet.remedies.spatial_regression.diou_loss import DIoULoss
-from tests.modeling.test_boxes import random_boxes
+from imbdet.testing import random_boxes
 from tests.remedies.spatial_regression._checks import BoxChecks, regions
 from tests.remedies.spatial_regression._naive import aspect_of, distance_of, iou_of
 

@@ -6,7 +6,7 @@ import torch
 from imbdet.remedies.spatial_regression.ciou_loss import CIoULoss
 from imbdet.remedies.spatial_regression.diou_loss import DIoULoss
 from imbdet.remedies.spatial_regression.eiou_loss import EIoULoss
-from tests.modeling.test_boxes import random_boxes
+from imbdet.testing import random_boxes
 from tests.remedies.spatial_regression._checks import BoxChecks
 from tests.remedies.spatial_regression._naive import distance_of, hull_of, iou_of
 

@@ -8,11 +8,11 @@ import torch
 from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.regression import SmoothL1
 from imbdet.remedies.spatial_regression.ghm_r import GHMR
+from tests.helpers import criterion
 from tests.remedies.spatial_regression._checks import (
     ROI,
     DeltaChecks,
     config,
-    criterion_with,
     regions,
     scene,
 )
@@ -92,8 +92,7 @@ def test_background_and_ignored_are_not_counted():
 
 
 def test_the_counts_are_part_of_a_detectors_state():
-    criterion = criterion_with(GHMR())
-    assert "regression.counts" in criterion.state_dict()
+    assert "regression.counts" in criterion(regression=GHMR()).state_dict()
 
 
 def test_mechanism_the_density_of_the_gradient_is_flattened():

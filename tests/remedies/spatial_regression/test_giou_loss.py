@@ -5,7 +5,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from imbdet.remedies.spatial_regression.giou_loss import GIoULoss
 from imbdet.remedies.spatial_regression.iou_loss import IoULoss
-from tests.modeling.test_boxes import random_boxes
+from imbdet.testing import random_boxes
 from tests.remedies.spatial_regression._checks import BoxChecks
 from tests.remedies.spatial_regression._naive import hull_of, iou_of
 

@@ -7,7 +7,7 @@ import torch
 from torchvision.ops import box_iou
 
 from imbdet.remedies.spatial_regression.iou_loss import MODES, IoULoss
-from tests.modeling.test_boxes import random_boxes
+from imbdet.testing import random_boxes
 from tests.remedies.spatial_regression._checks import BoxChecks
 from tests.remedies.spatial_regression._naive import iou_of
 

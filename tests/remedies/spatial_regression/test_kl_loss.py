@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from imbdet import testing
 from imbdet.config import instantiate
 from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.regression import SmoothL1
 from imbdet.remedies.spatial_regression.kl_loss import KLLoss, VarianceVoting
-from tests.modeling.test_boxes import random_boxes
-from tests.modeling.test_detectors import scene as pictures
+from imbdet.testing import random_boxes
 from tests.remedies.spatial_regression._checks import DETECTORS, PAIRS, ROI, RegressionChecks, config, regions, scene
 from tests.remedies.spatial_regression._naive import iou_of
 
@@ -198,7 +198,7 @@ def test_a_detector_votes_and_without_it_finds_what_it_found(baseline):
     assert missing and all("bbox_extra" in name for name in missing)
     for model in models.values():
         model.score_threshold = 0.0
-    images, _ = pictures(3, 1)
+    images, _ = testing.batch(3, 1)
     with torch.no_grad():
         found, voted = plain(images), kl(images)
         kl.voting = None
@@ -214,7 +214,7 @@ def test_a_detector_votes_and_without_it_finds_what_it_found(baseline):
 def test_training_step_reports_the_deviation(baseline):
     torch.manual_seed(0)
     model = instantiate(config(baseline, "kl_loss").model).train()
-    losses, stats = model(*pictures(2, 1))
+    losses, stats = model(*testing.batch(2, 1))
     sum(losses.values()).backward()
     extra = [p for name, p in model.named_parameters() if "bbox_extra" in name]
     assert extra and all(p.grad.abs().sum() > 0 for p in extra)

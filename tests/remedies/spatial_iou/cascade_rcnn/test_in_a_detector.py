@@ -2,11 +2,11 @@
 
 import pytest
 
+from imbdet import testing
 from imbdet.config import instantiate, load_config
 from imbdet.engine.meters import read_stats
 from imbdet.report import plots
 from imbdet.report.run import Run
-from tests.modeling.test_detectors import scene
 from tests.remedies.engine_checks import check_resume, check_two_processes
 from tests.remedies.spatial_iou.inside import (
     KINDS,
@@ -50,7 +50,7 @@ def test_operators_and_waits_on_a_whole_pyramid():
 
 
 def test_stages_in_the_report(model):
-    _, stats = model.train()(*scene(2, 3, size=64))
+    _, stats = model.train()(*testing.batch(2, 3, size=64))
     scalars, histograms = read_stats(stats, None)
     run = Run(folder=None)
     run.metrics += [{"iteration": i, "split": "train", **scalars, **histograms} for i in (10, 20)]

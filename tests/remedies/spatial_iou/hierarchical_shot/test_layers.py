@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
+from imbdet import testing
 from imbdet.remedies.spatial_iou._hierarchical_shot_layers import (
     EnhancedPyramid,
     Look,
@@ -16,7 +17,6 @@ from imbdet.remedies.spatial_iou._hierarchical_shot_layers import (
     by_sampling,
     conv_norm,
 )
-from tests.modeling.test_detectors import scene
 from tests.remedies.spatial_iou.hierarchical_shot.cases import build, maps_of, moved
 
 
@@ -80,7 +80,7 @@ def test_without_movement_it_equals_its_control():
 def test_classification_does_not_reach_the_regression():
     """Property 2: its gradient goes into the features and into the taps, not through the deltas."""
     model = moved(build())
-    losses, _ = model.train()(*scene(2, 3, size=64))
+    losses, _ = model.train()(*testing.batch(2, 3, size=64))
     (losses["loss_cls1"] + losses["loss_cls2"]).backward()
     for step in model.steps:
         assert all(p.grad is None for p in step.regress.parameters())

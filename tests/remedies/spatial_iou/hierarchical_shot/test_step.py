@@ -8,6 +8,7 @@ from torchvision.models.detection import _utils
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
+from imbdet import testing
 from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.classification import SoftmaxCrossEntropy
 from imbdet.modeling.matching import match
@@ -21,9 +22,8 @@ from imbdet.remedies.spatial_iou._hierarchical_shot_step import (
     Shot,
     ShotStep,
 )
-from tests.modeling.test_boxes import random_boxes
-from tests.modeling.test_detectors import scene
-from tests.modeling.test_matching import objects_of
+from imbdet.testing import random_boxes
+from tests.helpers import objects_of
 from tests.remedies.spatial_iou.hierarchical_shot.cases import build, maps_of, moved
 
 
@@ -142,7 +142,7 @@ def dismissing(model, share=0.4):
 def test_which_boxes_each_pass_learns_from():
     """Property 3, box by box: IoU of what comes out, best boxes, targets in the step's own code."""
     model = moved(build()).train()
-    images, targets = scene(0, 0, 0)
+    images, targets = testing.batch(0, 0, 0)
     apart = torch.tensor([[4.0, 4, 30, 30], [70, 10, 100, 44], [20, 70, 60, 110], [90, 90, 106, 122]])
     for n, m in ((0, 3), (2, 4)):
         targets[n] = {"boxes": apart[:m], "labels": torch.arange(m)}
@@ -175,7 +175,7 @@ def test_dismissed_foreground_is_neither_positive_nor_negative():
     model = dismissing(moved(build())).train()
     shots = []
     model.shots = lambda *args, plain=model.shots: shots.extend(plain(*args)) or shots
-    _, stats = model(*scene(9, 0, 7, size=64))
+    _, stats = model(*testing.batch(9, 0, 7, size=64))
     probability = model.steps[0].scores(shots[0]).flatten()
     dropped = 0
     for part in ("reg2", "cls2"):

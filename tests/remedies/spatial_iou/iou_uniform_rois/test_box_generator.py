@@ -2,23 +2,12 @@
 
 import pytest
 import torch
-from scipy import stats
 
 from imbdet.modeling.boxes import BoxCoder, paired_iou
 from imbdet.modeling.count import OperatorCount
 from imbdet.remedies.spatial_iou._box_generator import JitteredBoxes, UniformBoxes, boxes_at, owned, share_out
 from imbdet.remedies.spatial_iou.iou_uniform_rois import IoUUniformRoIHeads
-from imbdet.structures import Objects
-from tests.remedies.spatial_iou.scenes import built
-
-HEIGHT, WIDTH = 480, 640
-
-
-def objects_of(boxes, valid=None):
-    """Boxes (N, M, 4) as objects of class 0 in images of 480x640, and the sizes."""
-    n, m = boxes.shape[:2]
-    valid = torch.ones(n, m, dtype=torch.bool) if valid is None else valid
-    return Objects(boxes, torch.zeros(n, m, dtype=torch.long), valid), torch.tensor([[HEIGHT, WIDTH]] * n)
+from tests.remedies.spatial_iou.scenes import HEIGHT, WIDTH, built, objects_of, uniformity
 
 
 def squares(side, n=2, m=16, seed=0):
@@ -109,12 +98,6 @@ def iou_of(generator, kind, most=1024):
     boxes, owner, valid = generator(objects, sizes, most)
     assert boxes.min() >= 0 and boxes[..., 2].max() <= WIDTH and boxes[..., 3].max() <= HEIGHT
     return paired_iou(boxes, owned(objects, owner))[valid].double().numpy()
-
-
-def uniformity(iou):
-    """p-values of chi-square over ten bins and of Kolmogorov-Smirnov against U(0.5, 1)."""
-    counts = torch.histc(torch.from_numpy(iou), 10, 0.5, 1)
-    return stats.chisquare(counts.numpy()).pvalue, stats.kstest(iou, stats.uniform(0.5, 0.5).cdf).pvalue
 
 
 @pytest.mark.parametrize("kind", KINDS_OF_OBJECTS)
