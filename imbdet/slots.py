@@ -122,6 +122,9 @@ class Slot:
         if cls.__module__ == __name__ and "__call__" in vars(cls):
             del cls.__call__
 
+    #: parameters that act after training alone, with the values that `imbdet evaluate --tune-on` tries
+    tunable: ClassVar[dict[str, tuple[float, ...]]] = {}
+
     def describe(self) -> str:
         """What it does with its settings, for the log before the first step; "" says nothing."""
         return ""

@@ -26,6 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", metavar="DET.json", help="COCO results, with --annotations")
     parser.add_argument("--train-annotations", metavar="T.json", help="train data, for the groups of classes")
     parser.add_argument("--split", choices=("val", "test"), default="val", help="of the config's data (default: val)")
+    parser.add_argument(
+        "--tune-on",
+        choices=("train", "val"),
+        help="first choose the parameter of a remedy that acts after training, by AP on these data",
+    )
     parser.add_argument("--out", metavar="FILE", help="write everything there as JSON, at full precision")
     parser.add_argument("--save-detections", metavar="FILE", help="write what the model found as COCO results")
     parser.add_argument(
@@ -78,6 +83,10 @@ def _evaluate_model(args: argparse.Namespace, limits: list[int]) -> Any:
         return None
     if main_process:
         print(f"weights: {args.checkpoint}, split: {args.split}")
+    if args.tune_on:
+        from ..engine.tuning import tune
+
+        cfg = tune(cfg, args.checkpoint, args.tune_on, print if main_process else lambda line: None)
     result, detections = evaluate_checkpoint(cfg, args.checkpoint, args.split, limits, args.count_unknown)
     if args.save_detections and main_process:
         detections.save(args.save_detections, [row["category_id"] for row in result.per_class])
@@ -99,7 +108,10 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("--checkpoint goes with --config; of a run, choose by --which best or --which last")
     if bool(args.annotations) != bool(args.results):
         parser.error("--annotations and --results go together")
+    if args.tune_on == args.split:
+        parser.error(f"--tune-on {args.tune_on} would tune on what is judged; tune on train, or judge --split test")
     ignored = {
+        "--tune-on": args.tune_on and args.annotations,
         "--which": args.which and not args.run,
         "--count-unknown": args.count_unknown and args.annotations,
         "--train-annotations": args.train_annotations and not args.annotations,

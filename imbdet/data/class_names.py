@@ -107,18 +107,38 @@ class TrainedOn:
         lists = {key: list(value) for key, value in values.items() if isinstance(value, tuple)}
         return {**values, **lists, "num_classes": self.num_classes}
 
-    def node(self) -> dict[str, Any]:
+    def node(self, train: Any = None) -> dict[str, Any]:
         """The config node that stands in the place of the training data when a model is built from a run.
+
+        train: the node that it takes the place of, for what asks for `records`.
 
         It holds JSON without a dollar sign, so no class name can be taken for an interpolation or a node.
         """
         text = json.dumps(self.to_dict()).replace("$", "\\u0024")
-        return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}.from_json", "text": text}
+        return {
+            "_target_": f"{type(self).__module__}.{type(self).__qualname__}.from_json",
+            "text": text,
+            "train": train,
+            "_recursive_": False,
+        }
 
     @classmethod
-    def from_json(cls, text: str) -> TrainedOn:
+    def from_json(cls, text: str, train: Any = None) -> TrainedOn:
         """The reverse of `node`."""
-        return cls.read(json.loads(text), "a run")
+        known = cls.read(json.loads(text), "a run")
+        object.__setattr__(known, "_train", train)
+        return known
+
+    def records(self) -> Any:
+        """The training data itself, read only now. Raises ValueError where it is unknown or has changed since."""
+        from ..config import instantiate
+
+        train = getattr(self, "_train", None)
+        found = None if train is None else instantiate(train)
+        if found is None or found.fingerprint() != self.data_fingerprint:
+            what = "is not known" if found is None else f"({found.source}) has changed since the training"
+            raise ValueError(f"the training data of this run {what}, and its counts alone do not say where boxes lie")
+        return found
 
     def __len__(self) -> int:
         return self.num_images

@@ -34,6 +34,23 @@ def class_counts(records: Records) -> list[int]:
     return records.class_counts().tolist()
 
 
+def image_counts(records: Records) -> list[int]:
+    """Images that hold each of the K classes, crowd left out."""
+    return records.image_counts().tolist()
+
+
+def image_shares(records: Records) -> list[float]:
+    """Of each of the K classes the share of the images that hold it, 0..1."""
+    return (records.image_counts() / max(len(records), 1)).tolist()
+
+
+def class_groups(records: Records) -> list[int]:
+    """Of each of the K classes its place in GROUPS, 0 for rare to 2 for frequent; -1 for one without boxes."""
+    groups = frequency_groups(records)
+    names = [groups.of(label) for label in range(records.num_classes)]
+    return [-1 if name is None else GROUPS.index(name) for name in names]
+
+
 def takes_part(counts) -> np.ndarray:
     """bool (K,): whether a class takes part in statistics, that is, in groups, means, weights and samplers' targets.
 

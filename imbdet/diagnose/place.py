@@ -1,8 +1,6 @@
 """Section 4, place: where in the pictures objects lie, for all and for each class.
 
-Fractal dimension: the box-counting dimension of a class's centers over the unit square, as in FRACAL (Alexandridis et
-al. 2025, arXiv 2410.11774): for grids of g = 1..64 cells a side with g^2 <= n, N_g cells hold a center, and the
-dimension is the slope of log N_g over log g; 1 where n < 4 or the slope is below 1. 2 is spread evenly, 1 is a line.
+The fractal dimension is that of `imbdet.data.places`.
 
 Letters: M objects, K classes, n objects of a class.
 """
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.places import fractal_dimension, relative
 from ..data.records import Records
 from .structures import Missing
 
@@ -20,7 +19,6 @@ GRID = 16  #: cells a side of a heat map
 COARSE = 8  #: cells a side for the divergence, which few objects fill
 BORDER = 0.01  #: of the side; a box that comes nearer touches the border
 ENOUGH = 50  #: boxes of a class whose dimension is more than noise
-LARGEST_GRID = 64  #: of the fractal dimension
 DRAWS = 100  #: uniform sets that the divergence is compared with
 
 
@@ -64,32 +62,6 @@ def diagnose_place(splits: dict[str, Records]) -> dict[str, Any]:
         **divergence(centers, rng),
         "rows": sorted(rows, key=lambda row: -row["boxes"]),
     }
-
-
-def relative(records: Records, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centers (kept, 2) in 0..1 of width and height, and the least distance of a side of the box to the border, too."""
-    size = np.stack([records.widths, records.heights], axis=1)[records.object_image[keep]].astype(float)
-    low = records.xywh[keep, :2] / size
-    high = low + records.xywh[keep, 2:] / size
-    border = np.minimum(low, 1 - high).min(axis=1).clip(0, 1)
-    return ((low + high) / 2).clip(0, 1), border
-
-
-def fractal_dimension(centers: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """float64 (K,): see above. centers (M, 2) in 0..1, labels (M,)."""
-    counts = np.bincount(labels, minlength=num_classes)
-    occupied = np.zeros((LARGEST_GRID, num_classes))
-    for g in range(1, LARGEST_GRID + 1):
-        cell = np.minimum((centers * g).astype(np.int64), g - 1)
-        held = np.zeros(num_classes * g * g, dtype=bool)
-        held[(labels.astype(np.int64) * g + cell[:, 1]) * g + cell[:, 0]] = True
-        occupied[g - 1] = held.reshape(num_classes, -1).sum(axis=1)
-    dimension = np.ones(num_classes)
-    for label in np.flatnonzero(counts >= 4):
-        largest = min(int(np.sqrt(counts[label])), LARGEST_GRID)
-        x, y = np.log(np.arange(1, largest + 1)), np.log(occupied[:largest, label])
-        dimension[label] = max(1.0, np.polyfit(x, y, 1)[0])
-    return dimension
 
 
 def divergence(centers: np.ndarray, rng: np.random.Generator) -> dict[str, float]:

@@ -56,7 +56,8 @@ def without_data(cfg: Any, data: TrainedOn) -> Any:
     """A copy of `cfg` whose `model` can be built without its training data. The pictures of that data are not in it."""
     cfg = copy.deepcopy(cfg)
     with open_dict(cfg):
-        OmegaConf.update(cfg, "data.train", OmegaConf.create(data.node()), merge=False, force_add=True)
+        node = OmegaConf.create(data.node(OmegaConf.select(cfg, "data.train")))
+        OmegaConf.update(cfg, "data.train", node, merge=False, force_add=True)
         if OmegaConf.select(cfg, "dataloader.train") is not None:
             cfg.dataloader.train.records = "${data.train}"
     return cfg

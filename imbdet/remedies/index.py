@@ -9,14 +9,15 @@ Every remedy's docstring has six fixed lines, in this order, each of which may r
     Neutral: gamma=0, alpha=None equals cross entropy
     Differs: nothing
 
-`Home` begins with the detector that the remedy was made for, one of HOMES.
+`Home` begins with the detector that the remedy was made for, one of HOMES; "alone" after it says that it has no meaning
+on the other, whose config it refuses.
 
 What is notable here: files are parsed, not imported, so a remedy whose library is missing is listed all the same.
 """
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -60,6 +61,16 @@ class Entry:
         """The detector that it was made for, one of HOMES; "" where the docstring does not say."""
         words = re.findall(r"\w+", self.fields.get("Home", ""))
         return words[0] if words else ""
+
+    @property
+    def alone(self) -> bool:
+        """Whether the other detector refuses it (`Home: faster_rcnn alone`)."""
+        return bool(re.match(r"\w+ alone\b", self.fields.get("Home", "")))
+
+    def fits(self, baseline: str, slots: Collection[str]) -> bool:
+        """Whether a baseline config of that name that has those slots takes it."""
+        at_home = baseline.rsplit("/", 1)[-1].startswith(f"{self.home}_")
+        return set(self.slots) <= set(slots) and (at_home or not self.alone)
 
 
 @cache

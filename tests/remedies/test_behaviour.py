@@ -41,7 +41,7 @@ def filled(slot):
         for entry in index.entries()
         if slot in entry.slots and entry.name not in EXCEPTIONS
         for baseline in SHAPES
-        if set(entry.slots) <= set(slots_of(load(baseline, "")))
+        if entry.fits(baseline, slots_of(load(baseline, "")))
     ]
     none = [pytest.param("", "", marks=pytest.mark.skip(reason=f"nothing fills the slot {slot} yet"))]
     return pytest.mark.parametrize(("remedy", "baseline"), pairs or none)

@@ -4,6 +4,7 @@ What it says of the other classes must be what it says of the data set without t
 """
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from imbdet.remedies import index
 from tests.remedies.test_contract import fitting
 
 EMPTY = 2  # the label of the class without boxes
+#: what a config asks of the train records as a whole
+COUNTS = re.compile("class_counts|image_counts|image_shares|class_groups|class_dimensions")
 LOADER = ("dataloader.train.image_sampler", "dataloader.train.balance")
 
 
@@ -44,7 +47,7 @@ def counting() -> list[str]:
     found = []
     for entry in index.entries():
         path = files.configs_dir() / "remedies" / entry.imbalance / f"{entry.name}.py"
-        if {"image_sampler", "balance"} & set(entry.slots) or "class_counts" in path.read_text(encoding="utf-8"):
+        if {"image_sampler", "balance"} & set(entry.slots) or COUNTS.search(path.read_text(encoding="utf-8")):
             found.append(entry.name)
     return sorted(set(found))
 
@@ -56,7 +59,7 @@ def nodes(baseline: str, remedy: str) -> list[str]:
     for path in changed_paths(load_config(baseline), cfg):
         node = OmegaConf.select(cfg, path)
         raw = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
-        if path in LOADER or ("${data.train}" in str(raw) and "class_counts" in str(raw)):
+        if path in LOADER or ("${data.train}" in str(raw) and COUNTS.search(str(raw))):
             found.append(path)
     return found
 

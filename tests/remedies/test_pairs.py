@@ -41,7 +41,7 @@ def all_pairs():
         if not baseline.endswith("_shapes"):
             continue
         there = set(slots_of(load_config(baseline)))
-        fitting = {entry.name: None for entry in index.entries() if set(entry.slots) <= there}
+        fitting = {entry.name: None for entry in index.entries() if entry.fits(baseline, there)}
         found += [(baseline, a, b) for a, b in itertools.combinations(fitting, 2)]
     return found
 
