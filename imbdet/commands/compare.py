@@ -37,7 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             jobs = args.jobs or (0 if args.engine == "ray" else 1)
             engine = functools.partial(_engine, args)
-            comparison = compare(_request(args), args.out, _report, engine, jobs, args.plan_only, args.retry_failed)
+            elsewhere = "mix" if args.engine == "ray" else "rerun" if args.rerun_elsewhere else "refuse"
+            comparison = compare(
+                _request(args), args.out, _report, engine, jobs, args.plan_only, args.retry_failed, elsewhere
+            )
     except Stopped as stopped:
         print(f"stopped; continue with: {_command(argv)}", flush=True)
         return int(stopped.code)
@@ -62,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, metavar="DIR", help="the comparison's folder; an existing one is continued")
     add("--plan-only", "--print", action="store_true", help="print the plan and stop; nothing is written")
     add("--retry-failed", action="store_true", help="run failed cells again")
+    add(
+        "--rerun-elsewhere",
+        action="store_true",
+        help="compute runs of another processor again, in seeds that are not complete",
+    )
     add("--engine", choices=("local", "ray"), default="local", help="processes here, or tasks of a Ray cluster")
     add("--jobs", type=int, default=None, metavar="N", help="runs at once (local: 1; ray: as many as fit)")
     add("--cpus-per-run", type=int, default=None, metavar="N", help="threads of a run where the config leaves it open")

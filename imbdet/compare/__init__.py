@@ -9,6 +9,7 @@
     run.py          one cell; the grid
     executors.py    local processes, Ray
     results.py      plan.json, results.jsonl, locks
+    kept.py         what judging needs of a run, in a small file that outlives its folder
     judge.py        numbers of an arm, paired differences, verdicts, notes
 
 The leader plans and judges; each cell is a process that trains one arm with one seed and evaluates its last weights.
@@ -27,7 +28,7 @@ from .judge import compare_runs
 from .plan import collect_runs, keep, make_plan
 from .probe import PROBE, costs, describe_plan, expected_seconds, match_controls
 from .results import LOCK, keep_base, locked, read_results, write_plan
-from .run import Stopped, collect, forget_failures, run_grid
+from .run import Stopped, collect, forget_failures, refuse_another_machine, run_grid
 from .structures import BASELINE, Comparison, Plan, Request, RunRecord, base_config
 
 __all__ = ["BASELINE", "Comparison", "Request", "Stopped", "compare", "compare_existing"]
@@ -43,6 +44,7 @@ def compare(
     jobs: int = 1,
     plan_only: bool = False,
     retry_failed: bool = False,
+    elsewhere: str = "refuse",
 ) -> Comparison | None:
     """Plan, run, judge and report a grid of arms and seeds.
 
@@ -50,6 +52,8 @@ def compare(
         root: the comparison's folder; an existing one is continued. report: gets comparison, folder and records.
         engine: plan -> what runs the cells (see `run`). jobs: runs at once, for the plan; 0 if a cluster decides.
         plan_only: print the plan, write nothing. retry_failed: run failed cells again.
+        elsewhere: what becomes of seeds that were begun on another kind of processor: "refuse", "rerun" their runs
+            here, or "mix" (a cluster; runs are then compared with those of the same processor only).
 
     Returns:
         The comparison; None with `plan_only`, or if no baseline has finished.
@@ -71,6 +75,9 @@ def compare(
         write_json(root / PROBE, cost)
         if retry_failed:
             print(f"{forget_failures(plan, root)} failed runs are tried again")
+        if elsewhere != "mix":
+            again = refuse_another_machine(plan, root, cost.get("processor") or "", elsewhere == "rerun")
+            print(f"{again} runs of another processor are computed again\n" if again else "", end="")
         plan = match_controls(plan, root, _print, jobs)
         write_plan(plan, root)
         if len(collect(plan, root)) < len(plan.cells()):

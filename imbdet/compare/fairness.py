@@ -71,7 +71,7 @@ BUDGET = (
     "model.max_detections",
 )
 #: differences of machines, which change times and last digits: named, not refused
-SOFT = ("gpu", "cpu", "code")
+SOFT = ("cpu", "code")
 #: what a control arm is made to differ in: the iterations that a remedy's pre-training costs
 CONTROLLED = (ITERATIONS, "iterations done")
 MADE = "part of the remedy"  #: the pin that lists the keys which the arm's remedies changed
@@ -107,6 +107,7 @@ def run_pins(cfg: DictConfig, split: str, folder: Path, evaluator: dict, data: d
     for name in dict.fromkeys(name for one in sessions for name in one["packages"]):
         pins[f"version of {name}"] = _over(sessions, lambda one, name=name: one["packages"].get(name))
     pins["gpu"] = _over(sessions, lambda one: one["gpu"])
+    pins["processor"] = _over(sessions, lambda one: one.get("processor"))
     pins["cpu"] = _over(sessions, lambda one: one["cpu_capability"])
     pins["code"] = _over(sessions, lambda one: f"imbdet {one['imbdet']} {one['git_commit'] or ''}".strip())
     return pins
@@ -184,7 +185,7 @@ def _first(records: Iterable[RunRecord], arm: str) -> RunRecord | None:
 
 def _differing(a: RunRecord, b: RunRecord) -> list[str]:
     """Pins with different values, but those that a time budget lets differ."""
-    skipped = {MADE}
+    skipped = {MADE, "processor", "gpu"}  # judging pairs runs of one kind of machine only
     if a.pins.get("budget") == b.pins.get("budget") == "time":
         skipped |= set(CONTROLLED)
     return [key for key in _keys([a.pins, b.pins]) if key not in skipped and a.pins.get(key) != b.pins.get(key)]

@@ -21,16 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from ..config import instantiate
 from ..config.remedy import remedy_names
-from ..data.statistics import GROUPS
-from ..evaluation.bootstrap import image_weights
-from ..evaluation.ground_truth import GroundTruth, as_ground_truth
 from ..evaluation.metrics import COMPARED, LOWER_IS_BETTER, TIDE_ERRORS
 from ..evaluation.noise import detectable, residual_sd
-from ..evaluation.resampled import Measured, measure
+from ..evaluation.resampled import Measured
 from ..evaluation.significance import Sample, judge_samples
-from ..runs import RunFolder
+from .kept import CURVES, DRAWS, LAST_REPORTS, SEED, Kept, Scene, Truths, is_number, keep_run
 from .results import BASE
 from .structures import BASELINE, Arm, ArmResult, Comparison, Plan, RunRecord
 
@@ -38,7 +34,6 @@ PICTURES = 12  #: images on which two arms differ most
 ENOUGH_SEEDS = 5  #: for a claim; with fewer a verdict is indicative
 UNEVEN = 1.2  #: slowest to fastest step of one arm's seeds from which its times say more of the machine than of the arm
 FEW_OBJECTS = 20  #: test objects of a class below which its own AP does not tell remedies apart
-LAST_REPORTS = 5  #: at the end of training that are averaged: one report is about one step, so that it is noisy
 MOST_METERS = 12  #: that are listed
 CLEAR = 0.1  #: change, relative to the larger of both, from which any other meter is worth a line
 
@@ -58,23 +53,26 @@ _MACHINE = ("iteration", "split", "lr", "time/*", "memory/*", "AP/*", "AR/*", "A
 #: what is judged where the primary metric is not defined, in this order; then AP
 INSTEAD = {"AP90": ("AP75",)}
 
-#: curve -> (split, tag of metrics.jsonl)
-CURVES = {
-    "loss/total": ("train", "loss/total"),
-    "val/loss/total": ("val", "loss/total"),
-    "AP/AP": ("val", "AP/AP"),
-    "AP/APr": ("val", "AP/APr"),
-}
-
 
 @dataclass
 class Finished:
-    """A finished run of a comparison. measured: None without usable detections. reports: of its metrics.jsonl."""
+    """A finished run of a comparison, with what is kept of it."""
 
     record: RunRecord
-    folder: RunFolder
-    reports: list[dict[str, Any]] = field(default_factory=list)
-    measured: Measured | None = None
+    kept: Kept = field(default_factory=Kept)
+
+    @property
+    def measured(self) -> Measured | None:
+        return self.kept.measured
+
+    def fact(self, name: str) -> dict[str, Any]:
+        """ "environment" or "evaluation", {} where unknown."""
+        return self.kept.facts.get(name) or {}
+
+    @property
+    def machine(self) -> str:
+        """What computes: one seed does not give the same run on two kinds of it. "" where unknown."""
+        return str(self.record.pins.get("gpu") or self.record.pins.get("processor") or "")
 
     def __str__(self) -> str:
         return f"{self.record.arm}, seed {self.record.seed}"
@@ -90,7 +88,9 @@ class Finished:
 Runs = Mapping[str, Mapping[int, Finished]]  #: {arm: {seed: its run}}
 
 
-def compare_runs(plan: Plan, records: Sequence[RunRecord], root: Path, draws: int = 1000, seed: int = 0) -> Comparison:
+def compare_runs(
+    plan: Plan, records: Sequence[RunRecord], root: Path, draws: int = DRAWS, seed: int = SEED
+) -> Comparison:
     """Judge every arm of the plan by its finished runs.
 
     Args:
@@ -101,9 +101,9 @@ def compare_runs(plan: Plan, records: Sequence[RunRecord], root: Path, draws: in
         ValueError: two finished records of one cell, or an arm that the plan does not have.
     """
     root, notes = Path(root), []
-    by_arm = _runs_by_arm(plan, records, root)
+    by_arm = _runs_by_arm(plan, records)
     cells = [cell for own in by_arm.values() for cell in own.values()]
-    truth = _measure_all(plan, cells, draws, seed, notes)
+    truth = _measure_all(cells, root, Truths(plan.split, draws, seed), notes)
     results = [_arm_result(arm, by_arm, records, plan) for arm in plan.arms]
     primary, samples = _judge_all(plan, results, by_arm, notes)
     notes += _notes(plan, results, by_arm, truth)
@@ -115,7 +115,7 @@ def compare_runs(plan: Plan, records: Sequence[RunRecord], root: Path, draws: in
         facts=[*_facts(plan, cells, truth, draws), *_power(samples[primary], len(plan.seeds))],
         primary=primary,
         notes=notes,
-        group_rule=_first((cell.folder.evaluation().get("groups") or {}).get("rule") for cell in cells) or "",
+        group_rule=_first((cell.fact("evaluation").get("groups") or {}).get("rule") for cell in cells) or "",
         draws=draws,
         pictures=_pictures(results, by_arm, truth),
     )
@@ -127,7 +127,7 @@ def _title(config: str) -> str:
     return "Remedies compared" if path.is_dir() or path.name == BASE else f"Remedies on {path.stem}"
 
 
-def _runs_by_arm(plan: Plan, records: Sequence[RunRecord], root: Path) -> dict[str, dict[int, Finished]]:
+def _runs_by_arm(plan: Plan, records: Sequence[RunRecord]) -> dict[str, dict[int, Finished]]:
     """{arm: {seed: its finished cell}}, in the order of the plan."""
     found: dict[str, dict[int, Finished]] = {arm.name: {} for arm in plan.arms}
     for record in records:
@@ -136,53 +136,21 @@ def _runs_by_arm(plan: Plan, records: Sequence[RunRecord], root: Path) -> dict[s
         if record.status == "finished":
             if record.seed in found[record.arm]:
                 raise ValueError(f"arm {record.arm!r} has seed {record.seed} twice; the second is {record.folder}")
-            folder = RunFolder(root / record.folder)
-            found[record.arm][record.seed] = Finished(record, folder, folder.metrics())
+            found[record.arm][record.seed] = Finished(record)
     return {name: dict(sorted(cells.items())) for name, cells in found.items()}
 
 
-def _measure_all(plan: Plan, cells: Sequence[Finished], draws: int, seed: int, notes: list[str]) -> GroundTruth | None:
-    """Fill in what the cells' detections say; the ground truth that all of them share, None if it cannot be had."""
-    with_detections = [cell for cell in cells if cell.folder.detections().is_file()]
-    if not with_detections:
-        return None
-    try:
-        truth = _ground_truth(plan.split, with_detections[0])
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        notes.append(f"The images evaluated on cannot be read, so only the noise of seeds is known: {error}")
-        return None
-    groups, weights = _groups(cells, truth), image_weights(len(truth), draws, seed)
-    for cell in with_detections:
-        try:
-            measured = measure(cell.folder.detections(), truth, weights, groups)
-        except (OSError, ValueError) as error:
-            notes.append(f"The detections of {cell} cannot be used: {error}")
-            continue
-        said, found = cell.record.metrics.get("AP"), measured.values["AP"]
-        if said is not None and found is not None and abs(said - found) > 1e-6:
-            notes.append(
-                f"The detections of {cell} give an AP of {100 * found:.2f} where its evaluation says "
-                f"{100 * said:.2f}, so they are of other weights or limits and are left out"
-            )
-            continue
-        cell.measured = measured
-    return truth
-
-
-def _ground_truth(split: str, cell: Finished) -> GroundTruth:
-    cfg = cell.folder.config()
-    if cfg.get("data") is None or cfg.data.get(split) is None:
-        raise ValueError(f"the config of {cell.folder} has no data.{split}")
-    return as_ground_truth(instantiate(cfg.data[split]))
-
-
-def _groups(cells: Sequence[Finished], truth: GroundTruth) -> dict[str, list[int]] | None:
-    """Labels of the rare, common and frequent classes, as the runs' own evaluation has them."""
-    rows = _first(cell.record.per_class for cell in cells)
-    if not rows or not any(row.get("group") for row in rows):
-        return None
-    group = {row["name"]: row.get("group") for row in rows}
-    return {name: [k for k, label in enumerate(truth.class_names) if group.get(label) == name] for name in GROUPS}
+def _measure_all(cells: Sequence[Finished], root: Path, truths: Truths, notes: list[str]) -> Scene | None:
+    """Fill in what is kept of the cells; the images that they were evaluated on, None if no detections tell."""
+    unusable: dict[str, list[str]] = {}
+    for cell in cells:
+        cell.kept, why = keep_run(root, cell.record, truths)
+        if why:
+            unusable.setdefault(why, []).append(str(cell))
+    for why, of in unusable.items():
+        some = of[0] if len(of) == 1 else f"{len(of)} runs"
+        notes.append(f"The detections of {some} cannot be used, so only their noise of seeds is known: {why}")
+    return _first(cell.kept.scene for cell in cells)
 
 
 def _judge_all(
@@ -207,15 +175,28 @@ def _judge_all(
 
 
 def _sample(metric: str, against: dict[str, str], controls: frozenset[str], by_arm: Runs) -> Sample:
-    """What all runs say of one metric."""
-    sample, images = Sample({}, against, {}, 2, metric in LOWER_IS_BETTER, controls), None
-    for arm, runs in by_arm.items():
+    """What all runs say of one metric; those that another kind of machine computed than the rest of their seed do not
+    count.
+    """
+    machines, images = machines_of(by_arm), None
+    sample = Sample({}, against, {}, 2, metric in LOWER_IS_BETTER, controls)
+    for arm, every in by_arm.items():
+        runs = {seed: run for seed, run in every.items() if run.machine in ("", machines[seed])}
         values = {seed: run.value(metric) for seed, run in runs.items()}
         sample.values[arm] = {seed: value for seed, value in values.items() if value is not None}
         measured = {seed: run.measured for seed, run in runs.items() if run.measured and metric in run.measured.draws}
         sample.draws[arm] = {seed: one.draws[metric] for seed, one in measured.items()}
         images = next((one.images[metric] for one in measured.values()), images)
     return sample if images is None else replace(sample, images=images)
+
+
+def machines_of(by_arm: Runs) -> dict[int, str]:
+    """{seed: the kind of machine that computed it}: the baseline's where it is known, else the first."""
+    found: dict[int, str] = {}
+    for _, runs in sorted(by_arm.items(), key=lambda item: item[0] != BASELINE):
+        for seed, run in runs.items():
+            found[seed] = found.get(seed) or run.machine
+    return found
 
 
 def _power(sample: Sample, seeds: int) -> list[tuple[str, str]]:
@@ -231,21 +212,20 @@ def _power(sample: Sample, seeds: int) -> list[tuple[str, str]]:
     return [("can find", text + (f", of the choice of images {100 * image_sd:.2f}" if image_sd else ""))]
 
 
-def _pictures(results: Sequence[ArmResult], by_arm: Runs, truth: GroundTruth | None) -> list[tuple[int, str, str]]:
+def _pictures(results: Sequence[ArmResult], by_arm: Runs, truth: Scene | None) -> list[tuple[int, str, str]]:
     """Images on which an arm and the one it is compared with differ most in F1 (see `f1_of_images`), arm after arm.
 
     Of the first seed that both have; larger differences first, of equal ones the image with more objects, then the one
     of the lower id. Controls have none, and neither has an image on which both are alike.
     """
     chosen, arms = [], [one.arm for one in results if one.arm.name != BASELINE and not one.arm.control_of]
-    objects = np.bincount(truth.image[~truth.crowd], minlength=len(truth)) if truth is not None else None
     for arm in arms:
         mine, theirs = by_arm[arm.name], by_arm.get(arm.compared_with, {})
         both = [(mine[s].measured, theirs[s].measured) for s in mine if s in theirs]
         pair = _first((a, b) for a, b in both if a is not None and b is not None)
         if pair is not None:
             apart = abs(pair[0].f1 - pair[1].f1)
-            order = np.lexsort((truth.image_ids, -objects, -apart))[: max(2, PICTURES // len(arms))]
+            order = np.lexsort((truth.image_ids, -truth.objects, -apart))[: max(2, PICTURES // len(arms))]
             chosen += [(int(truth.image_ids[i]), arm.compared_with, arm.name) for i in order if apart[i] > 0]
     return chosen
 
@@ -364,17 +344,17 @@ def _last(cells: Sequence[Finished]) -> dict[str, list[float]]:
     """{tag: [mean of the last reports of each seed]}, of training."""
     found: dict[str, list[float]] = {}
     for cell in cells:
-        reports = [line for line in cell.reports if line.get("split") == "train"][-LAST_REPORTS:]
+        reports = [line for line in cell.kept.reports if line.get("split") == "train"][-LAST_REPORTS:]
         tags = dict.fromkeys(tag for line in reports for tag in line)
         for tag in tags:
-            values = [line[tag] for line in reports if _is_number(line.get(tag))]
+            values = [line[tag] for line in reports if is_number(line.get(tag))]
             if values and not _matches(tag, _MACHINE):
                 found.setdefault(tag, []).append(statistics.fmean(values))
     return found
 
 
 def _series(cell: Finished, split: str, tag: str) -> dict[int, float]:
-    lines = (line for line in cell.reports if line.get("split") == split and _is_number(line.get(tag)))
+    lines = (line for line in cell.kept.reports if line.get("split") == split and is_number(line.get(tag)))
     return {line["iteration"]: float(line[tag]) for line in lines}
 
 
@@ -401,11 +381,7 @@ def _matches(tag: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(tag, pattern) for pattern in patterns)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _notes(plan: Plan, results: Sequence[ArmResult], by_arm: Runs, truth: GroundTruth | None) -> list[str]:
+def _notes(plan: Plan, results: Sequence[ArmResult], by_arm: Runs, truth: Scene | None) -> list[str]:
     """What a reader must know besides the numbers."""
     notes = _notes_of_arms(plan, results, by_arm)
     steps = {name: [c.record.cost.get("step_seconds") for c in cells.values()] for name, cells in by_arm.items()}
@@ -414,6 +390,19 @@ def _notes(plan: Plan, results: Sequence[ArmResult], by_arm: Runs, truth: Ground
         notes.append(
             f"Step times of one arm differ by a factor of up to {spread:.1f} between seeds: other work ran on the "
             "machine. imbdet benchmark --remedies measures the cost of a step side by side"
+        )
+    machines = machines_of(by_arm)
+    if len(kinds := sorted({kind for kind in machines.values() if kind})) > 1:
+        seeds = {kind: ", ".join(str(s) for s, one in machines.items() if one == kind) for kind in kinds}
+        notes.append(
+            "Seeds were computed by several kinds of machine, and runs are compared within a seed only: "
+            + "; ".join(f"{kind}: {seeds[kind]}" for kind in kinds)
+        )
+    other = [c for cells in by_arm.values() for c in cells.values() if c.machine not in ("", machines[c.record.seed])]
+    if other:
+        notes.append(
+            "One seed gives results that differ by 1 to 4 AP between processors, so these runs are not compared with "
+            "the rest of their seed: " + "; ".join(f"{cell} ({cell.machine})" for cell in other)
         )
     without = [str(cell) for cells in by_arm.values() for cell in cells.values() if cell.measured is None]
     if without:
@@ -431,7 +420,7 @@ def _notes(plan: Plan, results: Sequence[ArmResult], by_arm: Runs, truth: Ground
     if counts and min(counts) < ENOUGH_SEEDS:
         notes.append(f"With fewer than {ENOUGH_SEEDS} seeds a verdict is indicative")
     if truth is not None:
-        boxes = truth.class_counts()
+        boxes = truth.class_counts
         few = int(((boxes > 0) & (boxes < FEW_OBJECTS)).sum())
         if few:
             notes.append(
@@ -472,13 +461,13 @@ def _trained_longer(result: ArmResult, by_arm: Runs) -> str:
     return f"{result.arm.name} ({own:g} iterations, {other:g})" if is_remedy and own > other > 0 else ""
 
 
-def _facts(plan: Plan, cells: Sequence[Finished], truth: GroundTruth | None, draws: int) -> list[tuple[str, str]]:
+def _facts(plan: Plan, cells: Sequence[Finished], truth: Scene | None, draws: int) -> list[tuple[str, str]]:
     """What the numbers were made with; what no run says is left out."""
-    evaluator = _first(cell.record.pins.get("evaluator") or cell.folder.evaluation().get("evaluator") for cell in cells)
-    environment = _first(cell.folder.environment() for cell in cells) or {}
+    evaluator = _first(cell.record.pins.get("evaluator") or cell.fact("evaluation").get("evaluator") for cell in cells)
+    environment = _first(cell.fact("environment") for cell in cells) or {}
     packages = {"imbdet": environment.get("imbdet"), **environment.get("packages", {})}
     iterations = sorted({c.record.cost["iterations"] for c in cells if c.record.cost.get("iterations") is not None})
-    images = len(truth) if truth is not None else _first(cell.folder.evaluation().get("images") for cell in cells)
+    images = len(truth) if truth is not None else _first(cell.fact("evaluation").get("images") for cell in cells)
     resampled = any(cell.measured is not None for cell in cells)
     found = {
         "date": date.today().isoformat(),
@@ -487,10 +476,11 @@ def _facts(plan: Plan, cells: Sequence[Finished], truth: GroundTruth | None, dra
         "budget": f"equal {plan.budget}",
         "iterations": " to ".join(f"{n:g}" for n in dict.fromkeys([*iterations[:1], *iterations[-1:]])),
         "images": f"{images} ({plan.split})" if images else "",
-        "objects": str(int(truth.class_counts().sum())) if truth is not None else "",
+        "objects": str(int(truth.class_counts.sum())) if truth is not None else "",
         "bootstrap": f"{draws} draws of the images" if resampled else "none, as no run has detections",
         "evaluator": _describe(evaluator) if evaluator else "",
         "device": environment.get("gpu") or environment.get("device") or "",
+        "processor": environment.get("processor") or "",
         "threads": str(environment.get("threads") or ""),
         "versions": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
     }

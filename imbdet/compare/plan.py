@@ -24,6 +24,7 @@ from ..runs import CONFIG, DETECTIONS, RunFolder
 from ..write import write_json
 from .fairness import MADE, check_equal, config_changes, config_pins, extra_iterations, made_by_remedy, with_controls
 from .judge import imbalances
+from .kept import kept_config
 from .results import BASE, RECORD, finish, has_plan, read_plan, read_record, read_results, write_plan, write_results
 from .structures import (
     BASELINE,
@@ -258,10 +259,11 @@ def _refuse_changed_arms(plan: Plan, records: Sequence[RunRecord], root: Path) -
     for record in records:
         arm = next((arm for arm in plan.arms if arm.name == record.arm), None)
         run = RunFolder(root / record.folder)
-        if arm is None or arm.name in seen or record.status != "finished" or not run.has(CONFIG):
+        if arm is None or arm.name in seen or record.status != "finished":
             continue
         seen.add(arm.name)
-        changes = config_changes(run.config(), cell_config(plan, arm, record.seed, root))
+        config = kept_config(run)
+        changes = config_changes(config, cell_config(plan, arm, record.seed, root)) if config is not None else []
         if changes:
             raise ValueError(
                 f"the arm {arm.name!r} has changed since seed {record.seed} of it ran:\n  "
@@ -374,7 +376,7 @@ def _of_comparison(folder: str, plan: Plan, split: str) -> list[_Run]:
     found = []
     for record in read_results(Path(folder)):
         run = RunFolder(Path(folder) / record.folder)
-        cfg = run.config() if run.has(CONFIG) else None
+        cfg = kept_config(run)
         if record.arm in arms:
             found.append(_Run(replace(record), cfg, folder, arms[record.arm]))
     if not found:

@@ -133,6 +133,7 @@ def measure(cfg: DictConfig, output: str, steps: int) -> dict[str, Any]:
         "state_bytes": tensor_bytes(state),
         "weights_bytes": tensor_bytes(state["model"]),
         "device": str(run.device),
+        "processor": environment["gpu"] or environment["processor"],
         "threads": environment["threads"],
         "data": environment["data"],
         "versions": environment["packages"],

@@ -156,6 +156,7 @@ def cost_of(folder: Path, iterations: int) -> dict[str, float | None]:
         "seconds": seconds if reports else None,
         "step_seconds": statistics.median(steps) if reports else None,
         "peak_memory_mib": max(memory) if reports else None,
+        **{name: RunFolder(folder).result().get(name) for name in ("clipped_share", "adversary_steps")},
     }
 
 

@@ -32,6 +32,7 @@ from ..mistakes import is_users_mistake
 from ..runs import METRICS, PREVIOUS
 from ..write import write_json
 from .fairness import MADE, extra_iterations, made_by_remedy, shared_start
+from .kept import Truths, keep_run
 from .results import (
     LOCK,
     LOG,
@@ -111,6 +112,7 @@ def _work(plan: Plan, arm: Arm, seed: int, root: Path, record: RunRecord) -> Non
     record.pins["budget"] = plan.budget
     record.pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base))
     record.status = "finished"
+    keep_run(root, record, Truths(plan.split))
 
 
 def failed(plan: Plan, cell: Cell, reason: str = "") -> RunRecord:
@@ -178,6 +180,45 @@ def forget_failures(plan: Plan, root: Path) -> int:
     if failed:
         write_results(root, [record for record in records if record.status != "failed"])
     return len(failed)
+
+
+def refuse_another_machine(plan: Plan, root: Path, machine: str, rerun: bool = False) -> int:
+    """Take care that each seed is computed by one kind of machine, as one seed gives other results on another.
+
+    Args:
+        machine: this kind of machine, "" if unknown. rerun: forget the runs of others in seeds that are not complete.
+
+    Returns:
+        How many runs were forgotten.
+
+    Raises:
+        ValueError: a seed that is not complete has runs of another machine.
+    """
+    records = collect(plan, root)
+    done = {(record.arm, record.seed) for record in records}
+    left = {seed for arm, seed in plan.cells() if (arm, seed) not in done}
+    others = [r for r in records if r.seed in left and r.status == "finished" and machine not in ("", _machine(r))]
+    others = [record for record in others if _machine(record)]
+    if others and not rerun:
+        seeds = ", ".join(map(str, sorted({record.seed for record in others})))
+        raise ValueError(
+            f"seeds {seeds} were begun on {_machine(others[0])}, and this is {machine}: one seed differs by 1 to 4 AP "
+            f"between processors. Give --rerun-elsewhere to compute their {len(others)} finished runs again here, "
+            "--seeds with seeds that are complete or new, or continue there"
+        )
+    for record in others:
+        folder = root / run_folder(record.arm, record.seed)
+        (folder / RECORD).unlink(missing_ok=True)
+        if folder.is_dir():
+            engine_folder.clear(folder)
+    if others:
+        gone = {(record.arm, record.seed) for record in others}
+        write_results(root, [record for record in records if (record.arm, record.seed) not in gone])
+    return len(others)
+
+
+def _machine(record: RunRecord) -> str:
+    return str(record.pins.get("gpu") or record.pins.get("processor") or "")
 
 
 def run_grid(

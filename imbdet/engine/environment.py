@@ -33,6 +33,7 @@ def describe_environment(device: torch.device, seed: int, data: dict[str, str], 
         "gpu": gpu,
         "cuda": torch.version.cuda if gpu else None,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "processor": _processor(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "processes": processes,
@@ -40,6 +41,17 @@ def describe_environment(device: torch.device, seed: int, data: dict[str, str], 
         "data": data,
         "git_commit": _git_commit(Path(__file__).parent),
     }
+
+
+@functools.cache
+def _processor() -> str:
+    """The model's name, as the system has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(named), "") or platform.processor() or platform.machine()
 
 
 def write_environment(folder: Path, environment: dict[str, Any], resumed_at: int | None = None) -> None:

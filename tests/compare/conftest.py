@@ -56,6 +56,7 @@ COST = {
     "state_bytes": 200_000,
     "weights_bytes": 100_000,
     "device": "cpu",
+    "processor": "",
     "threads": 1,
     "data": {"train": "a", "val": "b"},
     "versions": {"torch": torch.__version__, "torchvision": "", "hotcoco": ""},

@@ -1,19 +1,22 @@
 """From run folders to verdicts, on grids whose answer is known; no training."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
 from imbdet.compare.judge import compare_runs, imbalances
+from imbdet.compare.kept import KEPT, Truths, keep_run, kept_config
 from imbdet.compare.structures import BASELINE, Arm, Plan, RunRecord
-from imbdet.evaluation.bootstrap import rank_detections
+from imbdet.evaluation.bootstrap import image_weights, rank_detections
 from imbdet.evaluation.errors import error_types
+from imbdet.evaluation.ground_truth import as_ground_truth
 from imbdet.evaluation.lrp import optimal_lrp
-from imbdet.evaluation.metrics import COMPARED
-from imbdet.evaluation.resampled import f1_of_images
-from imbdet.runs import DETECTIONS
+from imbdet.evaluation.metrics import COMPARED, TIDE_ERRORS
+from imbdet.evaluation.resampled import f1_of_images, measure
+from imbdet.runs import DETECTIONS, RunFolder
 
 from .fabricated import BASE, OVERRIDES, Quality, detections_of, records, write_cell
 
@@ -22,6 +25,7 @@ BETTER = Quality(found=0.95, off=0.04, step=0.15, meters=METERS)
 ALIKE = Quality()
 ARMS = (Arm(BASELINE), Arm("good", ("focal_loss",)), Arm("same", ("focal_loss",), ("train.x=1",)))
 SEEDS = (0, 1, 2)
+METRICS_OF_DETECTIONS = ("oLRP", *TIDE_ERRORS)  #: that the evaluation of a run does not have
 
 
 def plan(arms=ARMS, seeds=SEEDS):
@@ -300,9 +304,50 @@ def test_runs_without_detections_are_compared_over_seeds(tmp_path):
     assert "No detections to resample for good, seed 0, good, seed 1, good, seed 2" in said(found)
     for record in cells:
         (tmp_path / record.folder / DETECTIONS).unlink(missing_ok=True)
+    shutil.rmtree(tmp_path / KEPT)
     none = compare_runs(plan(ARMS[:2]), cells, tmp_path)
     assert dict(none.facts)["bootstrap"] == "none, as no run has detections" and none.pictures == []
     assert arm(none, "good").differences["AP"].p_value == pytest.approx(good.differences["AP"].p_value)
+
+
+def test_a_grid_is_judged_without_its_run_folders(tmp_path):
+    """The same report, but for the pictures; a kept file is small."""
+    cells = grid(tmp_path)
+    before = compare_runs(plan(), cells, tmp_path)
+    files = sorted((tmp_path / KEPT).glob("*/*.npz"))
+    assert len(files) == len(cells) and max(path.stat().st_size for path in files) < 60_000
+    shutil.rmtree(tmp_path / "runs")
+    after = compare_runs(plan(), cells, tmp_path)
+    assert after == before and after.arms[1].differences["AP"].image_sd > 0 and after.arms[1].curves
+    other = compare_runs(plan(), cells, tmp_path, draws=30)
+    assert "they are gone, and what is kept of them are 1000 draws, seed 0" in said(other)
+    for path in files:
+        path.unlink()
+    bare = compare_runs(plan(), cells, tmp_path)
+    assert bare.arms[1].means == {**before.arms[1].means, **dict.fromkeys(METRICS_OF_DETECTIONS)}
+
+
+def test_draws_are_kept_to_a_hundredth_of_a_point_and_holes_stay(tmp_path):
+    cells = grid(tmp_path, ARMS[:1], (0,))
+    kept, why = keep_run(tmp_path, cells[0], Truths("val", 50))
+    weights = image_weights(40, 50)
+    fresh = measure(tmp_path / cells[0].folder / DETECTIONS, as_ground_truth(records("val")), weights, None)
+    np.testing.assert_allclose(kept.measured.draws["AP"], fresh.draws["AP"], atol=1e-5)
+    assert np.isnan(kept.measured.draws["APl"]).all() and why == ""
+    assert kept_config(RunFolder(tmp_path / cells[0].folder)) is not None
+
+
+def test_runs_of_another_processor_are_not_compared_with_the_rest_of_their_seed(tmp_path):
+    """Seed 2 of `good` ran elsewhere: two pairs are left. All of seed 1 ran elsewhere: it still is a pair."""
+    cells = grid(tmp_path)
+    for record in cells:
+        elsewhere = record.seed == 1 or (record.arm, record.seed) == ("good", 2)
+        record.pins["processor"] = "chip B" if elsewhere else "chip A"
+    found = compare_runs(plan(), cells, tmp_path, draws=20)
+    good, base = arm(found, "good"), arm(found, BASELINE)
+    paired = [g - b for g, b in zip(good.values["AP"], base.values["AP"], strict=True)][:2]
+    assert good.differences["AP"].mean == pytest.approx(np.mean(paired))
+    assert "good, seed 2 (chip B)" in said(found) and "chip A: 0, 2; chip B: 1" in said(found)
 
 
 def test_detections_of_other_weights_are_found_out(tmp_path):
@@ -310,7 +355,7 @@ def test_detections_of_other_weights_are_found_out(tmp_path):
     source, target = (tmp_path / r.folder / DETECTIONS for r in (cells[0], cells[3]))
     target.write_bytes(source.read_bytes())
     found = compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20)
-    assert "detections of good, seed 1 give an AP of" in said(found)
+    assert "detections of good, seed 1 cannot be used" in said(found) and "they give an AP of" in said(found)
     assert arm(found, "good").differences["AP"].image_sd is None
 
 

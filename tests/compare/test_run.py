@@ -7,7 +7,7 @@ import pytest
 
 from imbdet.compare.executors import LocalEngine
 from imbdet.compare.results import RECORD, append_result, read_plan, read_results
-from imbdet.compare.run import Pace, Stopped, collect, end_of, enter, forget_failures, run_grid
+from imbdet.compare.run import Pace, Stopped, collect, end_of, enter, forget_failures, refuse_another_machine, run_grid
 from imbdet.compare.structures import RunRecord, run_folder
 from imbdet.engine.stop import StopRequest
 from imbdet.write import write_json
@@ -187,3 +187,17 @@ def test_a_broken_cell_of_the_local_engine(tmp_path):
     assert (
         "is not a comparison: it holds no plan.json" in (tmp_path / run_folder("baseline", 0) / "log.txt").read_text()
     )
+
+
+def test_a_seed_belongs_to_one_kind_of_machine(root):
+    """Seed 0 is complete, seed 1 lacks focal_loss: only seed 1 is refused elsewhere, or its baseline computed again."""
+    for arm, seed in (("baseline", 0), ("focal_loss", 0), ("baseline", 1)):
+        record = RunRecord(arm, seed, run_folder(arm, seed), "finished", pins={"processor": "chip A"})
+        append_result(root, record)
+    plan = read_plan(root)
+    for known in ("chip A", ""):
+        assert refuse_another_machine(plan, root, known) == 0
+    with pytest.raises(ValueError, match="seeds 1 were begun on chip A, and this is chip B: .* --rerun-elsewhere"):
+        refuse_another_machine(plan, root, "chip B")
+    assert refuse_another_machine(plan, root, "chip B", rerun=True) == 1
+    assert set(states(root)) == {("baseline", 0), ("focal_loss", 0)}
