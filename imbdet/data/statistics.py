@@ -122,6 +122,38 @@ def objects_per_image(records: Records) -> np.ndarray:
     return np.bincount(records.object_image[~records.crowd], minlength=len(records)).astype(np.int64)
 
 
+def input_sizes(records: Records, resize=None) -> np.ndarray:
+    """float64: sqrt(width * height) of the boxes at the network's input, pixels; crowd and boxes without area left out.
+
+    Args:
+        resize: the ResizeShortestEdge on the way there (the mean of its lengths counts); None for pictures as they are.
+
+    Raises:
+        ValueError: no box has an area.
+    """
+    keep = ~records.crowd & (records.xywh[:, 2:] > 0).all(axis=1)
+    if not keep.any():
+        raise ValueError(f"{records.name}: no box has an area, so there is no size of objects to take from the data")
+    sizes = np.sqrt(records.xywh[keep, 2:].astype(float).prod(axis=1))
+    if resize is None:
+        return sizes
+    images = records.object_image[keep]
+    short, long = np.sort(np.stack((records.widths[images], records.heights[images])).astype(float), axis=0)
+    scale = np.minimum(np.mean(resize.lengths) / np.maximum(short, 1), resize.max_size / np.maximum(long, 1))
+    return sizes * np.where(short > 0, scale, 1.0)
+
+
+def mean_input_size(records: Records, resize=None) -> float:
+    """The mean of `input_sizes`."""
+    return float(input_sizes(records, resize).mean())
+
+
+def input_size_range(records: Records, resize=None, share: float = 0.9) -> list[float]:
+    """Lower and upper limit of the `share` of the objects in the middle of `input_sizes`."""
+    tail = 50 * (1 - share)
+    return np.percentile(input_sizes(records, resize), [tail, 100 - tail]).tolist()
+
+
 @dataclass(frozen=True)
 class SizeSummary:
     """How large objects are.

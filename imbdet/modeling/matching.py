@@ -47,6 +47,29 @@ class ThresholdMatcher(Matcher):
         return index, best, kind
 
 
+def claim(priority: Tensor, claimed: Tensor, iou: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give each region that objects claim to the object of the highest priority.
+
+    Args:
+        priority: (N, M, A) finite. claimed: (N, M, A) bool. iou: (N, M, A).
+
+    Returns:
+        object index (N, A), IoU with it (N, A) and kind (N, A), 1 or 0, as of a matcher. A region that nobody claims
+        has the object that it overlaps most.
+    """
+    lowest = torch.finfo(priority.dtype).min
+    best, index = torch.where(claimed, priority, lowest).max(dim=1)
+    taken = best > lowest
+    index = torch.where(taken, index, iou.argmax(dim=1))
+    return index, iou.gather(1, index.unsqueeze(1)).squeeze(1), taken.to(torch.int8)
+
+
+def top(priority: Tensor, count: int) -> Tensor:
+    """(N, M, A) -> bool of the same shape: the `count` regions of highest priority of each object (all if fewer)."""
+    index = priority.topk(min(count, priority.shape[2]), dim=2).indices
+    return torch.zeros_like(priority, dtype=torch.bool).scatter(2, index, True)
+
+
 def match(
     regions: Tensor, levels: Tensor, objects: Objects, matcher: Matcher, num_classes: int, allowed: Tensor | None = None
 ) -> Matched:

@@ -227,7 +227,7 @@ class RegressionChecks:
             cfg = config(baseline, self.remedy)
             made = instantiate(criterion_of(cfg))
             assert type(made.regression) is self.make and made.regression_weight == weight, baseline
-            assert made.classification_weight == 1.0 and made.loss_scale is None
+            assert made.classification_weight == 1.0 and type(made) is Criterion
 
     def test_bad_settings(self):
         for setting in self.bad:
