@@ -15,6 +15,7 @@ from imbdet import testing
 from imbdet.config import criterion_of, instantiate, load_config
 from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.count import OperatorCount
+from imbdet.modeling.criterion import Criterion
 from imbdet.testing import random_boxes
 from tests.helpers import K, criterion
 
