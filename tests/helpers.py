@@ -14,13 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from imbdet import testing
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.classification import SoftmaxCrossEntropy
 from imbdet.modeling.criterion import Criterion
-from imbdet.modeling.matching import ThresholdMatcher
-from imbdet.modeling.normalizers import Considered
+from imbdet.modeling.defaults import AllRegions, Considered, SmoothL1, SoftmaxCrossEntropy, ThresholdMatcher
 from imbdet.modeling.preprocess import pad_objects
-from imbdet.modeling.region_sampling import AllRegions
-from imbdet.modeling.regression import SmoothL1
 
 K = 3
 ROOT = Path(__file__).resolve().parent.parent

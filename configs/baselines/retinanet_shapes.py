@@ -6,7 +6,7 @@ the published detector.
 
 from imbdet.config import LazyCall as L
 from imbdet.modeling.backbones import TinyBackbone
-from imbdet.modeling.classification import SigmoidCrossEntropy
+from imbdet.modeling.defaults import SigmoidCrossEntropy
 
 from ..common.data.shapes import data, dataloader
 from ..common.models.retinanet import model

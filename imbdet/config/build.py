@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf.basecontainer import BaseContainer
 
 from .allowed import NotAllowed, check_found, check_name, check_text
+from .moved import present_name
 
 _RESERVED = ("_target_", "_partial_", "_recursive_", "_args_")
 _LARGEST, _DEEPEST = 100_000, 60  # values and levels of a config that comes from a file
@@ -171,6 +172,7 @@ def locate(name: str, path: str = "") -> Any:
         ImportError: the module exists but fails to import (an optional library is missing, say).
     """
     where = f"{path}._target_: " if path else "_target_: "
+    name = present_name(name) if isinstance(name, str) else name
     parts = _check_words(name, where)
     found, depth = _deepest_module(parts, where, name)
     holder = None

@@ -18,6 +18,7 @@ from .files import configs_dir, find_config, read_text, refuse_code, run_file
 from .keys import walk
 from .lazy import plain
 from .loss_scale import apply_loss_scale
+from .moved import with_present_names
 from .overrides import apply_overrides
 from .remedy import Applied, apply_remedies, known_changes
 
@@ -160,6 +161,7 @@ def config_of(content: Any, source: str) -> DictConfig:
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{source} must be a mapping of keys, got {type(content).__name__}")
     check_content(content, source)
+    content = with_present_names(content)
     content.setdefault("remedies", [])
     content.setdefault("loss_scale", "published")
     return OmegaConf.create(content)

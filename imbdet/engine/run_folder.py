@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..config.difference import judged
+from ..config.moved import with_present_names
 from ..data.class_names import match_names
 from ..runs import BEST, CONFIG, FILES, LAST, METRICS, PREVIOUS, RESULT, TENSORBOARD, RunFolder
 from ..write import writing
@@ -81,7 +82,7 @@ def refuse_other_classes(saved: dict | None, current: dict, folder: Path) -> lis
 
 def refuse_changes(saved: dict, current: dict, folder: Path) -> list[str]:
     """The harmless changes of a resumed run, to be printed. Raises ValueError for the others."""
-    forbidden, free = judged(saved, current, "resume")
+    forbidden, free = judged(with_present_names(saved), current, "resume")
     if forbidden:
         raise ValueError(
             f"the run in {folder} began with another config; these keys differ:\n  "

@@ -19,9 +19,11 @@ from ..slots import (
     Stats,
     Weighting,
 )
-from ..structures import Matched, Objects, RegionStats
-from .boxes import BoxCoder
-from .matching import assign, match
+from ..structures import IGNORE, Matched, Objects, RegionStats
+from .boxes import BoxCoder, pairwise_iou
+
+#: elements of an IoU block that are held at once (float32: 256 MiB); larger batches are matched image by image
+IOU_BLOCK = 64 * 2**20
 
 
 class Criterion(nn.Module):
@@ -187,3 +189,65 @@ class Criterion(nn.Module):
         boxes = self.boxes(outputs, regions)
         deviations = self.regression.deviations(outputs[..., self.regression.num_values :], regions)
         return boxes if deviations is None else torch.cat((boxes, deviations), dim=-1)
+
+
+def match(
+    regions: Tensor, levels: Tensor, objects: Objects, matcher: Matcher, num_classes: int, allowed: Tensor | None = None
+) -> Matched:
+    """Regions and objects of a batch -> the flat batch of R = N*A matched regions.
+
+    Args:
+        regions: (A, 4) the same for all images (anchors) or (N, A, 4).
+        levels: (A,) or (N, A) pyramid level.
+        matcher: the matcher slot.
+        allowed: (N, A) bool, False for regions that are only padding; they are ignored.
+    """
+    n, m = objects.labels.shape
+    regions = regions.expand(n, -1, -1)
+    a = regions.shape[1]
+    step = n if n * m * a <= IOU_BLOCK else max(1, IOU_BLOCK // (m * a))
+    parts = []
+    for i in range(0, n, step):
+        rows, more = slice(i, i + step), {}
+        iou = pairwise_iou(objects.boxes[rows], regions[rows])
+        if matcher.geometry:
+            places = levels.expand(n, a)[rows]
+            more = {"regions": regions[rows], "levels": places, "objects": objects.boxes[rows]}
+        parts.append(matcher(iou * objects.valid[rows, :, None], objects.valid[rows], **more))
+    index, iou, kind = (torch.cat(x) if len(x) > 1 else x[0] for x in zip(*parts, strict=True))
+    return assign(regions, levels, objects, index, iou, kind, num_classes, allowed)
+
+
+def assign(
+    regions: Tensor,
+    levels: Tensor,
+    objects: Objects,
+    index: Tensor,
+    iou: Tensor,
+    kind: Tensor,
+    num_classes: int,
+    allowed: Tensor | None = None,
+) -> Matched:
+    """What a matcher says of the regions, (N, A) each, -> the flat batch; the other arguments are those of `match`."""
+    n, m = objects.labels.shape
+    a = index.shape[1]
+    regions = regions.expand(n, -1, -1)
+    labels = objects.labels.gather(1, index)
+    labels = torch.where(kind == 1, labels, torch.where(kind == 0, num_classes, IGNORE))
+    if allowed is not None:
+        labels = torch.where(allowed, labels, IGNORE)
+    matched_boxes = objects.boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
+    foreground = ((labels >= 0) & (labels < num_classes)).unsqueeze(-1)
+    image = torch.arange(n, device=labels.device).unsqueeze(1).expand(n, a)
+    flat = torch.where(objects.valid.gather(1, index), index + image * m, -1)
+    return Matched(
+        labels=labels.reshape(-1),
+        objects=flat.reshape(-1),
+        iou=iou.reshape(-1),
+        images=image.reshape(-1),
+        levels=levels.expand(n, a).reshape(-1),
+        boxes=regions.reshape(-1, 4),
+        targets=torch.where(foreground, matched_boxes, regions).reshape(-1, 4),
+        num_classes=num_classes,
+        num_images=n,
+    )

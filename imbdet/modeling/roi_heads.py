@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ..slots import Calibration, Head, RegionFeatures
 from ..structures import Matched, Objects
 from .criterion import Criterion
+from .defaults import compress
 from .heads import BoxHead, BoxPredictor, MakesClassifier
-from .region_sampling import compress
 from .rest import at_rest
 
 

@@ -6,8 +6,8 @@ import pytest
 
 import imbdet
 from imbdet.config import changed_paths, criterion_of, instantiate, load_config, save_config
+from imbdet.modeling.defaults import SmoothL1
 from imbdet.modeling.loss_scale import LossScale
-from imbdet.modeling.regression import SmoothL1
 
 TWO, ONE = "baselines/faster_rcnn_shapes", "baselines/retinanet_shapes"
 MATCH = ["loss_scale=match"]

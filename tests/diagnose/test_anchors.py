@@ -101,7 +101,7 @@ def test_iou_section_adds_up(part, records):
 
 def test_objects_without_a_positive_are_found(part):
     """A matcher that asks for IoU 0.5 and no less leaves a box of 2 x 90 pixels alone."""
-    from imbdet.modeling.matching import ThresholdMatcher
+    from imbdet.modeling.defaults import ThresholdMatcher
 
     strict = part.criterion.matcher
     part.criterion.matcher = ThresholdMatcher(0.5, 0.4)

@@ -13,7 +13,7 @@ from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.backbones import TinyBackbone
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.classification import SoftmaxCrossEntropy
+from imbdet.modeling.defaults import SoftmaxCrossEntropy
 from imbdet.modeling.heads import BoxHead, BoxPredictor
 from imbdet.modeling.roi_heads import Stage
 from tests.helpers import criterion

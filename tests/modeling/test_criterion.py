@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
-from imbdet.modeling.normalizers import Considered, Foreground, ForegroundAverage, PerImage
-from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.defaults import (
+    Considered,
+    Foreground,
+    ForegroundAverage,
+    PerImage,
+    SigmoidCrossEntropy,
+    SmoothL1,
+    SoftmaxCrossEntropy,
+)
 from imbdet.modeling.running_state import running_states
 from tests.helpers import K, criterion, regions
 

@@ -6,14 +6,17 @@ import pytest
 import torch
 
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.modeling.count import OperatorCount
 from imbdet.modeling.criterion import Criterion
+from imbdet.modeling.defaults import (
+    AllRegions,
+    Considered,
+    SigmoidCrossEntropy,
+    SmoothL1,
+    SoftmaxCrossEntropy,
+    ThresholdMatcher,
+)
 from imbdet.modeling.loss_scale import LossScale, ScaledCriterion
-from imbdet.modeling.matching import ThresholdMatcher
-from imbdet.modeling.normalizers import Considered
-from imbdet.modeling.region_sampling import AllRegions
-from imbdet.modeling.regression import SmoothL1
 from imbdet.modeling.running_state import running_states
 from imbdet.remedies.class_fg_bg.focal_loss import FocalLoss
 from imbdet.remedies.spatial_regression.giou_loss import GIoULoss

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from imbdet.modeling.matching import ThresholdMatcher, match
+from imbdet.modeling.criterion import match
+from imbdet.modeling.defaults import ThresholdMatcher
 from imbdet.modeling.preprocess import pad_objects
 from imbdet.testing import random_boxes
 from tests.helpers import objects_of
@@ -60,7 +61,7 @@ def test_blocks_give_the_same(monkeypatch):
     _, objects = objects_of(3, 5, 0, 2)
     args = (random_boxes(40), torch.zeros(40, dtype=torch.long), objects, ThresholdMatcher(0.5, 0.4, True), 3)
     whole = match(*args)
-    monkeypatch.setattr("imbdet.modeling.matching.IOU_BLOCK", 1)
+    monkeypatch.setattr("imbdet.modeling.criterion.IOU_BLOCK", 1)
     parts = match(*args)
     assert torch.equal(whole.labels, parts.labels) and torch.equal(whole.targets, parts.targets)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from imbdet.modeling.region_features import Chain
+from imbdet.modeling.defaults import Chain
 from imbdet.slots import RegionFeatures
 
 

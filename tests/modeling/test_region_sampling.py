@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from imbdet.modeling.region_sampling import AllRegions, RandomSampling, compress
+from imbdet.modeling.defaults import AllRegions, RandomSampling, compress
 from tests.helpers import regions
 
 

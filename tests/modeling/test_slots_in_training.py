@@ -14,9 +14,8 @@ from imbdet import testing
 from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.boxes import pairwise_iou
-from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from imbdet.modeling.defaults import SigmoidCrossEntropy, SoftmaxCrossEntropy, ThresholdMatcher
 from imbdet.modeling.heads import Cosine, Linear, ScaledLinear
-from imbdet.modeling.matching import ThresholdMatcher
 from imbdet.slots import BoxForm, Calibration, Classification, Coupling, with_gradient
 from tests.helpers import Waits
 

@@ -14,7 +14,7 @@ import torch
 from imbdet.config import instantiate, load_config, select, shipped_configs, slots_of
 from imbdet.data.loader import Draw
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from imbdet.modeling.defaults import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.remedies import index
 from imbdet.structures import Matched
 from tests.helpers import Waits

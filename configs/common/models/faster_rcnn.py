@@ -5,17 +5,21 @@ from imbdet.data.statistics import num_classes
 from imbdet.modeling.anchors import AnchorGrid
 from imbdet.modeling.backbones import TimmBackbone
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.modeling.criterion import Criterion
+from imbdet.modeling.defaults import (
+    Considered,
+    FixedWeights,
+    PerImage,
+    RandomSampling,
+    SigmoidCrossEntropy,
+    SmoothL1,
+    SoftmaxCrossEntropy,
+    ThresholdMatcher,
+)
 from imbdet.modeling.detectors import FasterRCNN
 from imbdet.modeling.heads import BoxHead
-from imbdet.modeling.matching import ThresholdMatcher
 from imbdet.modeling.necks import FPN
-from imbdet.modeling.normalizers import Considered, PerImage
-from imbdet.modeling.objective import FixedWeights
 from imbdet.modeling.preprocess import Preprocess
-from imbdet.modeling.region_sampling import RandomSampling
-from imbdet.modeling.regression import SmoothL1
 from imbdet.modeling.roi_heads import RoIHeads
 from imbdet.modeling.roi_pool import MultiLevelRoIAlign
 from imbdet.modeling.rpn import RPN

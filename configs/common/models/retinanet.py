@@ -6,14 +6,10 @@ from imbdet.modeling.anchors import AnchorGrid
 from imbdet.modeling.backbones import TimmBackbone
 from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.criterion import Criterion
+from imbdet.modeling.defaults import AllRegions, FixedWeights, ForegroundAverage, SmoothL1, ThresholdMatcher
 from imbdet.modeling.detectors import RetinaNet
-from imbdet.modeling.matching import ThresholdMatcher
 from imbdet.modeling.necks import FPN
-from imbdet.modeling.normalizers import ForegroundAverage
-from imbdet.modeling.objective import FixedWeights
 from imbdet.modeling.preprocess import Preprocess
-from imbdet.modeling.region_sampling import AllRegions
-from imbdet.modeling.regression import SmoothL1
 from imbdet.remedies.class_fg_bg.focal_loss import FocalLoss
 
 model = L(RetinaNet)(

@@ -10,7 +10,7 @@ model.roi_heads.region_features.network=null
 from omegaconf import OmegaConf
 
 from imbdet.config import LazyCall as L
-from imbdet.modeling.region_features import Chain
+from imbdet.modeling.defaults import Chain
 from imbdet.remedies.class_fg_bg.adversarial_spatial_transformer import (
     AdversarialSpatialTransformer,
     LocalisationNetwork,

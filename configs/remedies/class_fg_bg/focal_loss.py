@@ -7,7 +7,7 @@ sum is divided by the foreground regions. `alpha` may be a mapping {class name: 
 from imbdet.config import LazyCall as L
 from imbdet.config import criterion_of
 from imbdet.data.statistics import class_names
-from imbdet.modeling.normalizers import Foreground
+from imbdet.modeling.defaults import Foreground
 from imbdet.remedies.class_fg_bg.focal_loss import FocalLoss
 
 baseline = "baselines/retinanet_shapes"

@@ -6,8 +6,7 @@ that there is something to mine: the step takes longer.
 
 from imbdet.config import LazyCall as L
 from imbdet.config import criterion_of
-from imbdet.modeling.normalizers import Foreground
-from imbdet.modeling.region_sampling import AllRegions
+from imbdet.modeling.defaults import AllRegions, Foreground
 from imbdet.remedies.class_fg_bg.hard_negative_mining import HardNegativeMining
 
 baseline = "baselines/retinanet_shapes"

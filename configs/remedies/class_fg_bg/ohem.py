@@ -6,8 +6,7 @@ the step takes longer; with noisy labels the hardest regions are the wrongly lab
 
 from imbdet.config import LazyCall as L
 from imbdet.config import criterion_of
-from imbdet.modeling.normalizers import PerImage
-from imbdet.modeling.region_sampling import AllRegions
+from imbdet.modeling.defaults import AllRegions, PerImage
 from imbdet.remedies.class_fg_bg.ohem import OHEM
 
 baseline = "baselines/faster_rcnn_shapes"

@@ -6,7 +6,7 @@ softmax, and the sum is divided by the foreground regions.
 
 from imbdet.config import LazyCall as L
 from imbdet.config import criterion_of
-from imbdet.modeling.normalizers import Foreground
+from imbdet.modeling.defaults import Foreground
 from imbdet.remedies.class_fg_bg.varifocal_loss import VarifocalLoss
 
 baseline = "baselines/retinanet_shapes"

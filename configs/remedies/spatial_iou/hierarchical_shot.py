@@ -11,8 +11,7 @@ from omegaconf import OmegaConf
 from imbdet.config import LazyCall as L
 from imbdet.modeling.anchors import AnchorGrid
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.classification import SoftmaxCrossEntropy
-from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.defaults import SmoothL1, SoftmaxCrossEntropy
 from imbdet.remedies.spatial_iou._hierarchical_shot_step import BestBoxMatcher, ForegroundOr, HardNegatives, ShotStep
 from imbdet.remedies.spatial_iou.hierarchical_shot import HierarchicalShotDetector
 

@@ -6,7 +6,7 @@ model.roi_heads.generator=null, model.roi_heads.iou_branch=false, model.roi_head
 
 from imbdet.config import LazyCall as L
 from imbdet.config import rebuilt
-from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.defaults import SmoothL1
 from imbdet.remedies.spatial_iou._box_generator import UniformBoxes
 from imbdet.remedies.spatial_iou.iou_uniform_rois import IoUUniformRoIHeads
 

@@ -5,8 +5,7 @@ Its losses are divided by the foreground regions, as with hard negative mining.
 
 from imbdet.config import LazyCall as L
 from imbdet.config import criterion_of
-from imbdet.modeling.normalizers import Foreground
-from imbdet.modeling.region_sampling import AllRegions
+from imbdet.modeling.defaults import AllRegions, Foreground
 
 baseline = "baselines/faster_rcnn_shapes"
 

@@ -5,7 +5,7 @@ as large.
 
 from imbdet.config import LazyCall as L
 from imbdet.config import criterion_of
-from imbdet.modeling.normalizers import Foreground
+from imbdet.modeling.defaults import Foreground
 
 baseline = "baselines/faster_rcnn_shapes"
 

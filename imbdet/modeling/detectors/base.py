@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ...slots import Calibration, Objective
 from ...structures import Objects
 from ..boxes import clip
+from ..defaults import FixedWeights
 from ..folding import Folded
 from ..nms import best, limit_at_test, suppress
-from ..objective import FixedWeights
 from ..preprocess import pad_objects
 from ..rest import training_step
 from ..running_state import running_states

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...modeling.boxes import paired_iou
-from ...modeling.classification import SigmoidLogits, one_hot
+from ...modeling.defaults import SigmoidLogits, one_hot
 from ...structures import Matched
 
 

@@ -3,7 +3,7 @@
 Letters: R regions, K classes.
 """
 
-from ...modeling.classification import SigmoidCrossEntropy
+from ...modeling.defaults import SigmoidCrossEntropy
 
 
 class CrossEntropy(SigmoidCrossEntropy):
@@ -13,7 +13,7 @@ class CrossEntropy(SigmoidCrossEntropy):
     Imbalance: class_fg_bg
     Home: either
     Source: Lin, Goyal, Girshick, He, Dollar, 2017, arXiv 1708.02002, equation 1 and section 3.3 (the prior)
-    Neutral: any setting is the sigmoid cross entropy of `imbdet.modeling.classification`
+    Neutral: any setting is the sigmoid cross entropy of `imbdet.modeling.defaults`
     Differs: nothing; on RoI heads it replaces the softmax over K + 1 logits by K sigmoids
 
     With p = sigmoid(x) for the region's class and 1 - sigmoid(x) for the others, summed over the K logits:

@@ -6,7 +6,7 @@ Letters: N images, A regions of one image, M objects of one image that have a po
 import torch
 from torch import Tensor
 
-from ...modeling.region_sampling import RandomSampling, choose
+from ...modeling.defaults import RandomSampling, choose
 from ...structures import Matched
 
 

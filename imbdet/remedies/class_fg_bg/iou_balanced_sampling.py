@@ -5,7 +5,7 @@ Letters: N images, A regions of one image.
 
 from torch import Tensor
 
-from ...modeling.region_sampling import RandomSampling, choose
+from ...modeling.defaults import RandomSampling, choose
 from ...structures import Matched
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...modeling.boxes import pairwise_iou
-from ...modeling.region_sampling import choose
+from ...modeling.defaults import choose
 from ...slots import Weighting
 from ...structures import Matched
 

@@ -3,10 +3,10 @@
 Letters: R regions.
 """
 
-from ...modeling import region_sampling
+from ...modeling import defaults
 
 
-class RandomSampling(region_sampling.RandomSampling):
+class RandomSampling(defaults.RandomSampling):
     """Keeps a random number of regions of an image, so that background cannot outnumber the objects at will.
 
     Slot: region_sampler

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ...modeling.classification import SoftmaxCrossEntropy
+from ...modeling.defaults import SoftmaxCrossEntropy
 from ...slots import Classification
 from ...structures import Matched
 from .focal_loss import alpha_of_classes, check_gamma

@@ -6,7 +6,7 @@ Letters: N images, A regions of one image, R = N*A, K classes.
 import torch
 from torch import Tensor
 
-from ...modeling.region_sampling import choose
+from ...modeling.defaults import choose
 from ...slots import RegionSampler
 from ...structures import Matched
 

@@ -6,7 +6,7 @@ Letters: N images, M objects, A regions of one image.
 import torch
 from torch import Tensor
 
-from ...modeling.matching import ThresholdMatcher
+from ...modeling.defaults import ThresholdMatcher
 from ._gaussians import check_size, normalized_wasserstein
 
 

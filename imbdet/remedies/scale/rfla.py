@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...modeling.matching import claim, top
+from ...modeling.defaults import claim, top
 from ...slots import Matcher
 from ._gaussians import kl_divergence
 

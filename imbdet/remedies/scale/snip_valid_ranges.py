@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...modeling.matching import ThresholdMatcher
+from ...modeling.defaults import ThresholdMatcher
 
 
 class SNIPValidRanges(ThresholdMatcher):

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from ...modeling.anchors import flatten_levels
 from ...modeling.boxes import BoxCoder
 from ...modeling.criterion import Criterion
-from ...modeling.normalizers import Foreground
-from ...modeling.region_sampling import AllRegions, choose
+from ...modeling.defaults import AllRegions, Foreground, choose
 from ...slots import Calibration, Classification, Matcher, Normalizer, Regression, Weighting
 from ...structures import Matched, Objects
 from ._hierarchical_shot_layers import Look, ShiftedConv

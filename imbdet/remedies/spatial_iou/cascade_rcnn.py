@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ...modeling.boxes import BoxCoder, clip
 from ...modeling.criterion import Criterion
+from ...modeling.defaults import ThresholdMatcher
 from ...modeling.heads import MakesClassifier
-from ...modeling.matching import ThresholdMatcher
 from ...modeling.roi_heads import RoIHeads, Stage, image_of, predictor_of
 from ...slots import Calibration
 from ...structures import Matched, Objects

@@ -15,11 +15,8 @@ from torch.nn import functional as F
 from ...modeling.boxes import clip
 from ...modeling.class_rows import by_class
 from ...modeling.criterion import Criterion
+from ...modeling.defaults import AllRegions, Considered, SmoothL1, ThresholdMatcher
 from ...modeling.heads import EXTRA_STD, Linear, MakesClassifier
-from ...modeling.matching import ThresholdMatcher
-from ...modeling.normalizers import Considered
-from ...modeling.region_sampling import AllRegions
-from ...modeling.regression import SmoothL1
 from ...modeling.rest import at_rest
 from ...modeling.roi_heads import RoIHeads, Stage, image_of
 from ...slots import Calibration, Classification, Classifier, Regression, Weighting

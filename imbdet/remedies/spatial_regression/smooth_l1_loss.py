@@ -1,6 +1,6 @@
 """Smooth L1 loss: L1 for large errors, a parabola for small ones."""
 
-from ...modeling.regression import SmoothL1
+from ...modeling.defaults import SmoothL1
 
 
 class SmoothL1Loss(SmoothL1):

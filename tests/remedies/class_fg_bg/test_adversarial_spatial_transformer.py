@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from imbdet.config import instantiate, load_config, remedy_names
 from imbdet.modeling.count import OperatorCount
-from imbdet.modeling.region_features import Chain
+from imbdet.modeling.defaults import Chain
 from imbdet.remedies.class_fg_bg._adversary import Phases
 from imbdet.remedies.class_fg_bg.adversarial_spatial_transformer import (
     AdversarialSpatialTransformer,

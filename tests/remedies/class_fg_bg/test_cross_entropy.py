@@ -5,7 +5,7 @@ import torch
 from torchvision.ops import sigmoid_focal_loss
 
 from imbdet.config import instantiate, load_config
-from imbdet.modeling.classification import SigmoidCrossEntropy, one_hot
+from imbdet.modeling.defaults import SigmoidCrossEntropy, one_hot
 from imbdet.remedies.class_fg_bg.cross_entropy import CrossEntropy
 
 from ._regions import K, batch

@@ -7,7 +7,7 @@ import torch
 from torchvision.ops import sigmoid_focal_loss
 
 from imbdet.config import instantiate, load_config
-from imbdet.modeling.classification import SigmoidCrossEntropy
+from imbdet.modeling.defaults import SigmoidCrossEntropy
 from imbdet.remedies.class_fg_bg.focal_loss import FocalLoss
 from tests.helpers import K, regions
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from imbdet.modeling.classification import SigmoidCrossEntropy, one_hot
+from imbdet.modeling.defaults import SigmoidCrossEntropy, one_hot
 from imbdet.remedies.class_fg_bg.ghm_c import GHMC
 
 from ._regions import K, batch

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from imbdet.config import load_config
-from imbdet.modeling.region_sampling import RandomSampling
+from imbdet.modeling.defaults import RandomSampling
 from imbdet.remedies.class_fg_bg.instance_balanced_sampling import InstanceBalancedSampling, rank_in_object
 from imbdet.remedies.class_fg_bg.iou_balanced_sampling import IoUBalancedSampling
 

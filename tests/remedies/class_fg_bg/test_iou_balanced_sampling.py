@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from imbdet.modeling.region_sampling import RandomSampling
+from imbdet.modeling.defaults import RandomSampling
 from imbdet.remedies.class_fg_bg.iou_balanced_sampling import IoUBalancedSampling
 
 from ._regions import K, batch

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from imbdet.modeling.classification import SigmoidCrossEntropy
+from imbdet.modeling.defaults import SigmoidCrossEntropy
 from imbdet.remedies.class_fg_bg.quality_focal_loss import QualityFocalLoss
 
 from ._regions import K, batch, with_iou

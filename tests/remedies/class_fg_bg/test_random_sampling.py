@@ -1,7 +1,7 @@
 import torch
 
 from imbdet.config import instantiate, load_config
-from imbdet.modeling import region_sampling
+from imbdet.modeling import defaults
 from imbdet.remedies.class_fg_bg.random_sampling import RandomSampling
 
 from ._regions import K, batch
@@ -14,7 +14,7 @@ def mask(sampler, matched, seed=0):
 
 def test_neutral_is_the_baselines_sampler():
     matched = batch([[0] * 30 + [K] * 60 + [-1] * 10] * 2)
-    plain = region_sampling.RandomSampling(32, 0.25)
+    plain = defaults.RandomSampling(32, 0.25)
     assert torch.equal(mask(RandomSampling(32, 0.25), matched), mask(plain, matched))
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from imbdet.modeling.classification import SoftmaxCrossEntropy
+from imbdet.modeling.defaults import SoftmaxCrossEntropy
 from imbdet.remedies.class_fg_bg.softmax_focal_loss import SoftmaxFocalLoss
 
 from ._regions import K, batch

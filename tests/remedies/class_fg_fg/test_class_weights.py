@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from imbdet.config import instantiate, load_config
 from imbdet.engine.summary import describe_run
-from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from imbdet.modeling.defaults import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.remedies.class_fg_fg.class_weights import ByName, ClassWeights, InversePower
 from imbdet.slots import Slot
 from tests.helpers import K, criterion, regions

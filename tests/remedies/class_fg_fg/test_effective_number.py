@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imbdet.config import instantiate, load_config
-from imbdet.modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from imbdet.modeling.defaults import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.remedies.class_fg_fg.class_weights import ClassWeights, InversePower
 from imbdet.remedies.class_fg_fg.effective_number import EffectiveNumber
 from tests.helpers import K, criterion, regions

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from imbdet.config import instantiate, load_config
-from imbdet.modeling.region_sampling import RandomSampling
+from imbdet.modeling.defaults import RandomSampling
 from imbdet.remedies.class_fg_fg.foreground_balanced_sampling import ForegroundBalancedSampling
 from tests.helpers import K, regions
 

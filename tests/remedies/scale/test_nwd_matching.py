@@ -7,7 +7,7 @@ import torch
 
 from imbdet.config import load_config
 from imbdet.modeling.boxes import pairwise_iou
-from imbdet.modeling.matching import ThresholdMatcher
+from imbdet.modeling.defaults import ThresholdMatcher
 from imbdet.remedies.scale.nwd_matching import NWDMatching
 from imbdet.testing import random_boxes
 

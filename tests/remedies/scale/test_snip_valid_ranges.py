@@ -5,7 +5,7 @@ import torch
 
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.boxes import pairwise_iou
-from imbdet.modeling.matching import ThresholdMatcher
+from imbdet.modeling.defaults import ThresholdMatcher
 from imbdet.remedies.scale.snip_valid_ranges import SNIPValidRanges
 from imbdet.testing import random_boxes
 

@@ -10,10 +10,7 @@ from torch import nn
 
 from imbdet import testing
 from imbdet.modeling.boxes import BoxCoder, paired_iou
-from imbdet.modeling.classification import SigmoidCrossEntropy
-from imbdet.modeling.matching import ThresholdMatcher
-from imbdet.modeling.region_sampling import RandomSampling
-from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.defaults import RandomSampling, SigmoidCrossEntropy, SmoothL1, ThresholdMatcher
 from imbdet.modeling.roi_heads import RoIHeads
 from imbdet.remedies.spatial_iou.cascade_rcnn import CascadeRoIHeads, ScaleGradient
 from imbdet.testing import random_boxes

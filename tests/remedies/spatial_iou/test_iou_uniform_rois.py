@@ -12,7 +12,7 @@ from torch import nn
 from imbdet import testing
 from imbdet.config import instantiate, load_config
 from imbdet.modeling.boxes import BoxCoder, paired_iou, pairwise_iou
-from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.defaults import SmoothL1
 from imbdet.modeling.roi_heads import RoIHeads
 from imbdet.remedies.spatial_iou._box_generator import UniformBoxes, owned
 from imbdet.remedies.spatial_iou.iou_uniform_rois import IoUBinWeights, IoUPrediction, IoUUniformRoIHeads

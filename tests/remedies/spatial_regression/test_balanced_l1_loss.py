@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.defaults import SmoothL1
 from imbdet.remedies.spatial_regression.balanced_l1_loss import BalancedL1Loss
 from imbdet.remedies.spatial_regression.smooth_l1_loss import SmoothL1Loss
 from tests.remedies.spatial_regression._checks import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.defaults import SmoothL1
 from imbdet.remedies.spatial_regression.ghm_r import GHMR
 from tests.helpers import criterion
 from tests.remedies.spatial_regression._checks import (

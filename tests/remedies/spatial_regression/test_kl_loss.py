@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from imbdet import testing
 from imbdet.config import instantiate
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.defaults import SmoothL1
 from imbdet.remedies.spatial_regression.kl_loss import KLLoss, VarianceVoting
 from imbdet.testing import random_boxes
 from tests.remedies.spatial_regression._checks import DETECTORS, PAIRS, ROI, RegressionChecks, config, regions, scene

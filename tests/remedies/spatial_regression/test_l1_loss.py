@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.defaults import SmoothL1
 from imbdet.remedies.spatial_regression.l1_loss import L1Loss
 from tests.remedies.spatial_regression._checks import ROI, DeltaChecks, of_first_delta, scene
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from imbdet.modeling.regression import SmoothL1
+from imbdet.modeling.defaults import SmoothL1
 from imbdet.remedies.spatial_regression.smooth_l1_loss import SmoothL1Loss
 from tests.remedies.spatial_regression._checks import ROI, DeltaChecks, config, of_first_delta, scene
 

@@ -10,11 +10,9 @@ from torchvision.ops import box_iou
 
 from imbdet import testing
 from imbdet.modeling.boxes import BoxCoder
-from imbdet.modeling.classification import SoftmaxCrossEntropy
-from imbdet.modeling.matching import match
-from imbdet.modeling.normalizers import Foreground
+from imbdet.modeling.criterion import match
+from imbdet.modeling.defaults import Foreground, SmoothL1, SoftmaxCrossEntropy
 from imbdet.modeling.preprocess import pad_objects
-from imbdet.modeling.regression import SmoothL1
 from imbdet.remedies.spatial_iou._hierarchical_shot_step import (
     BestBoxMatcher,
     ForegroundOr,
