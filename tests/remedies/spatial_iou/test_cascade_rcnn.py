@@ -13,6 +13,7 @@ from imbdet.modeling.boxes import BoxCoder, paired_iou
 from imbdet.modeling.defaults import RandomSampling, SigmoidCrossEntropy, SmoothL1, ThresholdMatcher
 from imbdet.modeling.roi_heads import RoIHeads
 from imbdet.remedies.spatial_iou.cascade_rcnn import CascadeRoIHeads, ScaleGradient
+from imbdet.slots import Matcher
 from imbdet.testing import random_boxes
 from tests.remedies.spatial_iou.inside import (
     detector,
@@ -220,7 +221,7 @@ def test_regions_that_were_not_sampled_or_vanish_stay_out():
     assert [int(found.considered.sum()) for found in regions(stats)[1:]] == [0, 0]
 
 
-class Constant(nn.Module):
+class Constant(nn.Module, Matcher):
     """A matcher of its own kind, with a buffer."""
 
     def __init__(self):

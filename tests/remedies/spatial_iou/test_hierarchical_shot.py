@@ -182,7 +182,7 @@ def test_remedies_of_what_it_keeps_go_with_it(tmp_path):
         (lambda: HardNegatives(-1), "ratio and stand_in must not be negative, got -1 and 15"),
         (lambda: ForegroundOr(0), "stand_in must be at least 1, got 0"),
         (
-            lambda: ShotStep(None, None, None, SimpleNamespace(extra_values=4), None, None, None),
+            lambda: ShotStep(None, None, None, SimpleNamespace(num_values=4, extra_values=4), None, None, None),
             "asks for 8 values",
         ),
     ],
