@@ -61,6 +61,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--budget", choices=("iterations", "time"), default="iterations", help="what all arms get as much of")
     add("--split", choices=("val", "test"), default=None, help="what the last weights are evaluated on (default: val)")
     add("--primary", default="", metavar="M", help="the metric that verdicts are about (default: by the imbalance)")
+    add(
+        "--tune",
+        action="append",
+        default=[],
+        metavar="KEY=V1,V2",
+        help="the same tries on val for every arm (repeatable); auto: its loss weight or its rate",
+    )
+    add("--pilot", default="", metavar="R", help="results.jsonl or runs.csv of an earlier grid: what this one can find")
     add("--no-controls", action="store_true", help="no control arms: matched loss scale, matched iterations")
     add("--out", required=True, metavar="DIR", help="the comparison's folder; an existing one is continued")
     add("--plan-only", "--print", action="store_true", help="print the plan and stop; nothing is written")
@@ -129,6 +137,8 @@ def _request(args: argparse.Namespace) -> "Request":
         threads=args.cpus_per_run or share,
         controls=not args.no_controls,
         primary=args.primary,
+        pilot=args.pilot,
+        tune=tuple(args.tune),
     )
 
 

@@ -5,6 +5,7 @@
     structures.py   an arm, a plan, a record, a comparison; the config of each run
     plan.py         from a request, or from existing runs, to a plan
     fairness.py     equal budgets, control arms, the same initial weights
+    tune.py         the same number of tries for every arm
     probe.py        short trainings before the grid: its cost, and what controls are matched by
     run.py          one cell; the grid
     executors.py    local processes, Ray
@@ -30,6 +31,7 @@ from .probe import PROBE, costs, describe_plan, expected_seconds, match_controls
 from .results import LOCK, keep_base, locked, read_results, write_plan
 from .run import Stopped, collect, forget_failures, refuse_another_machine, run_grid
 from .structures import BASELINE, Comparison, Plan, Request, RunRecord, base_config
+from .tune import tune
 
 __all__ = ["BASELINE", "Comparison", "Request", "Stopped", "compare", "compare_existing"]
 
@@ -78,13 +80,14 @@ def compare(
         if elsewhere != "mix":
             again = refuse_another_machine(plan, root, cost.get("processor") or "", elsewhere == "rerun")
             print(f"{again} runs of another processor are computed again\n" if again else "", end="")
+        with stop_on_signals() as stop:
+            plan = tune(plan, root, lambda tries, place: _run(tries, place, engine, stop, None), _print)
+        write_plan(plan, root)
         plan = match_controls(plan, root, _print, jobs)
         write_plan(plan, root)
-        if len(collect(plan, root)) < len(plan.cells()):
-            expected = expected_seconds(plan, base_config(plan), cost)
-            with stop_on_signals() as stop:
-                run_grid(plan, root, engine(plan), stop, _print, expected)
-        return conclude(plan, collect(plan, root), root, report)
+        with stop_on_signals() as stop:
+            records = _run(plan, root, engine, stop, expected_seconds(plan, base_config(plan), cost))
+        return conclude(plan, records, root, report)
 
 
 def compare_existing(
@@ -110,6 +113,12 @@ def conclude(plan: Plan, records: list[RunRecord], root: Path, report: Report) -
     comparison = compare_runs(plan, records, root)
     report(comparison, root, records)
     return comparison
+
+
+def _run(plan: Plan, root: Path, engine: Callable[[Plan], Any], stop: Any, expected: Any) -> list[RunRecord]:
+    if len(collect(plan, root)) < len(plan.cells()):
+        run_grid(plan, root, engine(plan), stop, _print, expected)
+    return collect(plan, root)
 
 
 def _print(line: str) -> None:

@@ -119,18 +119,20 @@ def _over(sessions: list[dict], read: Any) -> Any:
     return values[0] if len(values) == 1 else ", then ".join(map(str, values))
 
 
-def made_by_remedy(base: DictConfig, cfg: DictConfig, split: str, extra: int = 0) -> list[str]:
+def made_by_remedy(
+    base: DictConfig, cfg: DictConfig, split: str, extra: int = 0, tuned: Sequence[str] = ()
+) -> list[str]:
     """The pins in which an arm's config differs from the base because of what its remedies may change.
 
     A remedy may change its slots and how the training loader feeds them, but not the batch; the iterations only if it
-    declares them. extra: how many more it declares.
+    declares them. extra: how many more it declares. tuned: keys that may differ in any arm, as all were tuned.
     """
     before, after = config_pins(base, split), config_pins(cfg, split)
     changed = [key for key in _keys([before, after]) if before.get(key) != after.get(key)]
     made = [key for key in changed if slot_at(key) or (_inside(key, ("dataloader.train",)) and key != BATCH)]
     if extra and after[ITERATIONS] == before[ITERATIONS] + extra:
         made += [ITERATIONS, "iterations done"]
-    return made
+    return [*made, *tuned]
 
 
 def check_equal(records: Sequence[RunRecord], arms: Sequence[Arm] = ()) -> list[str]:

@@ -29,10 +29,12 @@ from ..evaluation.significance import Sample, judge_samples
 from .kept import CURVES, DRAWS, LAST_REPORTS, SEED, Kept, Scene, Truths, is_number, keep_run
 from .results import BASE
 from .structures import BASELINE, Arm, ArmResult, Comparison, Plan, RunRecord
+from .tune import tuning_notes
 
 PICTURES = 12  #: images on which two arms differ most
 ENOUGH_SEEDS = 5  #: for a claim; with fewer a verdict is indicative
 UNEVEN = 1.2  #: slowest to fastest step of one arm's seeds from which its times say more of the machine than of the arm
+UNEVEN_CLIPPING = 0.1  #: difference in the share of clipped steps that is worth a note
 FEW_OBJECTS = 20  #: test objects of a class below which its own AP does not tell remedies apart
 MOST_METERS = 12  #: that are listed
 CLEAR = 0.1  #: change, relative to the larger of both, from which any other meter is worth a line
@@ -106,7 +108,7 @@ def compare_runs(
     truth = _measure_all(cells, root, Truths(plan.split, draws, seed), notes)
     results = [_arm_result(arm, by_arm, records, plan) for arm in plan.arms]
     primary, samples = _judge_all(plan, results, by_arm, notes)
-    notes += _notes(plan, results, by_arm, truth)
+    notes += [*_notes(plan, results, by_arm, truth), *tuning_notes(plan, root)]
     return Comparison(
         title=_title(plan.config),
         config=plan.config,
@@ -270,6 +272,7 @@ def _cost(cells: Mapping[int, Finished], baseline: Mapping[int, Finished]) -> di
         "peak_memory_mib": max(of(cells.values(), "peak_memory_mib"), default=None),
         "parameters": _first(of(cells.values(), "parameters")),
         "seconds": middle(cells.values(), "seconds"),
+        **({"adversary_steps": steps[0]} if any(steps := of(cells.values(), "adversary_steps")) else {}),
         "frequent_loss": statistics.fmean(lost) if lost else None,
     }
 
@@ -440,6 +443,15 @@ def _notes_of_arms(plan: Plan, results: Sequence[ArmResult], by_arm: Runs) -> li
         if arm.name != BASELINE and result.seeds and len(shared) < len(result.seeds):
             notes.append(
                 f"{arm.name} is compared with {arm.compared_with} on the {len(shared)} seeds that both have finished"
+            )
+    clipped = {arm: _mean([c.record.cost.get("clipped_share") or 0.0 for c in by_arm[arm].values()]) for arm in by_arm}
+    for result in results:
+        mine, theirs = clipped[result.arm.name], clipped.get(result.arm.compared_with)
+        if mine is not None and theirs is not None and abs(mine - theirs) > UNEVEN_CLIPPING:
+            notes.append(
+                f"Gradients were clipped in {100 * mine:.0f} % of the steps of {result.arm.name} and in "
+                f"{100 * theirs:.0f} % of {result.arm.compared_with}'s: clipping scales a step down, so the two differ "
+                "in more than the remedy; train.clip_grad.max_norm=0 or a larger one takes that away"
             )
     if plan.budget == "iterations":
         longer = [name for result in results if (name := _trained_longer(result, by_arm))]

@@ -9,6 +9,7 @@ stays in its folder. Runs are one arm if they have the same remedies and the sam
 without remedies is the baseline.
 """
 
+import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,12 +21,25 @@ from ..config.remedy import find_remedy
 from ..engine.checkpoint import load_file
 from ..engine.settings import read_settings
 from ..evaluation.metrics import COMPARED
+from ..evaluation.noise import residual_sd
+from ..evaluation.significance import Sample
 from ..runs import CONFIG, DETECTIONS, RunFolder
 from ..write import write_json
 from .fairness import MADE, check_equal, config_changes, config_pins, extra_iterations, made_by_remedy, with_controls
 from .judge import imbalances
 from .kept import kept_config
-from .results import BASE, RECORD, finish, has_plan, read_plan, read_record, read_results, write_plan, write_results
+from .results import (
+    BASE,
+    RECORD,
+    RESULTS,
+    finish,
+    has_plan,
+    read_plan,
+    read_record,
+    read_results,
+    write_plan,
+    write_results,
+)
 from .structures import (
     BASELINE,
     ITERATIONS,
@@ -40,6 +54,7 @@ from .structures import (
     folder_name,
     iterations_of,
 )
+from .tune import parse_tune, tuned_keys
 
 THREADS = "train.num_threads"
 #: imbalance (folder of the remedy) -> the metric that its remedies claim to raise; AP for all others
@@ -77,6 +92,16 @@ def make_plan(request: Request, root: Path) -> tuple[Plan, list[str]]:
     arms = _merged(former.arms if former else (), arms)
     seeds = tuple(dict.fromkeys([*(former.seeds if former else ()), *request.seeds]))
     plan = replace(plan, arms=tuple(arms), seeds=seeds, primary=_primary(request, former, arms))
+    if former is not None and request.tune and request.tune != former.tune:
+        raise ValueError(
+            f"--tune: this comparison was begun with {' '.join(former.tune) or 'none'}; choose another --out"
+        )
+    parse_tune(request.tune)
+    plan = replace(plan, tune=former.tune if former else request.tune)
+    if request.pilot:
+        plan = replace(plan, sd=pilot_sd(Path(request.pilot), plan.primary), pilot=request.pilot)
+    elif former is not None:
+        plan = replace(plan, sd=former.sd, pilot=former.pilot)
     _refuse_same_folders(plan)
     notes += check_budget(plan, configs)
     if former is not None:
@@ -101,6 +126,30 @@ def _primary(request: Request, former: Plan | None, arms: Sequence[Arm]) -> str:
     if known not in COMPARED:
         raise ValueError(f"--primary is {known!r}; it must be one of {', '.join(COMPARED)}")
     return known
+
+
+def pilot_sd(path: Path, metric: str) -> float:
+    """Standard deviation of a run about its arm and seed, in an earlier grid: its results.jsonl, runs.csv or folder.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it has less than two arms with two common seeds.
+    """
+    path = path / RESULTS if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"--pilot: no {RESULTS} or runs.csv at {path}")
+    values: dict[str, dict[int, float]] = {}
+    if path.suffix == ".csv":
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = [(r["arm"], int(r["seed"]), r["value"]) for r in csv.DictReader(file) if r["metric"] == metric]
+    else:
+        rows = [(r.arm, r.seed, r.metrics.get(metric)) for r in read_results(path.parent) if r.status == "finished"]
+    for arm, seed, value in rows:
+        if value not in (None, ""):
+            values.setdefault(arm, {})[seed] = float(value)
+    sd = residual_sd(Sample(values, {}).matrix()) if values else None
+    if not sd:
+        raise ValueError(f"--pilot {path}: it has less than two arms with {metric} of two common seeds")
+    return sd
 
 
 def _without_arms(request: Request, former: Plan | None) -> Configs:
@@ -242,7 +291,7 @@ def check_budget(plan: Plan, configs: Configs) -> list[str]:
     for arm in plan.arms:
         cfg = configs.of(arm)
         pins = {**config_pins(cfg, plan.split), "budget": plan.budget}
-        pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base))
+        pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base), tuned_keys(plan))
         records.append(RunRecord(arm.name, plan.seeds[0], "", "finished", pins=pins))
     try:
         return check_equal(records, plan.arms)

@@ -31,6 +31,7 @@ from ..engine.settings import read_settings
 from ..engine.start import start_run
 from ..engine.stop import StopRequest
 from ..evaluation.inference import predict
+from ..evaluation.noise import detectable
 from ..runs import LAST, RunFolder, read_json
 from ..write import write_json
 from .executors import Process
@@ -51,6 +52,7 @@ from .structures import (
     iterations_of,
     run_folder,
 )
+from .tune import tuning_plan
 
 PROBE, BALANCE = "probe.json", "balance.json"
 WARM_UP, BATCHES = 2, 3  #: steps before the clock runs, batches of the evaluation that are timed
@@ -212,9 +214,10 @@ def match_controls(plan: Plan, root: Path, say: Callable[[str], None] = print, j
                 if (control.name, seed) not in done:
                     append_result(root, failed(plan, (control.name, seed), f"refused: {failure}"))
             continue
-        own = configs.of(plan.arm(control.control_of))
-        overrides, line = match_losses(configs.base, own, found[BASELINE], found[control.control_of])
-        arms[control.name] = replace(control, overrides=overrides)
+        own, base = (configs.of(plan.arm(name)) for name in (control.control_of, BASELINE))
+        overrides, line = match_losses(base, own, found[BASELINE], found[control.control_of])
+        tuned = plan.arm(BASELINE).tuned
+        arms[control.name] = replace(control, overrides=(*tuned, *overrides), tuned=tuned)
         say(f"{control.name}: {line}")
     return replace(plan, arms=tuple(arms.values()))
 
@@ -295,6 +298,8 @@ def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: di
         *(f"    {line}" for line in _arm_lines(plan)),
         f"  seeds: {', '.join(map(str, plan.seeds))}" + _claim(len(plan.seeds)),
         f"  primary metric: {plan.primary}; all others are exploratory",
+        f"  can find: {_power(plan)}",
+        *_tuning(plan, base, cost, jobs),
         f"  budget: {_budget(plan, base, cost)}",
         f"  pinned: {cost['threads']} threads on {cost['device']}; {versions}" + _crowded(cost["threads"], jobs),
         "  data: " + ", ".join(f"{name} {value}" for name, value in cost["data"].items()),
@@ -323,6 +328,33 @@ def about(arm: Arm) -> str:
         return f"control of {arm.control_of}: {own}"
     compared = f"compared with {arm.compared_with}" if arm.compared_with != BASELINE else ""
     return "; ".join(part for part in (own, compared) if part)
+
+
+def _power(plan: Plan) -> str:
+    """The smallest difference that this grid finds with a power of 80 %, before it costs anything."""
+    remedies = sum(arm.name != BASELINE and not arm.control_of for arm in plan.arms)
+    if len(plan.seeds) < 2 or not remedies:
+        return "nothing: a variance takes two seeds"
+    found = detectable(len(plan.seeds), remedies, plan.sd)
+    source = f"measured in {plan.pilot}" if plan.pilot else "a guess; --pilot RESULTS takes it from an earlier grid"
+    return (
+        f"a difference of {100 * found:.1f} points of {plan.primary} with 80 % power, beside the noise of the images; "
+        f"sd of a run {100 * plan.sd:.2f} ({source})"
+    )
+
+
+def _tuning(plan: Plan, base: DictConfig, cost: dict[str, Any], jobs: int) -> list[str]:
+    """What is tried before the grid begins, and how long it takes; nothing without `--tune`."""
+    tries = tuning_plan(plan)
+    if not tries.arms:
+        return []
+    arms = len({one.control_of for one in tries.arms})
+    seconds = len(tries.arms) * run_seconds(iterations_of(base), base, cost) / max(1, min(jobs, len(tries.arms)))
+    return [
+        f"  tuning: {len(tries.arms) // arms} tries of each of {arms} arms on val, seed {tries.seeds[0]}: about "
+        f"{timedelta(seconds=round(seconds))} before the grid begins",
+        *(f"    {one.name}" for one in tries.arms),
+    ]
 
 
 def _crowded(threads: int, jobs: int) -> str:

@@ -57,6 +57,7 @@ from .structures import (
     iterations_of,
     run_folder,
 )
+from .tune import tuned_keys
 
 FAILED = 3  #: exit code of a cell whose record says "failed"
 WAIT = 300.0  #: seconds for a process that still has the run: one that was just asked to stop writes its checkpoint
@@ -110,7 +111,7 @@ def _work(plan: Plan, arm: Arm, seed: int, root: Path, record: RunRecord) -> Non
     finish(cfg, folder, plan.split, record)
     (folder / PREVIOUS).unlink(missing_ok=True)  # it was for a kill; now it is half of the disk
     record.pins["budget"] = plan.budget
-    record.pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base))
+    record.pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base), tuned_keys(plan))
     record.status = "finished"
     keep_run(root, record, Truths(plan.split))
 

@@ -30,6 +30,7 @@ class Arm:
         control_of: name of the arm that this one is a control of ("" if it is none): the baseline with its loss
             weight matched, or with the iterations that a remedy's pre-training costs.
         compared_with: the arm it is compared with, BASELINE for most.
+        tuned: those of its overrides that its tuning has chosen.
     """
 
     name: str
@@ -37,12 +38,14 @@ class Arm:
     overrides: tuple[str, ...] = ()
     control_of: str = ""
     compared_with: str = BASELINE
+    tuned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Plan:
     """The grid. config: name or path of the base config. budget: "iterations" or "time". split: evaluated on.
-    primary: the metric that verdicts are about.
+    primary: the metric that verdicts are about. sd: expected standard deviation of a run about its arm and seed, in
+    that metric, from the runs at `pilot` or a guess. tune: "KEY=V1,V2" each, or "auto"; see `tune`.
     """
 
     config: str
@@ -52,6 +55,9 @@ class Plan:
     budget: str = "iterations"
     split: str = "val"
     primary: str = "AP"
+    sd: float = 0.02
+    pilot: str = ""
+    tune: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Plan":
@@ -85,6 +91,8 @@ class Request:
         config, overrides: the base. remedies: one text an arm, "A" or "A+B". every, imbalance: all remedies that fit,
         of one imbalance or of all. threads: of a run, where the config leaves it to torch. controls: whether to add
         control arms. primary: the metric that verdicts are about; "" goes by the imbalance of the remedies.
+        pilot: a results.jsonl or runs.csv of an earlier grid, for the noise to be expected.
+        tune: "KEY=V1,V2" each, or "auto": every arm gets the same number of tries.
     """
 
     config: str
@@ -98,6 +106,8 @@ class Request:
     threads: int = 1
     controls: bool = True
     primary: str = ""
+    pilot: str = ""
+    tune: tuple[str, ...] = ()
 
 
 @dataclass

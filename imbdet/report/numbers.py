@@ -19,6 +19,7 @@ COST = (
     ("peak_memory_mib", "peak memory"),
     ("parameters", "parameters"),
     ("seconds", "a whole run"),
+    ("adversary_steps", "steps of its adversary besides"),
     ("frequent_loss", "AP lost by frequent classes"),
 )
 

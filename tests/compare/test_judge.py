@@ -269,6 +269,20 @@ def test_times_of_a_busy_machine_are_not_taken_for_costs(tmp_path):
     assert "Step times of one arm differ by a factor of up to 2.0 between seeds" in notes
 
 
+def test_arms_that_differ_in_clipping_and_steps_of_an_adversary(tmp_path):
+    cells = grid(tmp_path, ARMS[:2], (0, 1))
+    for record in cells:
+        record.cost |= {"clipped_share": 0.4 if record.arm == "good" else 0.35, "adversary_steps": 0}
+    found = compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20)
+    assert "clipped" not in said(found) and "adversary_steps" not in arm(found, "good").cost
+    cells[2].cost |= {"clipped_share": 0.9}
+    cells[3].cost |= {"clipped_share": 0.5, "adversary_steps": 57}
+    cells[2].cost["adversary_steps"] = 57
+    found = compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20)
+    assert "clipped in 70 % of the steps of good and in 35 % of baseline's" in said(found)
+    assert arm(found, "good").cost["adversary_steps"] == 57
+
+
 def test_a_longer_training_is_said_where_no_control_has_it(tmp_path):
     cells = grid(tmp_path, ARMS[:2], (0, 1))
     assert "Trained longer" not in said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from imbdet.compare.fairness import extra_iterations
-from imbdet.compare.plan import make_plan, parse_seeds, with_time_budget
+from imbdet.compare.plan import make_plan, parse_seeds, pilot_sd, with_time_budget
 from imbdet.compare.probe import describe_plan
 from imbdet.compare.results import append_result, keep_base, write_plan
 from imbdet.compare.run import run_cell
 from imbdet.compare.structures import Arm, Request, RunRecord, arm_config, base_config, iterations_of, run_folder
 from imbdet.config import save_config
+from imbdet.evaluation.noise import detectable
 
 from .conftest import BASE, COST, FOCAL, begin, remedy_file, tiny, tiny_plan
 
@@ -60,6 +61,25 @@ def test_the_primary_metric_goes_by_the_imbalance_is_kept_and_cannot_be_chosen_l
         plan_of(tmp_path, primary="APr")
     with pytest.raises(ValueError, match="--primary is 'mAP'; it must be one of AP, AP50"):
         make_plan(replace(ASKED, primary="mAP"), tmp_path / "other")
+
+
+def test_what_the_grid_can_find_by_a_pilot(tmp_path):
+    """Residuals of [[30, 34], [31, 33]] points about arm and seed are 0.5 each: sd 1."""
+    text = "arm,seed,status,metric,value,reason\n"
+    for arm, seed, value in (("baseline", 0, 0.30), ("baseline", 1, 0.34), ("x", 0, 0.31), ("x", 1, 0.33)):
+        text += f"{arm},{seed},finished,AP,{value},\n"
+    (tmp_path / "runs.csv").write_text(text)
+    plan = plan_of(tmp_path, pilot=str(tmp_path / "runs.csv"))
+    assert plan.sd == pytest.approx(0.01)
+    found = 100 * detectable(2, 1, 0.01)
+    words = describe_plan(plan, [], tmp_path, COST, 1)
+    assert f"can find: a difference of {found:.1f} points of AP with 80 % power" in words
+    guess = describe_plan(plan_of(tmp_path), [], tmp_path, COST, 1)
+    assert "sd of a run 2.00 (a guess" in guess
+    with pytest.raises(ValueError, match="less than two arms with AP90"):
+        pilot_sd(tmp_path / "runs.csv", "AP90")
+    with pytest.raises(FileNotFoundError, match="no results.jsonl or runs.csv"):
+        pilot_sd(tmp_path / "none.csv", "AP")
 
 
 def test_two_remedies_in_one_arm(tmp_path):

@@ -1,0 +1,76 @@
+"""Equal tuning: the same number of tries for every arm, the best by the primary metric, and what is said of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from imbdet.compare.results import append_result
+from imbdet.compare.structures import Arm, Configs, RunRecord, run_folder
+from imbdet.compare.tune import SEED, TUNING, parse_tune, tries_of, tune, tuned_keys, tuning_notes, tuning_plan
+
+from .conftest import FOCAL, tiny_plan
+
+CONTROL = Arm("baseline (loss scale of focal_loss)", control_of="focal_loss")
+LONGER = Arm("baseline (5 more iterations)", overrides=("train.max_iter=25",), control_of="x")
+#: AP of the tries by arm and value
+AP = {("baseline", "0.1"): 0.2, ("baseline", "0.2"): 0.3, ("focal_loss", "0.1"): 0.5, ("focal_loss", "0.2"): None}
+
+
+def grid_of(asked):
+    def run(plan, root):
+        records = []
+        for arm in plan.arms:
+            asked.append(arm.name)
+            ap = AP[arm.control_of, arm.overrides[-1].rpartition("=")[2]]
+            status = "finished" if ap else "failed"
+            record = RunRecord(arm.name, SEED, run_folder(arm.name, SEED), status, metrics={"AP": ap})
+            record.cost["seconds"] = 60.0
+            append_result(root, record)
+            records.append(record)
+        return records
+
+    return run
+
+
+def test_every_arm_gets_its_best_try_and_controls_that_of_the_baseline(tmp_path):
+    plan, asked, said = tiny_plan(FOCAL, CONTROL, LONGER, tune=("optimizer.lr=0.1,0.2",)), [], []
+    tuned = tune(plan, tmp_path, grid_of(asked), said.append)
+    assert len(asked) == 4 and asked[0] == "baseline [optimizer.lr=0.1]"
+    assert [arm.overrides for arm in tuned.arms] == [
+        ("optimizer.lr=0.2",),
+        ("optimizer.lr=0.1",),
+        (),  # it gets its overrides when it is matched
+        ("train.max_iter=25", "optimizer.lr=0.2"),
+    ]
+    assert [bool(arm.tuned) for arm in tuned.arms] == [True, True, False, True] and tuned_keys(tuned) == [
+        "optimizer.lr"
+    ]
+    assert Configs(tuned).of(tuned.arms[0]).optimizer.lr == 0.2
+    notes = tuning_notes(tuned, tmp_path)
+    assert notes[0] == (
+        f"baseline was tuned by AP on val, seed {SEED}: optimizer.lr=0.1 20.0, optimizer.lr=0.2 30.0 (chosen); 2 runs, "
+        "2.0 min of training"
+    )
+    assert "optimizer.lr=0.1 50.0 (chosen), optimizer.lr=0.2 failed" in notes[1] and len(notes) == 2
+    assert tune(tuned, tmp_path, grid_of(asked), said.append) == tuned and len(asked) == 4  # once
+    assert tuning_notes(plan, tmp_path / "other") == [] and (tmp_path / TUNING / "plan.json").is_file()
+
+
+def test_all_combinations_of_two_keys_and_the_defaults():
+    plan = tiny_plan(FOCAL, tune=("optimizer.lr=0.1,0.2", "train.x=1,2,3"))
+    configs = Configs(plan)
+    found = tries_of(FOCAL, plan, configs)
+    assert len(found) == 6 and found[1] == ("optimizer.lr=0.1", "train.x=2")
+    auto = replace(plan, tune=("auto",))
+    weight = "model.criterion.classification_weight"
+    assert tries_of(FOCAL, auto, configs) == [(f"{weight}=0.4",), (f"{weight}=1",), (f"{weight}=2.5",)]
+    rate = configs.base.optimizer.lr
+    assert tries_of(plan.arms[0], auto, configs)[2] == (f"optimizer.lr={2.5 * rate:.4g}",)
+    assert tuning_plan(replace(plan, tune=())).arms == ()
+    assert tuning_plan(auto).split == "val" and tuning_plan(auto).seeds == (SEED,)
+
+
+@pytest.mark.parametrize("word", ["optimizer.lr", "optimizer.lr=0.1", "=1,2"])
+def test_words_that_tune_nothing(word):
+    with pytest.raises(ValueError, match="write KEY=V1,V2,V3 with two values or more"):
+        parse_tune([word])
