@@ -145,7 +145,7 @@ def defined(value: float | None) -> float | None:
 def cost_of(folder: Path, iterations: int) -> dict[str, float | None]:
     """What a run took, from its metrics.jsonl: of all sessions together, without what a kill lost and redid."""
     reports = [line for line in RunFolder(folder).metrics() if line["split"] == "train"]
-    steps, seconds, before = [], 0.0, 0
+    steps, seconds, before, result = [], 0.0, 0, RunFolder(folder).result()
     for line in reports:
         steps.append(line["time/step"])
         seconds += line["time/step"] * (line["iteration"] - before)
@@ -156,7 +156,7 @@ def cost_of(folder: Path, iterations: int) -> dict[str, float | None]:
         "seconds": seconds if reports else None,
         "step_seconds": statistics.median(steps) if reports else None,
         "peak_memory_mib": max(memory) if reports else None,
-        **{name: RunFolder(folder).result().get(name) for name in ("clipped_share", "adversary_steps")},
+        **{name: result[name] for name in ("clipped_share", "adversary_steps") if result.get(name) is not None},
     }
 
 

@@ -64,9 +64,9 @@ def test_failed_runs_do_not_count():
 
 def test_a_remedys_own_part_and_other_machines_are_notes():
     own = {"sampler._target_": "imbdet.data.RepeatFactor", "sampler.max": 10.5}
-    runs = [record("a", seed, made=list(own), gpu="H100", **own) for seed in range(2)]
+    runs = [record("a", seed, made=list(own), cpu="AVX512", gpu="H100", **own) for seed in range(2)]
     assert check_equal([record(**{"sampler._target_": "imbdet.data.samplers.Uniform"}), *runs]) == [
-        "gpu: nothing in baseline seed 0, H100 in a seed 0",
+        "cpu: nothing in baseline seed 0, AVX512 in a seed 0",
         "part of a: sampler Uniform -> RepeatFactor, sampler.max nothing -> 10.5",
     ]
 
