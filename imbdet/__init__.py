@@ -3,6 +3,7 @@
     import imbdet
     cfg = imbdet.load_config("baselines/faster_rcnn_shapes", remedies=["focal_loss"], overrides=["train.max_iter=100"])
     diagnosis = imbdet.diagnose("DATA", cfg)
+    splits, provenance = imbdet.balance("DATA", target="equal")
     model = imbdet.instantiate(cfg.model)
     result = imbdet.train(cfg)
     metrics = imbdet.evaluate(cfg, "output/run/best.pth")
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 # name -> the module that defines it
 _LAZY = {
+    "balance": "imbdet.balance",
     "diagnose": "imbdet.diagnose",
     "instantiate": "imbdet.config",
     "load_config": "imbdet.config",
@@ -34,6 +36,7 @@ _LAZY = {
 
 __all__ = [
     "__version__",
+    "balance",
     "diagnose",
     "evaluate",
     "instantiate",
@@ -44,6 +47,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from imbdet.balance import balance
     from imbdet.config import instantiate, load_config
     from imbdet.diagnose import diagnose
     from imbdet.engine import train

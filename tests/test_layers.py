@@ -22,9 +22,10 @@ LAYERS = (
     ("evaluation", "runs"),
     ("remedies",),
     ("engine",),
-    ("compare", "balance"),
+    ("compare",),
     ("report",),
     ("diagnose",),  # a page of its own, drawn with the report's parts, that also reads comparisons
+    ("balance",),  # with the measures and the near-duplicates of a diagnosis
     ("testing", "detectron2"),
     ("commands",),
     ("cli",),

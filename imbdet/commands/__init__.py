@@ -18,6 +18,7 @@ _ORDER = (
     "demo",
     "check_data",
     "diagnose",
+    "balance",
     "train",
     "evaluate",
     "predict",

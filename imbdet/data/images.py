@@ -109,6 +109,13 @@ class FileImages:
                 )
         return image
 
+    def find(self, index: int) -> str:
+        """The file that is read for this picture. Raises FileNotFoundError as reading it does."""
+        path = self.path(index)
+        if exists(path) and not leads_outside(self.root, self.name(index)):
+            return path
+        return self._find(index, FileNotFoundError(f"{path}{self._describe(index)}: no such picture file"))
+
     def _find(self, index: int, error: FileNotFoundError) -> str:
         """The file of a name that was written elsewhere. Raises FileNotFoundError if there is none."""
         found, why = self._finder_of_all().find(self.name(index))

@@ -89,6 +89,12 @@ class SubsetImages:
         path = getattr(self.source, "path", None)
         return path(int(self.indices[index])) if path else ""
 
+    def find(self, index: int) -> str:
+        """As of `FileImages`. Raises ValueError where pictures are not files."""
+        if not hasattr(self.source, "find"):
+            raise ValueError(f"{self.name(index)}: this picture is no file")
+        return self.source.find(int(self.indices[index]))
+
 
 @dataclass(frozen=True, eq=False)
 class Records:

@@ -1,0 +1,11 @@
+"""Filter, resample or split a data set anew: the same as `imbdet balance`, from a checkout."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from imbdet.commands import run  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(run("balance"))
