@@ -3,7 +3,7 @@
     records, provenance = imbdet.balance("DATA", target="equal", copies=4)
     train, _ = imbdet.balance(records, make_imbalanced=100)     # Records in, Records out
     print(provenance.table())
-    provenance.write("balanced")
+    imbdet.balance.write(provenance, "OUT", format="coco", pictures="link")
 
 The story: `pool.py` joins the splits and holds what is chosen of them; `options.py` is the table of what can be asked;
 `build.py` has the order: `filters.py` (classes, boxes, pictures, caps), `split.py` (iterative stratification, folds),
@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..data.records import Records
+from .export import write
 from .options import Options
 from .provenance import Provenance
 
-__all__ = ["Options", "Provenance", "balance"]
+__all__ = ["Options", "Provenance", "balance", "write"]
 
 
 def balance(
@@ -40,8 +42,8 @@ def balance(
         options: see `Options`.
 
     Returns:
-        Records, where Records came in and no split was asked for, else {part: Records}; and the Provenance, whose
-        `write` writes them. Ids are the file's where they are unique; repeats of an image have new ones.
+        Records, where Records came in and no split was asked for, else {part: Records}; and the Provenance,
+        from which `imbdet.balance.write` writes them. Ids are the file's where they are unique; repeats of an image have new ones.
 
     Raises:
         ValueError: an option that there is not or that does not fit the data. FileNotFoundError: no such file.
@@ -52,8 +54,10 @@ def balance(
 
     asked = Options.of(**options)
     done = balanced(as_splits(records), asked, progress)
-    if not name and isinstance(records, (str, os.PathLike)):
-        name = Path(records).resolve().name
+    paths = [records] if isinstance(records, (str, os.PathLike)) else records
+    if isinstance(paths, Sequence):
+        done.places = [os.path.expanduser(os.fspath(path)) for path in paths]
+        name = name or " ".join(Path(path).resolve().name for path in done.places)
     provenance = provenance_of(done, name, command)
     made = final_records(done)
     alone = isinstance(records, Records) and len(made) == 1

@@ -24,10 +24,14 @@ from .split import split_images
 
 
 class Balanced:
-    """What came out: `work` holds it; reachable: {part: bounds} where a target was asked for."""
+    """What came out: `work` holds it; reachable: {part: bounds} where a target was asked for.
+
+    places: paths that the input was given as; nothing is written there.
+    """
 
     def __init__(self, work: Working, options: Options, reachable: dict[str, Reachable], originals: Originals):
         self.work, self.options, self.reachable, self.originals = work, options, reachable, originals
+        self.places: list[str] = []
 
 
 def balanced(splits: Splits, options: Options, progress: bool = False) -> Balanced:

@@ -32,7 +32,13 @@ WRITERS = {"coco": write_coco, "yolo": write_yolo, "voc": write_voc}
 REPORT = "balance.json"
 
 
-def write(provenance: Provenance, out: Path, format: str = "same", pictures: str = "link", overwrite: bool = False):
+def write(
+    provenance: Provenance,
+    out: str | os.PathLike,
+    format: str = "same",
+    pictures: str = "link",
+    overwrite: bool = False,
+) -> Path:
     """Write the folder and return its path.
 
     Args:
@@ -45,6 +51,7 @@ def write(provenance: Provenance, out: Path, format: str = "same", pictures: str
         ValueError: the folder is in use, in the input, or around it; the format cannot do what is asked.
         FileNotFoundError: a picture is missing. OSError: it cannot be written; nothing is left of it.
     """
+    out = Path(out)
     known(format, FORMATS, "format")
     known(pictures, PICTURES, "way to place pictures")
     format = format if format != "same" else _format_of(provenance)
@@ -63,15 +70,16 @@ def write(provenance: Provenance, out: Path, format: str = "same", pictures: str
 def check_out(out: Path, provenance: Provenance, overwrite: bool) -> None:
     """Raises ValueError if nothing may be written there."""
     real = out.expanduser().resolve()
+    given = [Path(path).expanduser() for path in provenance.balanced.places]
     for part in provenance.balanced.work.pool.splits.values():
-        source = Path(str(part.source).partition(" (")[0])
         root = getattr(getattr(part.images, "source", part.images), "root", None)
-        for place in filter(None, [source if source.exists() else None, root and Path(root)]):
-            place = place.resolve()
-            if real == place or real in place.parents:
-                raise ValueError(f"{out}: holds the input ({place}), which is never written to; name another folder")
-            if place.is_dir() and place in real.parents:
-                raise ValueError(f"{out}: is inside of the input ({place}), which is never written to")
+        given += [Path(str(part.source).partition(" (")[0]), *([Path(root)] if root else [])]
+    for place in (path.resolve() for path in given if str(path) and path.exists()):
+        if real == place or real in place.parents:
+            raise ValueError(f"{out}: holds the input ({place}), which is never written to; name another folder")
+    for place in (path.resolve() for path in map(Path, provenance.balanced.places) if path.is_dir()):
+        if place in real.parents:
+            raise ValueError(f"{out}: is inside of the input ({place}), which is never written to")
     if out.is_file():
         raise ValueError(f"{out}: is a file; name a folder")
     if out.is_dir() and any(out.iterdir()):

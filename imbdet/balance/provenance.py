@@ -90,12 +90,6 @@ class Provenance:
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         return f"{tabulate(rows, headers, tablefmt='html', disable_numparse=True)}<ul>{notes}</ul>"
 
-    def write(self, out: str | os.PathLike, format: str = "same", pictures: str = "link", overwrite: bool = False):
-        """Write the data set; see `export.write`."""
-        from .export import write
-
-        return write(self, Path(out), format, pictures, overwrite)
-
 
 def provenance_of(balanced: Balanced, name: str = "", command: str = "") -> Provenance:
     """name: of the input. command: by default the call from Python."""

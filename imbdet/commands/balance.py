@@ -39,12 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [path for path in paths if not os.path.exists(os.path.expanduser(path))]
     if missing:
         raise FileNotFoundError(f"{missing[0]}: no such file or folder (all words but the last are the input)")
-    from imbdet.balance import balance
+    from imbdet.balance import balance, write
     from imbdet.balance.export import check_out
 
-    name = " ".join(Path(path).resolve().name for path in paths)
     command = _command(argv, paths, out)
-    _, provenance = balance(paths, name=name, command=command, progress=True, **_options(args))
+    _, provenance = balance(paths, command=command, progress=True, **_options(args))
     print(provenance.table())
     if args.json:
         from imbdet.write import write_json
@@ -54,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_out(Path(out), provenance, args.overwrite)
         print("dry run: nothing was written")
         return 0
-    print(f"wrote {provenance.write(out, args.format, args.pictures, args.overwrite)}")
+    print(f"wrote {write(provenance, out, args.format, args.pictures, args.overwrite)}")
     return 0
 
 
