@@ -43,7 +43,8 @@ def balance(
 
     Returns:
         Records, where Records came in and no split was asked for, else {part: Records}; and the Provenance,
-        from which `imbdet.balance.write` writes them. Ids are the file's where they are unique; repeats of an image have new ones.
+        from which `imbdet.balance.write` writes them. Ids are the file's where they are unique; repeats of an image
+        have new ones.
 
     Raises:
         ValueError: an option that there is not or that does not fit the data. FileNotFoundError: no such file.
