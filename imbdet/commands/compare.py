@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=V1,V2",
         help="the same tries on val for every arm (repeatable); auto: its loss weight or its rate",
     )
+    add("--start", default="", metavar="C", help="all arms begin from this config, trained once a seed, or checkpoint")
+    add("--start-keeps", nargs="+", default=[], metavar="P", help="what of it (default: backbone.* neck.* rpn.*)")
+    add("--draw-data", action="store_true", help="seeds draw data, too (generated data: data.seed follows the seed)")
     add("--pilot", default="", metavar="R", help="results.jsonl or runs.csv of an earlier grid: what this one can find")
     add("--no-controls", action="store_true", help="no control arms: matched loss scale, matched iterations")
     add("--out", required=True, metavar="DIR", help="the comparison's folder; an existing one is continued")
@@ -139,6 +142,9 @@ def _request(args: argparse.Namespace) -> "Request":
         primary=args.primary,
         pilot=args.pilot,
         tune=tuple(args.tune),
+        start=args.start,
+        **({"start_keeps": tuple(args.start_keeps)} if args.start_keeps else {}),
+        draw_data=args.draw_data,
     )
 
 

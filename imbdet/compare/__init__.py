@@ -22,16 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.stop import stop_on_signals
+from ..runs import LAST
 from ..write import write_json
 from .executors import LocalEngine
-from .fairness import check_equal
+from .fairness import check_equal, keep_start, start_path
 from .judge import compare_runs
 from .plan import collect_runs, keep, make_plan
 from .probe import PROBE, costs, describe_plan, expected_seconds, match_controls
 from .results import LOCK, keep_base, locked, read_results, write_plan
 from .run import Stopped, collect, forget_failures, refuse_another_machine, run_grid
-from .structures import BASELINE, Comparison, Plan, Request, RunRecord, base_config
-from .tune import tune
+from .structures import BASELINE, Arm, Comparison, Plan, Request, RunRecord, base_config, run_folder
+from .tune import SEED, TUNING, tune
 
 __all__ = ["BASELINE", "Comparison", "Request", "Stopped", "compare", "compare_existing"]
 
@@ -81,6 +82,7 @@ def compare(
             again = refuse_another_machine(plan, root, cost.get("processor") or "", elsewhere == "rerun")
             print(f"{again} runs of another processor are computed again\n" if again else "", end="")
         with stop_on_signals() as stop:
+            make_starts(plan, root, lambda trained, place: _run(trained, place, engine, stop, None))
             plan = tune(plan, root, lambda tries, place: _run(tries, place, engine, stop, None), _print)
         write_plan(plan, root)
         plan = match_controls(plan, root, _print, jobs)
@@ -113,6 +115,36 @@ def conclude(plan: Plan, records: list[RunRecord], root: Path, report: Report) -
     comparison = compare_runs(plan, records, root)
     report(comparison, root, records)
     return comparison
+
+
+def make_starts(plan: Plan, root: Path, run: Callable[[Plan, Path], list[RunRecord]]) -> None:
+    """Write what all arms of a seed begin from: entries of the checkpoint that was given, or of one trained here.
+
+    Raises:
+        ValueError: a training of the start failed.
+    """
+    places = {seed: start_path(root, seed) for seed in plan.seeds}
+    if plan.tune:
+        places[SEED] = start_path(root / TUNING, SEED)
+    places = {seed: path for seed, path in places.items() if plan.start and not path.is_file()}
+    if not places:
+        return
+    checkpoints = dict.fromkeys(places, Path(plan.start))
+    if not plan.start.endswith(".pth"):
+        pinned = tuple(word for word in plan.overrides if word.startswith("train.num_threads="))
+        trained, place = (
+            Plan(plan.start, (Arm(BASELINE),), tuple(places), pinned, draw_data=plan.draw_data),
+            root / "start",
+        )
+        place.mkdir(parents=True, exist_ok=True)
+        keep_base(trained, place)
+        write_plan(trained, place)
+        failed = [record.reason for record in run(trained, place) if record.status != "finished"]
+        if failed:
+            raise ValueError(f"--start {plan.start}: {failed[0]}")
+        checkpoints = {seed: place / run_folder(BASELINE, seed) / LAST for seed in places}
+    for seed, path in places.items():
+        print(f"seed {seed} begins with {keep_start(checkpoints[seed], plan.start_keeps, path)} trained entries")
 
 
 def _run(plan: Plan, root: Path, engine: Callable[[Plan], Any], stop: Any, expected: Any) -> list[RunRecord]:

@@ -20,6 +20,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ SOFT = ("cpu", "code")
 #: what a control arm is made to differ in: the iterations that a remedy's pre-training costs
 CONTROLLED = (ITERATIONS, "iterations done")
 MADE = "part of the remedy"  #: the pin that lists the keys which the arm's remedies changed
+DRAWN = "data follows the seed"  #: the pin of runs whose seed draws data, too
 BATCH = "dataloader.train.batch_size"
 
 
@@ -188,6 +190,8 @@ def _first(records: Iterable[RunRecord], arm: str) -> RunRecord | None:
 def _differing(a: RunRecord, b: RunRecord) -> list[str]:
     """Pins with different values, but those that a time budget lets differ."""
     skipped = {MADE, "processor", "gpu"}  # judging pairs runs of one kind of machine only
+    if a.seed != b.seed and a.pins.get(DRAWN) and b.pins.get(DRAWN):
+        skipped |= {"data.train", "data.val", "data.test"}
     if a.pins.get("budget") == b.pins.get("budget") == "time":
         skipped |= set(CONTROLLED)
     return [key for key in _keys([a.pins, b.pins]) if key not in skipped and a.pins.get(key) != b.pins.get(key)]
@@ -373,21 +377,38 @@ def shared_start(base: DictConfig, cfg: DictConfig, arm: str, seed: int, root: P
     Returns:
         A path for `train.init_shared`, "" if the arm shares nothing with the baseline.
     """
-    common = root / "init" / f"seed_{seed}.pth"
+    common, trained = root / "init" / f"seed_{seed}.pth", start_path(root, seed)
+    start = load_file(trained)["model"] if trained.is_file() else {}
     if not common.is_file():
-        _write(drawn_entries(base, seed), common)
+        _write({**drawn_entries(base, seed), **start}, common)
     if _same_model(base, cfg):
         return str(common)
-    drawn, own, state = load_file(common)["model"], drawn_entries(cfg, seed), initial_state(cfg, seed)
+    drawn = {name: value for name, value in load_file(common)["model"].items() if name not in start}
+    own, state = drawn_entries(cfg, seed), initial_state(cfg, seed)
     shared = {name: value for name, value in drawn.items() if name in own and alike(value, own[name])}
     would_fit = [name for name, value in drawn.items() if name in state and state[name].shape == value.shape]
-    if not shared:
+    if not shared and not start:
         return ""
     if len(shared) == len(would_fit):
         return str(common)
     reduced = root / "init" / f"seed_{seed}-{folder_name(arm)}.pth"
-    _write(shared, reduced)
+    _write({**shared, **start}, reduced)
     return str(reduced)
+
+
+def start_path(root: Path, seed: int) -> Path:
+    """Of the trained entries with which all arms of a seed begin (`--start`); they are loaded where shapes fit."""
+    return root / "init" / f"start_seed_{seed}.pth"
+
+
+def keep_start(checkpoint: Path, patterns: Sequence[str], path: Path) -> int:
+    """Write the entries of a checkpoint whose names match; how many. Raises ValueError if there are none."""
+    state = load_file(checkpoint)["model"]
+    chosen = {name: value for name, value in state.items() if any(fnmatchcase(name, one) for one in patterns)}
+    if not chosen:
+        raise ValueError(f"--start: no entry of {checkpoint} matches {', '.join(patterns)}")
+    _write(chosen, path)
+    return len(chosen)
 
 
 def alike(a: Tensor, b: Tensor) -> bool:

@@ -166,6 +166,8 @@ def _judge_all(
     against = {result.arm.name: result.arm.compared_with for result in results if result.arm.name != BASELINE}
     controls = frozenset(result.arm.name for result in results if result.arm.control_of)
     samples = {metric: _sample(metric, against, controls, by_arm) for metric in COMPARED}
+    for sample in samples.values():  # images that each seed draws anew are part of what varies between seeds
+        sample.shared_images = not plan.draw_data
     primary = next((m for m in (plan.primary, *INSTEAD.get(plan.primary, ())) if samples[m].values.get(BASELINE)), "AP")
     if primary != plan.primary:
         notes.append(f"The primary metric is {primary}: {plan.primary} is not defined on these images")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from ..config import configs_dir, find_config, load_config, remedy_names, trust
 from ..config.remedy import find_remedy
@@ -98,6 +98,7 @@ def make_plan(request: Request, root: Path) -> tuple[Plan, list[str]]:
         )
     parse_tune(request.tune)
     plan = replace(plan, tune=former.tune if former else request.tune)
+    plan = _beginning(plan, request, former, configs)
     if request.pilot:
         plan = replace(plan, sd=pilot_sd(Path(request.pilot), plan.primary), pilot=request.pilot)
     elif former is not None:
@@ -126,6 +127,24 @@ def _primary(request: Request, former: Plan | None, arms: Sequence[Arm]) -> str:
     if known not in COMPARED:
         raise ValueError(f"--primary is {known!r}; it must be one of {', '.join(COMPARED)}")
     return known
+
+
+def _beginning(plan: Plan, request: Request, former: Plan | None, configs: Configs) -> Plan:
+    """What all arms begin from, and whether seeds draw data; both are the grid's from its first command on."""
+    given = {"start": request.start and _lasting(request.start), "start_keeps": request.start_keeps}
+    given["draw_data"] = request.draw_data
+    for name in ("start", "draw_data"):
+        if former is not None and given[name] and given[name] != getattr(former, name):
+            word = name.replace("_", "-")
+            raise ValueError(f"--{word}: this comparison was begun without or with another; choose another --out")
+    if request.draw_data:
+        drawn = configs.base.copy()
+        with open_dict(drawn):
+            drawn.data.seed = 987654
+        fixed = [name for name in ("train", plan.split) if drawn.data[name].get("seed") != 987654]
+        if fixed:
+            raise ValueError(f"--draw-data: data.{fixed[0]} is not drawn from data.seed; it is for generated data")
+    return replace(plan, **({name: getattr(former, name) for name in given} if former is not None else given))
 
 
 def pilot_sd(path: Path, metric: str) -> float:
@@ -184,6 +203,10 @@ def _without_arms(request: Request, former: Plan | None) -> Configs:
 
 def _lasting(config: str) -> str:
     """A name that means the same config wherever the next command is given: a shipped one's, else an absolute path."""
+    if config.endswith(".pth"):
+        if not Path(config).is_file():
+            raise FileNotFoundError(f"no checkpoint at {config}")
+        return str(Path(config).resolve())
     path, shipped = find_config(config), configs_dir().resolve()
     _trust_named([str(path)])
     return path.relative_to(shipped).with_suffix("").as_posix() if path.is_relative_to(shipped) else str(path)
@@ -381,8 +404,9 @@ def collect_runs(
     config, overrides = _base_of(first, plans)
     budget = next((plan.budget for plan in plans.values()), "iterations")
     former = next(iter(plans.values()), None)
+    drawn = any(plan.draw_data for plan in plans.values())
     primary = _primary(Request(config, primary=primary), former, arms)
-    return Plan(config, tuple(arms), seeds, overrides, budget, split, primary), records
+    return Plan(config, tuple(arms), seeds, overrides, budget, split, primary, draw_data=drawn), records
 
 
 def keep(plan: Plan, records: Sequence[RunRecord], folders: Sequence[str], root: Path) -> None:
@@ -426,6 +450,8 @@ def _of_comparison(folder: str, plan: Plan, split: str) -> list[_Run]:
     for record in read_results(Path(folder)):
         run = RunFolder(Path(folder) / record.folder)
         cfg = kept_config(run)
+        if cfg is not None and plan.draw_data:
+            cfg.data.seed = 0  # it is the seed, in which the runs of an arm may differ
         if record.arm in arms:
             found.append(_Run(replace(record), cfg, folder, arms[record.arm]))
     if not found:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ..config import load_config
 from ..engine.balance import box_over_cls
 from ..engine.build import Run
 from ..engine.distributed import world_of
@@ -299,6 +300,8 @@ def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: di
         f"  seeds: {', '.join(map(str, plan.seeds))}" + _claim(len(plan.seeds)),
         f"  primary metric: {plan.primary}; all others are exploratory",
         f"  can find: {_power(plan)}",
+        *([f"  start: {plan.start}, {', '.join(plan.start_keeps)}" + _start_cost(plan)] if plan.start else []),
+        *(["  data: drawn anew by every seed, so that their luck is in the noise of seeds"] if plan.draw_data else []),
         *_tuning(plan, base, cost, jobs),
         f"  budget: {_budget(plan, base, cost)}",
         f"  pinned: {cost['threads']} threads on {cost['device']}; {versions}" + _crowded(cost["threads"], jobs),
@@ -355,6 +358,13 @@ def _tuning(plan: Plan, base: DictConfig, cost: dict[str, Any], jobs: int) -> li
         f"{timedelta(seconds=round(seconds))} before the grid begins",
         *(f"    {one.name}" for one in tries.arms),
     ]
+
+
+def _start_cost(plan: Plan) -> str:
+    if plan.start.endswith(".pth"):
+        return "; the same for all seeds"
+    count = iterations_of(load_config(plan.start))
+    return f"; trained once for each seed, {count} iterations, before the grid begins"
 
 
 def _crowded(threads: int, jobs: int) -> str:

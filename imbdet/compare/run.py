@@ -31,7 +31,7 @@ from ..engine import train
 from ..mistakes import is_users_mistake
 from ..runs import METRICS, PREVIOUS
 from ..write import write_json
-from .fairness import MADE, extra_iterations, made_by_remedy, shared_start
+from .fairness import DRAWN, MADE, extra_iterations, made_by_remedy, shared_start
 from .kept import Truths, keep_run
 from .results import (
     LOCK,
@@ -111,6 +111,8 @@ def _work(plan: Plan, arm: Arm, seed: int, root: Path, record: RunRecord) -> Non
     finish(cfg, folder, plan.split, record)
     (folder / PREVIOUS).unlink(missing_ok=True)  # it was for a kill; now it is half of the disk
     record.pins["budget"] = plan.budget
+    if plan.draw_data:
+        record.pins[DRAWN] = True
     record.pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base), tuned_keys(plan))
     record.status = "finished"
     keep_run(root, record, Truths(plan.split))

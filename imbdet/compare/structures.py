@@ -46,6 +46,8 @@ class Plan:
     """The grid. config: name or path of the base config. budget: "iterations" or "time". split: evaluated on.
     primary: the metric that verdicts are about. sd: expected standard deviation of a run about its arm and seed, in
     that metric, from the runs at `pilot` or a guess. tune: "KEY=V1,V2" each, or "auto"; see `tune`.
+    start: config or checkpoint that all arms begin from; start_keeps: patterns of its entries. draw_data: whether
+    seeds draw data, too.
     """
 
     config: str
@@ -58,6 +60,9 @@ class Plan:
     sd: float = 0.02
     pilot: str = ""
     tune: tuple[str, ...] = ()
+    start: str = ""
+    start_keeps: tuple[str, ...] = ("backbone.*", "neck.*", "rpn.*")
+    draw_data: bool = False
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Plan":
@@ -93,6 +98,7 @@ class Request:
         control arms. primary: the metric that verdicts are about; "" goes by the imbalance of the remedies.
         pilot: a results.jsonl or runs.csv of an earlier grid, for the noise to be expected.
         tune: "KEY=V1,V2" each, or "auto": every arm gets the same number of tries.
+        start, start_keeps, draw_data: as in Plan.
     """
 
     config: str
@@ -108,6 +114,9 @@ class Request:
     primary: str = ""
     pilot: str = ""
     tune: tuple[str, ...] = ()
+    start: str = ""
+    start_keeps: tuple[str, ...] = ("backbone.*", "neck.*", "rpn.*")
+    draw_data: bool = False
 
 
 @dataclass
@@ -253,8 +262,10 @@ def arm_config(plan: Plan, arm: Arm) -> DictConfig:
 def cell_config(plan: Plan, arm: Arm, seed: int, root: Path) -> DictConfig:
     """The arm's config with the seed and folder of one run, without the periodic checkpoints that nobody reads here."""
     cfg = arm_config(plan, arm)
-    with open_dict(cfg.train):
+    with open_dict(cfg):
         cfg.train.seed = seed
+        if plan.draw_data:
+            cfg.data.seed = seed
         cfg.train.output_dir = str(Path(root) / run_folder(arm.name, seed))
         if not any(word.startswith("train.checkpointer.max_to_keep=") for word in plan.overrides):
             cfg.train.checkpointer = {**cfg.train.get("checkpointer", {}), "max_to_keep": 0}

@@ -58,7 +58,9 @@ def tuning_plan(plan: Plan) -> Plan:
         if plan.tune and not arm.control_of and not arm.tuned:
             for words in tries_of(arm, plan, configs):
                 tries.append(Arm(f"{arm.name} [{' '.join(words)}]", arm.remedies, (*arm.overrides, *words), arm.name))
-    return Plan(plan.config, tuple(tries), (SEED,), plan.overrides, plan.budget, "val", plan.primary)
+    return Plan(
+        plan.config, tuple(tries), (SEED,), plan.overrides, plan.budget, "val", plan.primary, draw_data=plan.draw_data
+    )
 
 
 def tune(plan: Plan, root: Path, run: Callable[[Plan, Path], list[RunRecord]], say: Callable[[str], None]) -> Plan:
