@@ -29,6 +29,8 @@ TRAINED_ON, RESULT, DETECTIONS, TENSORBOARD = "trained_on.json", "result.json", 
 LAST, PREVIOUS, BEST, NAMED = "last.pth", "last_prev.pth", "best.pth", "model_*.pth"
 #: what training writes, as patterns
 FILES = (CONFIG, ENVIRONMENT, TRAINED_ON, METRICS, RESULT, LAST, PREVIOUS, BEST, NAMED)
+#: what a training of detectron2 leaves in place of METRICS and DETECTIONS
+OF_DETECTRON2 = ("metrics.json", "coco_instances_results.json")
 #: what `checkpoint` takes, in the order of preference
 WHICH = {"best": BEST, "last": LAST}
 
@@ -60,13 +62,18 @@ class RunFolder:
         """The files of a run that are there, and no others."""
         return [path for pattern in FILES for path in sorted(self.path.glob(pattern))]
 
+    @property
+    def of_detectron2(self) -> bool:
+        """Whether detectron2 wrote it: only its numbers and its detections are read."""
+        return not self.has(METRICS) and (self.has(OF_DETECTRON2[0]) or self.detections().name == OF_DETECTRON2[1])
+
     def checked(self) -> "RunFolder":
         """Itself. Raises FileNotFoundError if it is no folder of a run, with runs that are near."""
         if not self.path.is_dir():
             raise FileNotFoundError(
                 f"no run at {self.path}: a run is the folder that training wrote (train.output_dir)"
             )
-        if not self.has(CONFIG):
+        if not self.has(CONFIG) and not self.of_detectron2:
             near = sorted(str(path.parent) for path in self.path.glob(f"*/{CONFIG}"))[:5]
             hint = f"; there are runs at {', '.join(near)}" if near else ""
             raise FileNotFoundError(f"{self.path} is not a run: it holds no {CONFIG}{hint}")
@@ -104,12 +111,14 @@ class RunFolder:
         return (result["evaluation"] or {}) if "evaluation" in result else result
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl in order, [] without one."""
-        return read_metrics(self.path / METRICS) if self.has(METRICS) else []
+        """The lines of metrics.jsonl (of detectron2: metrics.json) in order, [] without one."""
+        name = next((one for one in (METRICS, OF_DETECTRON2[0]) if self.has(one)), None)
+        return read_metrics(self.path / name) if name else []
 
     def detections(self) -> Path:
-        """The COCO results of its last weights, where they were kept."""
-        return self.path / DETECTIONS
+        """The COCO results of its last weights, where they were kept; also where detectron2's evaluator puts them."""
+        theirs = (self.path / "inference" / OF_DETECTRON2[1], self.path / OF_DETECTRON2[1])
+        return next((path for path in theirs if path.is_file() and not self.has(DETECTIONS)), self.path / DETECTIONS)
 
     def checkpoint(self, which: str | None = None) -> Path:
         """The weights "best" or "last"; None: the best, or the last if nothing was evaluated.

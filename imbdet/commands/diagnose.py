@@ -75,9 +75,13 @@ def _diagnose(args: argparse.Namespace) -> Any:
     from imbdet.config import load_config
     from imbdet.diagnose import diagnose
     from imbdet.diagnose.inputs import from_config
+    from imbdet.runs import RunFolder
 
     cfg = None
-    if args.config or args.run:
+    if args.run and RunFolder(args.run).of_detectron2 and not args.config:
+        if not args.paths:
+            raise ValueError(f"{args.run} was written by detectron2: name its data, too, as in imbdet diagnose DATA")
+    elif args.config or args.run:
         overrides = list(args.overrides)
         cfg = load_config(args.config or args.run, args.remedy)
         if args.paths and Path(args.paths[0]).is_dir() and "root" in cfg.data and not args.run:

@@ -55,7 +55,7 @@ def open_run(run: str | Path, splits: dict[str, Records], split: str, model: boo
         raise Missing(f"The run is to be evaluated on {split!r}, but the data has {', '.join(splits)}: --split")
     records = splits[split]
     predictor = None
-    if model and list(folder.path.glob("*.pth")):
+    if model and not folder.of_detectron2 and list(folder.path.glob("*.pth")):
         from ..engine.trained import load_run
 
         predictor = load_run(folder.path, device="cpu")
