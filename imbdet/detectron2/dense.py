@@ -15,11 +15,9 @@ from detectron2.modeling.meta_arch.retinanet import RetinaNet
 from detectron2.modeling.proposal_generator.rpn import RPN
 from torch import Tensor, nn
 
-from ..modeling.classification import SigmoidCrossEntropy
 from ..modeling.criterion import Criterion
+from ..modeling.defaults import AllRegions, ForegroundAverage, PerImage, SigmoidCrossEntropy
 from ..modeling.heads import EXTRA_STD
-from ..modeling.normalizers import ForegroundAverage, PerImage
-from ..modeling.region_sampling import AllRegions
 from ..modeling.running_state import running_states
 from ..remedies.class_fg_bg.focal_loss import FocalLoss
 from ..structures import Objects

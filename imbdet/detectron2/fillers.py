@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..modeling.regression import SmoothL1
+from ..modeling.defaults import SmoothL1
 from ..remedies.spatial_regression.ciou_loss import CIoULoss
 from ..remedies.spatial_regression.diou_loss import DIoULoss
 from ..remedies.spatial_regression.giou_loss import GIoULoss

@@ -32,6 +32,7 @@ _LOSSES = (
     "regression_weight",
 )
 _REGIONS = ("region_sampler", "matcher")
+_TEST = {"model.calibration": "calibration", "model.score_threshold": "test_score_thresh"}
 _DATA = {"dataloader.train.image_sampler": "image_sampler", "dataloader.train.balance": "balance"}
 
 
@@ -42,13 +43,13 @@ def _places(criterion: str, names: Sequence[str]) -> dict[str, str]:
 #: kind of detector -> part of detectron2 -> {key of our config: argument of the part}
 PLACES = {
     "faster_rcnn": {
-        "box_predictor": {**_places("roi", _LOSSES), "model.calibration": "calibration"},
+        "box_predictor": {**_places("roi", _LOSSES), **_TEST},
         "roi_heads": _places("roi", _REGIONS),
         "proposal_generator": _places("rpn", _LOSSES + _REGIONS),
         "sampler": _DATA,
     },
     "retinanet": {
-        "retinanet": {**_places("dense", _LOSSES + _REGIONS), "model.calibration": "calibration"},
+        "retinanet": {**_places("dense", _LOSSES + _REGIONS), **_TEST},
         "sampler": _DATA,
     },
 }

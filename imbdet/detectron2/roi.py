@@ -19,12 +19,9 @@ from detectron2.modeling.roi_heads import (
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from ..modeling.classification import SigmoidCrossEntropy, SoftmaxCrossEntropy
-from ..modeling.criterion import Criterion
+from ..modeling.criterion import Criterion, match
+from ..modeling.defaults import AllRegions, Considered, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from ..modeling.heads import EXTRA_STD
-from ..modeling.matching import match
-from ..modeling.normalizers import Considered
-from ..modeling.region_sampling import AllRegions
 from ..modeling.roi_heads import of_class
 from .fillers import regression_like
 from .matched import (

@@ -82,7 +82,7 @@ def test_our_sampling_of_regions_with_detectron2s_own_rule_changes_nothing(name)
 
 @beside
 def test_our_matcher_labels_proposals_as_detectron2s_does():
-    from imbdet.modeling.matching import ThresholdMatcher
+    from imbdet.modeling.defaults import ThresholdMatcher
 
     theirs, mine = runs().pair("faster_rcnn")
     mine.roi_heads.matcher = ThresholdMatcher(0.5, 0.5)
