@@ -3,10 +3,12 @@
 #   PYTHON    the interpreter that .venv is made with                     (make test PYTHON=python3.12)
 #   TORCH     which torch and torchvision                                 (make test TORCH="torch==2.14.1 torchvision==0.29.1")
 #   PIP_ARGS  more arguments of pip, such as the index of the CPU builds  (make demo PIP_ARGS="--index-url ...")
+#   N         inputs of the fuzzer                              (make fuzz N=10000)
 #   ARGS      more arguments of the demo or of pytest                     (make test ARGS="-k report")
 PYTHON ?= python3
 TORCH ?= torch torchvision
 PIP_ARGS ?=
+N ?= 1000
 VENV ?= .venv
 EXTRAS ?= dev,pretrained,sampling
 WORKERS ?= 2
@@ -16,7 +18,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint install clean
+.PHONY: help demo test test-all fuzz lint install clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +33,9 @@ test: lint  ## install, lint, run the tests
 test-all: lint  ## the same with the slow tests, Ray's among them
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e ".[$(EXTRAS),sweep]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+
+fuzz: $(STAMP)  ## N broken and hostile inputs (make fuzz N=10000); what fails is kept in output/fuzz
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(N) $(ARGS)
 
 lint: $(STAMP)  ## ruff only
 	$(BIN)/python -m ruff check .

@@ -134,10 +134,18 @@ class RunFolder:
         raise FileNotFoundError(f"{self.path} holds no {' or '.join(names)}{hint}")
 
 
+def parse_json(text: bytes | str) -> Any:
+    """What JSON text in UTF-8 holds. Raises ValueError, whatever is wrong with it."""
+    try:
+        return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
     """The object in a JSON file, {} if there is no such file. Raises ValueError if it is not valid, with the place."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = parse_json(Path(path).read_bytes())
     except FileNotFoundError:
         return {}
     except ValueError as error:  # also of bytes that are no UTF-8
@@ -152,8 +160,8 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     lines = []
     for text in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
+            line = parse_json(text)
+        except ValueError:
             continue
         if isinstance(line, dict):
             lines.append(line)

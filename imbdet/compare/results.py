@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 from omegaconf import DictConfig
 
 from ..config import instantiate, save_config
@@ -24,7 +25,7 @@ from ..engine.seed import set_threads
 from ..engine.settings import read_settings
 from ..engine.trained import evaluate_checkpoint
 from ..evaluation.result import EvaluationWarning
-from ..runs import DETECTIONS, LAST, TENSORBOARD, RunFolder
+from ..runs import DETECTIONS, LAST, TENSORBOARD, RunFolder, parse_json
 from ..write import write_json, write_whole
 from .fairness import run_pins
 from .structures import Plan, RunRecord, base_config, folder_name, run_folder
@@ -57,7 +58,7 @@ def read_plan(root: Path) -> Plan:
     if not path.is_file():
         raise FileNotFoundError(f"{root} is not a comparison: it holds no {PLAN}")
     try:
-        return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return Plan.from_dict(parse_json(path.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a valid plan: {type(error).__name__}: {error}") from error
 
@@ -71,13 +72,13 @@ def read_results(root: Path) -> list[RunRecord]:
     path = Path(root) / RESULTS
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().split(b"\n")
     found: dict[tuple[str, int], RunRecord] = {}
     for number, line in enumerate(lines):
         if not line.strip():
             continue
         try:
-            record = as_record(json.loads(line))
+            record = as_record(parse_json(line))
         except (ValueError, TypeError) as error:
             if number == len(lines) - 1:  # no newline after it: it was being written
                 continue
@@ -106,14 +107,15 @@ def write_results(root: Path, records: Sequence[RunRecord]) -> None:
 
 
 def as_record(values: dict) -> RunRecord:
-    """Raises TypeError for a key that no record has."""
-    return RunRecord(**values)
+    """Raises TypeError for a key that no record has, ValueError for a value of another type."""
+    RunRecord(**values)
+    return msgspec.convert(values, RunRecord)
 
 
 def read_record(folder: Path) -> RunRecord | None:
     """The record that a cell left in its run folder; None if there is none that can be read."""
     try:
-        return as_record(json.loads((Path(folder) / RECORD).read_text(encoding="utf-8")))
+        return as_record(parse_json((Path(folder) / RECORD).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -4,10 +4,11 @@ An arm is one config (the baseline with some remedies and overrides); a cell is 
 0..1 as in `evaluation.Result`, and None where they are not defined. All but the configs is plain data that JSON holds.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..config import apply_overrides, changed_paths, load_config
@@ -54,8 +55,8 @@ class Plan:
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     overrides: tuple[str, ...] = ()
-    budget: str = "iterations"
-    split: str = "val"
+    budget: Literal["iterations", "time"] = "iterations"
+    split: Literal["val", "test"] = "val"
     primary: str = "AP"
     sd: float = 0.02
     pilot: str = ""
@@ -66,11 +67,14 @@ class Plan:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Plan":
-        """The plan of `dataclasses.asdict`; unknown keys are passed over. Raises KeyError, TypeError."""
-        known = {item.name for item in fields(cls)}
-        values = {key: _tuples(value) for key, value in content.items() if key in known}
-        arms = [{key: _tuples(value) for key, value in arm.items()} for arm in content["arms"]]
-        return cls(**{**values, "arms": tuple(Arm(**arm) for arm in arms)})
+        """The plan of `dataclasses.asdict`; unknown keys are passed over. Raises ValueError for what is no plan."""
+        plan = msgspec.convert(content, cls)
+        names = [arm.name for arm in plan.arms]
+        if BASELINE not in names or len(set(names)) < len(names) or not all(map(folder_name, names)):
+            raise ValueError(f"its arms must have names of their own, one of them {BASELINE!r}, got {names}")
+        if min(plan.seeds, default=0) < 0:
+            raise ValueError(f"seeds are numbers of 0 or more, got {list(plan.seeds)}")
+        return plan
 
     def arm(self, name: str) -> Arm:
         """Raises ValueError if there is no such arm."""
@@ -82,10 +86,6 @@ class Plan:
     def cells(self) -> list[Cell]:
         """All runs, seed after seed, so that an unfinished grid compares all arms on the seeds it has."""
         return [(arm.name, seed) for seed in self.seeds for arm in self.arms]
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -21,6 +22,9 @@ from .loss_scale import apply_loss_scale
 from .moved import with_present_names
 from .overrides import apply_overrides
 from .remedy import Applied, apply_remedies, known_changes
+
+#: what a config consists of, where it has it; each is a mapping
+SECTIONS = ("model", "data", "dataloader", "optimizer", "lr_multiplier", "train")
 
 
 def load_config(
@@ -161,10 +165,22 @@ def config_of(content: Any, source: str) -> DictConfig:
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{source} must be a mapping of keys, got {type(content).__name__}")
     check_content(content, source)
+    _check_sections(content, source)
     content = with_present_names(content)
     content.setdefault("remedies", [])
     content.setdefault("loss_scale", "published")
     return OmegaConf.create(content)
+
+
+def _check_sections(content: Mapping[str, Any], source: str) -> None:
+    for section in SECTIONS:
+        if not isinstance(content.get(section), (dict, NoneType)):
+            raise ValueError(f"{source}: {section} must be a mapping of keys, got {content[section]!r}")
+    for path in ("data", "dataloader"):
+        for split in ("train", "val", "test"):
+            part = (content.get(path) or {}).get(split)
+            if not isinstance(part, (dict, NoneType)) and not str(part).startswith("${"):
+                raise ValueError(f"{source}: {path}.{split} must be a mapping of keys, got {part!r}")
 
 
 def to_yaml(cfg: Any, resolve: bool = False) -> str:

@@ -104,11 +104,14 @@ def load_predictor(cfg: Any, checkpoint: str | Path, device: str | None = None) 
     model, data = load_model(cfg, checkpoint, pick_device(device or str(cfg.train.device)))
     known = data or training_records(cfg)
     node = resize_of(cfg)
+    resize = instantiate(node) if node is not None else None
+    if resize is not None and not callable(resize):
+        raise ValueError(f"the config's dataloader.val.resize is {node!r}; needed is null, or a node with a _target_")
     return Predictor(
         model,
         tuple(known.class_names),
         tuple(int(i) for i in known.category_ids),
-        instantiate(node) if node is not None else None,
+        resize,
         cfg,
         Path(checkpoint),
         data,
