@@ -19,7 +19,7 @@ DEVICES = ("/dev/null", "/dev/urandom")
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn", "os.startfile")
 FORBIDDEN += ("subprocess.Popen", "socket.connect", "socket.getaddrinfo", "os.kill", "code.__new__")
 CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "shutil.rmtree", "os.truncate")
-LONGEST = 4000  #: characters of an error: one line, below which a list of what was found may stand
+LONGEST = 20_000  #: characters of an error: one line, below which a list of what was found may stand
 SECRET = "secret.png"
 
 

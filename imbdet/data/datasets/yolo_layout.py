@@ -165,9 +165,9 @@ class _Finder:
         return [(os.path.normpath(place), how) for place, how in places]
 
     def find(self, path: str, accept: Callable[[str], bool]) -> str | None:
-        """The first place that is accepted."""
+        """The first place that is accepted; none for what cannot be a path."""
         for place, how in self.candidates(path):
-            if accept(place):
+            if "\0" not in place and accept(place):
                 self._last = how
                 return place
         return None
