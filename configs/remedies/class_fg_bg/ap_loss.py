@@ -5,7 +5,7 @@ Expect no need for a weight of the background. The source trains eight times as 
 
 from imbdet.config import LazyCall as L
 from imbdet.config import criterion_of
-from imbdet.modeling.normalizers import Foreground
+from imbdet.modeling.defaults import Foreground
 from imbdet.remedies.class_fg_bg.ap_loss import APLoss
 
 baseline = "baselines/retinanet_shapes"

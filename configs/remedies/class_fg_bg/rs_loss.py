@@ -6,7 +6,7 @@ R-CNN R50 39.6, ATSS 39.9.
 
 from imbdet.config import LazyCall as L
 from imbdet.config import criterion_of
-from imbdet.modeling.normalizers import Foreground
+from imbdet.modeling.defaults import Foreground
 from imbdet.remedies.class_fg_bg.rs_loss import RSLoss
 
 baseline = "baselines/retinanet_shapes"

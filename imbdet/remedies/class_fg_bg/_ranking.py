@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...modeling.classification import SigmoidLogits, one_hot
+from ...modeling.defaults import SigmoidLogits, one_hot
 from ...structures import Matched
 
 

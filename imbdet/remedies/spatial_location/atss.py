@@ -6,7 +6,7 @@ Letters: N images, M objects, A regions of one image, L levels, S candidates of 
 import torch
 from torch import Tensor
 
-from ...modeling.matching import claim
+from ...modeling.defaults import claim
 from ...slots import Matcher
 from ._places import centers, distances, inside, nearest_of_level
 

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...modeling.classification import one_hot
-from ...modeling.matching import ThresholdMatcher, claim
+from ...modeling.defaults import ThresholdMatcher, claim, one_hot
 from ...structures import Matched, Objects
 from ._places import centers, inside
 from ._second_pass import look

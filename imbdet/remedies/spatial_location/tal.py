@@ -5,7 +5,7 @@ Letters: N images, M objects, A regions of one image.
 
 from torch import Tensor
 
-from ...modeling.matching import ThresholdMatcher, claim, top
+from ...modeling.defaults import ThresholdMatcher, claim, top
 from ...structures import Matched, Objects
 from ._places import inside
 from ._second_pass import look

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imbdet.modeling.boxes import pairwise_iou
-from imbdet.modeling.matching import ThresholdMatcher
+from imbdet.modeling.defaults import ThresholdMatcher
 from imbdet.remedies.spatial_location.atss import ATSS
 from imbdet.testing import random_boxes
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from imbdet.modeling.boxes import BoxCoder, pairwise_iou
-from imbdet.modeling.classification import SigmoidCrossEntropy
-from imbdet.modeling.normalizers import Considered
+from imbdet.modeling.defaults import Considered, SigmoidCrossEntropy
 from imbdet.remedies.spatial_location.tal import TAL
 from imbdet.structures import Objects
 from imbdet.testing import random_boxes
