@@ -391,6 +391,9 @@ class Objective(Slot):
 
     def __call__(self, losses: dict[str, Tensor]) -> tuple[dict[str, Tensor], Stats]: ...
 
+    def build(self, points: dict[str, Any]) -> None:
+        """Called before each step with the detector's `balance_points`: where the two losses part."""
+
 
 class Calibration(Slot):
     """scores (..., K), background (...) or None -> scores (..., K), at test only, before any threshold.

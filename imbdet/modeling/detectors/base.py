@@ -87,6 +87,7 @@ class Detector(nn.Module):
         self._batches += torch.is_grad_enabled()  # a validation loss is none
         with training_step(self), running_states(self, ends_step=self._batches % self.accumulate == 0):
             losses, stats = self.losses(self.neck(self.backbone(batch)), limits, objects)
+            self.objective.build(self.balance_points())
             losses, more = self.objective(losses)
         return losses, {**stats, **more}
 
