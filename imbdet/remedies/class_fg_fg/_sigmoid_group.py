@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from ...data.statistics import takes_part
 from ...modeling.classification import SigmoidLogits, one_hot
-from ...modeling.running_state import RunningState
 from ...structures import Matched
 
 
@@ -42,28 +41,6 @@ class SigmoidGroup(nn.Module, SigmoidLogits):
     def scores(self, logits: Tensor) -> Tensor:
         p = logits.sigmoid()
         return p[..., :-1] * (1 - p[..., -1:]) if self.with_background else p
-
-
-class GradientRatio(RunningState):
-    """Remembers of each class the gradient that its positives and its negatives have had since the training began.
-
-    Derive from it before the loss; `ratio` is that of the state before the batch.
-    """
-
-    def remember(self, num_classes: int) -> None:
-        """Make the buffers; to be called in the constructor."""
-        self.register_buffer("positive", torch.zeros(num_classes, dtype=torch.float64))
-        self.register_buffer("negative", torch.zeros(num_classes, dtype=torch.float64))
-
-    def ratio(self, start: float) -> Tensor:
-        """(K,) positives' over negatives' gradient; `start` before there was any."""
-        return torch.where(self.negative > 0, self.positive / (self.negative + 1e-10), start).float()
-
-    def see(self, size: Tensor, target: Tensor, matched: Matched) -> None:
-        """Add the sizes of this batch's gradients (R, K), those of positives where target (R, K) is above 0."""
-        size = (size * matched.considered.unsqueeze(1)).double()
-        positive = target > 0
-        self.collect(positive=(size * positive).sum(dim=0), negative=(size * ~positive).sum(dim=0))
 
 
 def rare_classes(image_shares: Sequence[float], threshold: float | None, quantile: float) -> Tensor:

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...structures import Matched
-from ._sigmoid_group import GradientRatio, SigmoidGroup
+from ._gradient_ratio import GradientRatio
+from ._sigmoid_group import SigmoidGroup
 
 
 class EQLv2(GradientRatio, SigmoidGroup):

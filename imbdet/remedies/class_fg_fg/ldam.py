@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...modeling.classification import SoftmaxCrossEntropy
+from ...modeling.classification import SoftmaxCrossEntropy, one_hot
 from ...modeling.running_state import RunningState
 from ...structures import Matched
 from ._class_shift import non_negative, shift_of
@@ -75,12 +75,12 @@ class LDAM(RunningState, SoftmaxCrossEntropy):
         table = shift_of(counts, weights, lambda _: 1.0)
         self.register_buffer("margins", F.pad(margins, (0, 1)).float(), persistent=False)
         self.register_buffer("table", F.pad(table, (0, 1), value=1.0).float(), persistent=False)
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("steps", torch.zeros(1, dtype=torch.int64))
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
         """logits (R, K + 1) -> (R,)."""
         labels = matched.labels.clamp(min=0)
-        margins = F.one_hot(labels, logits.shape[1]) * self.margins[labels].unsqueeze(1)
+        margins = one_hot(labels, logits.shape[1], logits.dtype) * self.margins[labels].unsqueeze(1)
         values, stats = SoftmaxCrossEntropy.__call__(self, self.scale * (logits - margins), matched)
         self.collect(steps=torch.ones_like(self.steps))
         return values * torch.where(self.steps >= self.begin, self.table[labels], 1.0), stats
