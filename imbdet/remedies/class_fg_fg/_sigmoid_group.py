@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...data.statistics import takes_part
-from ...modeling.classification import SigmoidLogits, one_hot
+from ...modeling.defaults import SigmoidLogits, one_hot
 from ...structures import Matched
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...modeling.classification import SoftmaxCrossEntropy
+from ...modeling.defaults import SoftmaxCrossEntropy
 from ...structures import Matched
 from ._class_shift import non_negative, shift_of
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...modeling.classification import one_hot
+from ...modeling.defaults import one_hot
 from ...structures import Matched
 from ._class_shift import non_negative, shift_of
 from ._sigmoid_group import SigmoidGroup

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...modeling.classification import SigmoidLogits, one_hot
+from ...modeling.defaults import SigmoidLogits, one_hot
 from ...structures import Matched
 from ._gradient_ratio import GradientRatio
 

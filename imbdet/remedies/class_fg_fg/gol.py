@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ...modeling.classification import SigmoidLogits, one_hot
+from ...modeling.defaults import SigmoidLogits, one_hot
 from ...structures import Matched
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...modeling.classification import SoftmaxCrossEntropy, one_hot
+from ...modeling.defaults import SoftmaxCrossEntropy, one_hot
 from ...modeling.running_state import RunningState
 from ...structures import Matched
 from ._class_shift import non_negative, shift_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from imbdet.data.statistics import class_groups
-from imbdet.modeling.classification import one_hot
+from imbdet.modeling.defaults import one_hot
 from imbdet.remedies.class_fg_fg.acsl import ACSL
 from imbdet.testing import regions
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from imbdet.modeling.classification import SigmoidCrossEntropy
+from imbdet.modeling.defaults import SigmoidCrossEntropy
 from imbdet.remedies.class_fg_fg.drop_loss import DropLoss
 from imbdet.remedies.class_fg_fg.eql import EQL
 from imbdet.testing import regions

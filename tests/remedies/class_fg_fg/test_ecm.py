@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from imbdet.modeling.classification import one_hot
+from imbdet.modeling.defaults import one_hot
 from imbdet.remedies.class_fg_fg.ecm import ECM
 from imbdet.testing import regions
 

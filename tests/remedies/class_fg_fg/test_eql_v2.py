@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from imbdet.modeling.classification import one_hot
+from imbdet.modeling.defaults import one_hot
 from imbdet.remedies.class_fg_fg.eql_v2 import EQLv2
 from imbdet.testing import regions
 

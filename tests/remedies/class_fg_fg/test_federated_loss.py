@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from imbdet.modeling.classification import SigmoidCrossEntropy, one_hot
+from imbdet.modeling.defaults import SigmoidCrossEntropy, one_hot
 from imbdet.remedies.class_fg_fg.federated_loss import FederatedLoss
 from imbdet.testing import regions
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from imbdet.modeling.classification import SoftmaxCrossEntropy
+from imbdet.modeling.defaults import SoftmaxCrossEntropy
 from imbdet.remedies.class_fg_fg.loce_ebl import EquilibriumLoss
 from imbdet.testing import regions
 

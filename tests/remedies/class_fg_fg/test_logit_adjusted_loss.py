@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from imbdet import testing
-from imbdet.modeling.classification import SigmoidCrossEntropy
+from imbdet.modeling.defaults import SigmoidCrossEntropy
 from imbdet.remedies.class_fg_fg.logit_adjusted_loss import LogitAdjustedLoss
 from imbdet.testing import regions
 
