@@ -29,6 +29,9 @@ REQUIRES = [
     "pillow",
     "scipy",
     "tabulate",
+    "tqdm",
+    "pyyaml",
+    "markupsafe",
 ]
 
 EXTRAS = {
@@ -53,6 +56,7 @@ setup(
     package_dir={"imbdet": "imbdet", "imbdet.configs": "configs"},
     package_data={
         "imbdet.configs": ["**/*.py"],
+        "imbdet.commands": ["*.yaml"],
         "imbdet.report": ["templates/*"],
         "imbdet.diagnose": ["templates/*"],
     },

@@ -3,6 +3,7 @@
 Letters: R regions, K classes.
 """
 
+import functools
 import os
 import socket
 import subprocess
@@ -13,13 +14,32 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from imbdet import testing
+from imbdet.config import load_config, shipped_configs, slots_of
 from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.criterion import Criterion
 from imbdet.modeling.defaults import AllRegions, Considered, SmoothL1, SoftmaxCrossEntropy, ThresholdMatcher
 from imbdet.modeling.preprocess import pad_objects
 
 K = 3
+SHAPES = [name for name in shipped_configs("baselines") if name.endswith("_shapes")]
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@functools.cache
+def load(baseline: str, remedy: str = ""):
+    """A config, shared by the tests, so only to be read; each takes a sixth of a second to load."""
+    return load_config(baseline, [remedy] if remedy else [])
+
+
+@functools.cache
+def slots_there(baseline):
+    """{slot: (config key, what fills it)} of a baseline."""
+    return slots_of(load(baseline))
+
+
+def fitting(entry) -> list[str]:
+    """The shapes baselines that take the remedy."""
+    return [name for name in SHAPES if entry.fits(name, slots_there(name))]
 
 
 def regions(labels, **given):

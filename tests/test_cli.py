@@ -38,7 +38,7 @@ def test_every_verb_has_a_help_with_an_example(capsys):
 
 def test_every_tool_runs_the_verb_of_its_name():
     tools = {path.stem: path.read_text() for path in (ROOT / "tools").glob("*.py")}
-    assert {"train", "evaluate", "predict", "check_data", "show_config", "list_remedies", "benchmark"} <= set(tools)
+    assert {"train", "evaluate", "predict", "check_data", "show_config", "list_remedies", "new_remedy"} <= set(tools)
     for name, text in tools.items():
         assert f'run("{name}")' in text and text.startswith('"""'), name
 

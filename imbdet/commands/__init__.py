@@ -25,8 +25,9 @@ _ORDER = (
     "compare",
     "show_config",
     "list_remedies",
+    "remedy",
+    "new_remedy",
     "plot_losses",
-    "benchmark",
 )
 
 

@@ -394,7 +394,7 @@ def _notes(plan: Plan, results: Sequence[ArmResult], by_arm: Runs, truth: Scene 
     if spread > UNEVEN:
         notes.append(
             f"Step times of one arm differ by a factor of up to {spread:.1f} between seeds: other work ran on the "
-            "machine. imbdet benchmark --remedies measures the cost of a step side by side"
+            "machine. python -m benchmarks --remedies measures the cost of a step side by side"
         )
     machines = machines_of(by_arm)
     if len(kinds := sorted({kind for kind in machines.values() if kind})) > 1:

@@ -43,10 +43,7 @@ ALLOWED = (
 )
 PACKAGES = ("imbdet", "torch.nn", "torch.optim", "torchvision", "timm", "fvcore")
 KEPT_OUT = (
-    "imbdet.data.benchmark",
     "imbdet.data.checks",
-    "imbdet.data.datasets.generate",
-    "imbdet.modeling.benchmark",
     "timm.models._builder",
     "timm.models._helpers",
     "timm.models._hub",

@@ -27,10 +27,10 @@ def test_filters(capsys):
 
 def test_writing_between_the_markers(tmp_path, capsys):
     path = tmp_path / "README.md"
-    path.write_text(f"above\n{index.BEGIN}\nold\n{index.END}\nbelow\n")
+    path.write_text(f"above\n{index.BEGIN}\nan old row\n{index.END}\nbelow\n")
     main(["--write", str(path)])
     text = path.read_text()
-    assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
+    assert text.startswith("above\n") and text.endswith("\nbelow\n") and "an old row" not in text
     assert index.remedy_table_markdown() in text
     main(["--write", str(path)])
     assert path.read_text() == text and "up to date" in capsys.readouterr().out
@@ -40,7 +40,5 @@ def test_writing_between_the_markers(tmp_path, capsys):
 
 
 def test_the_readme_is_not_stale():
-    if not README.exists():
-        pytest.skip("README.md is not written yet")
     text = README.read_text(encoding="utf-8")
     assert index.with_table(text, "README.md") == text, "run: python tools/list_remedies.py --write README.md"

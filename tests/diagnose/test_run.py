@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.synthetic import generate_evaluation_set
 from imbdet.diagnose.labels import suspicious_labels
 from imbdet.diagnose.run import (
     Trained,
@@ -23,7 +24,6 @@ from imbdet.evaluation.coco import evaluate_coco
 from imbdet.evaluation.detections import Detections
 from imbdet.evaluation.errors import error_types
 from imbdet.evaluation.ground_truth import as_ground_truth
-from imbdet.evaluation.synthetic import generate_evaluation_set
 
 from .helpers import box, make_records
 

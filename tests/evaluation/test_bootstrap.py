@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.evaluation import benchmark_comparison
+from benchmarks.synthetic import generate_evaluation_set
 from imbdet.evaluation import Detections, GroundTruth, evaluate_coco
-from imbdet.evaluation.benchmark import benchmark_comparison
 from imbdet.evaluation.bootstrap import (
     AREA_RANGES,
     AVERAGES,
@@ -24,7 +25,6 @@ from imbdet.evaluation.detections import as_detections
 from imbdet.evaluation.ground_truth import as_ground_truth
 from imbdet.evaluation.lrp import optimal_lrp
 from imbdet.evaluation.matching import match_areas
-from imbdet.evaluation.synthetic import generate_evaluation_set
 
 from .cases import perfect, truth
 

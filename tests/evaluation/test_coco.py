@@ -7,11 +7,11 @@ import warnings
 import numpy as np
 import pytest
 
+from benchmarks.evaluation import reference_evaluation, same_as_reference
+from benchmarks.synthetic import generate_evaluation_set
 from imbdet.evaluation import Detections, evaluate_coco
-from imbdet.evaluation.benchmark import reference_evaluation, same_as_reference
 from imbdet.evaluation.metrics import BY_NAME, EVALUATED
 from imbdet.evaluation.result import EvaluationWarning
-from imbdet.evaluation.synthetic import generate_evaluation_set
 
 from .cases import perfect, truth
 

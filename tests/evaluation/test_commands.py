@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 import imbdet
+from benchmarks.evaluation import METRICS
 from imbdet.commands import run
-from imbdet.evaluation.benchmark import METRICS
 
 from .cases import perfect, truth, write_run
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from imbdet.evaluation.benchmark import reference_evaluation
+from benchmarks.evaluation import reference_evaluation
+from benchmarks.synthetic import generate_evaluation_set
 from imbdet.evaluation.lrp import optimal_lrp
 from imbdet.evaluation.matching import match_detections
-from imbdet.evaluation.synthetic import generate_evaluation_set
 
 from .cases import perfect, truth
 

@@ -1,17 +1,12 @@
 """The noise of differences: against Student's t, by hand, by a naive loop, and its coverage by simulation."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks import coverage_of_intervals as coverage
 from imbdet.evaluation import noise as module
 from imbdet.evaluation.noise import Noise, detectable, image_covariance_of, noise_of, residual_sd, seeds_needed
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import coverage_of_intervals as coverage  # noqa: E402
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

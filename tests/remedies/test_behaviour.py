@@ -11,19 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from imbdet import testing
 from imbdet.config import instantiate, load_config, select, shipped_configs, slots_of
 from imbdet.data.loader import Draw
-from imbdet.modeling.boxes import BoxCoder
 from imbdet.modeling.defaults import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from imbdet.remedies import index
-from imbdet.structures import Matched
 from tests.helpers import Waits
 
 K, R = 10, 64
 SHAPES = [name for name in shipped_configs("baselines") if name.endswith("_shapes")]
-
-#: remedy -> why what is checked here does not apply to it
-EXCEPTIONS: dict[str, str] = {}
 
 
 @functools.cache
@@ -32,19 +28,24 @@ def load(baseline, remedy):
     return load_config(baseline, [remedy] if remedy else [], ["data.train.num_images=12"])
 
 
+@functools.cache
+def there(baseline):
+    """{slot: what fills it} of a baseline."""
+    return {slot: filler for slot, (_, filler) in slots_of(load(baseline, "")).items()}
+
+
 def filled(slot):
     """(remedy, baseline) of every filler of `slot`, for parametrize; the remedy of a baseline's own filler is ""."""
-    own = {name: slots_of(load(name, "")).get(slot, ("", "(default)"))[1] for name in SHAPES}
+    own = {name: there(name).get(slot, "(default)") for name in SHAPES}
     pairs = [("", name) for name, filler in own.items() if filler != "(default)"]
     pairs += [
         (entry.name, baseline)
         for entry in index.entries()
-        if slot in entry.slots and entry.name not in EXCEPTIONS
+        if slot in entry.slots
         for baseline in SHAPES
-        if entry.fits(baseline, slots_of(load(baseline, "")))
+        if entry.fits(baseline, there(baseline))
     ]
-    none = [pytest.param("", "", marks=pytest.mark.skip(reason=f"nothing fills the slot {slot} yet"))]
-    return pytest.mark.parametrize(("remedy", "baseline"), pairs or none)
+    return pytest.mark.parametrize(("remedy", "baseline"), pairs)
 
 
 def build(slot, remedy, baseline):
@@ -61,23 +62,16 @@ def regions(kind="mixed", seed=0):
     labels[torch.rand(R, generator=rng) < 0.1] = -1
     if kind == "no objects":
         labels = torch.where(labels == -1, -1, K)
-    corner = torch.rand(R, 2, generator=rng) * 60
-    boxes = torch.cat([corner, corner + 8 + torch.rand(R, 2, generator=rng) * 40], 1)
     foreground = (labels >= 0) & (labels < K)
-    shift = (torch.rand(R, 4, generator=rng) - 0.5) * 6
-    coder, deltas = BoxCoder(), torch.where(foreground[:, None], torch.randn(R, 4, generator=rng) * 0.1, 0.0)
-    return Matched(
-        deltas=deltas,
-        box_coder=coder,
-        labels=labels,
-        objects=torch.where(foreground, torch.randint(0, 6, (R,), generator=rng), 0 if kind == "mixed" else -1),
-        iou=torch.where(foreground, 0.5 + 0.5 * torch.rand(R, generator=rng), 0.4 * torch.rand(R, generator=rng)),
-        images=torch.arange(R) // (R // 2),
-        levels=torch.arange(R) % 3,
-        boxes=boxes,
-        targets=torch.where(foreground[:, None], boxes + shift, boxes),
-        num_classes=K,
+    return testing.regions(
+        labels,
+        K,
         num_images=2,
+        boxes=testing.random_boxes(R, seed),
+        iou=torch.where(foreground, 0.5 + 0.5 * torch.rand(R, generator=rng), 0.4 * torch.rand(R, generator=rng)),
+        objects=torch.where(foreground, torch.randint(0, 6, (R,), generator=rng), 0 if kind == "mixed" else -1),
+        levels=torch.arange(R) % 3,
+        deltas=torch.where(foreground[:, None], torch.randn(R, 4, generator=rng) * 0.1, 0.0),
     )
 
 
@@ -302,7 +296,3 @@ def test_augment(remedy, baseline):
     assert len(new["boxes"]) == len(new["labels"])
     height, width = changed.shape[1:]
     assert (new["boxes"] >= 0).all() and (new["boxes"] <= torch.tensor([width, height, width, height])).all()
-
-
-def test_exceptions_are_about_remedies_that_exist():
-    assert all(name in [entry.name for entry in index.entries()] and why for name, why in EXCEPTIONS.items())

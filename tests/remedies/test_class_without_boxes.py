@@ -15,7 +15,7 @@ from imbdet.config import LazyCall, files, instantiate, load_config
 from imbdet.config.difference import changed_paths
 from imbdet.data.datasets.coco import records_from_coco
 from imbdet.remedies import index
-from tests.remedies.test_contract import fitting
+from tests.helpers import fitting
 
 EMPTY = 2  # the label of the class without boxes
 #: what a config asks of the train records as a whole

@@ -1,11 +1,10 @@
 """What every remedy must keep, checked on each one found.
 
-A remedy that breaks a rule for a good reason stands in EXCEPTIONS with that reason; nothing else is skipped.
+There are no exceptions: a rule that a remedy has a good reason to break is the wrong rule.
 """
 
 import ast
 import doctest
-import functools
 import importlib
 import inspect
 import os
@@ -15,42 +14,19 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from imbdet.config import load_config, remedy_names, shipped_configs, slots_of
+from imbdet.config import load_config, remedy_names
 from imbdet.config.difference import changed_paths
 from imbdet.config.files import run_file
 from imbdet.remedies import index
 from imbdet.slots import slot_at
+from tests.helpers import SHAPES, fitting, load
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAPES = [name for name in shipped_configs("baselines") if name.endswith("_shapes")]
-
-#: (remedy, test) -> why it need not keep that rule
-EXCEPTIONS: dict[tuple[str, str], str] = {}
 
 
 @pytest.fixture(params=index.entries(), ids=lambda entry: f"{entry.name}:{entry.target.rsplit('.', 1)[-1]}")
 def entry(request):
-    reason = EXCEPTIONS.get((request.param.name, request.function.__name__))
-    if reason:
-        pytest.skip(reason)
     return request.param
-
-
-@functools.cache
-def load(baseline: str, remedy: str = ""):
-    """A config, shared by the tests, so only to be read; each takes a sixth of a second to load."""
-    return load_config(baseline, [remedy] if remedy else [])
-
-
-def fitting(entry) -> list[str]:
-    """The shapes baselines that take the remedy."""
-    return [name for name in SHAPES if entry.fits(name, slots_of(load(name)))]
-
-
-def test_exceptions_are_about_remedies_that_exist():
-    tests = {name for name in globals() if name.startswith("test_")}
-    names = {entry.name for entry in index.entries()}
-    assert all(name in names and test in tests and reason for (name, test), reason in EXCEPTIONS.items())
 
 
 def test_code_config_and_test_come_together():

@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
+from benchmarks.reader import generate_coco_json
 from imbdet.data.datasets.classes import align_classes
 from imbdet.data.datasets.coco import load_coco, read_class_names, records_from_coco
-from imbdet.data.datasets.generate import generate_coco_json
 
 
 def test_reads_a_small_file(coco, write):

@@ -1,4 +1,4 @@
-"""Figures of the loader, for tools/benchmark.py: against a loader made of PIL, and per picture of the shapes set.
+"""Figures of the loader, for `python -m benchmarks`: against a loader made of PIL, and per picture of the shapes set.
 
 Notable: the two loaders take turns in one process, a batch each, and the figure is the median of the ratios, so that
 whatever else the machine does falls on both.

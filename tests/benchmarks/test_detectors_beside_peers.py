@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from imbdet.modeling.benchmark import benchmark_detector, build_case, random_batch
-from imbdet.modeling.peers import peer_batch, torchvision_peer
+from benchmarks.detectors import benchmark_detector, build_case, random_batch
+from benchmarks.peers import peer_batch, torchvision_peer
 
 
 def test_retinanet_finds_what_torchvision_finds():
@@ -34,7 +34,7 @@ def test_our_operators_are_at_most_half(case):
 
 
 def test_cost_of_a_remedy_beside_the_plain_detector():
-    from imbdet.modeling.benchmark import benchmark_remedies
+    from benchmarks.detectors import benchmark_remedies
 
     plain, neck, left_out = benchmark_remedies("retinanet_shapes", ["balanced_feature_pyramid", "x"], 1)
     assert neck["parameters"] - plain["parameters"] == 4 * (64 * 64 + 64), "four convolutions of 1x1"

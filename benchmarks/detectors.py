@@ -1,4 +1,4 @@
-"""Figures of the detectors for tools/benchmark.py: a training step and an inference beside torchvision's, and counts.
+"""Figures of the detectors: a training step and an inference beside torchvision's, and counts.
 
 The two take turns in one process, and the figure is the median of the ratios of neighbours, so that whatever else the
 machine does falls on both.
@@ -10,8 +10,9 @@ import time
 import torch
 from torch import Tensor
 
-from ..config import instantiate, load_config
-from .count import OperatorCount, SavedBytes
+from imbdet.config import instantiate, load_config
+from imbdet.modeling.count import OperatorCount, SavedBytes
+
 from .peers import peer_batch, torchvision_peer
 
 #: name -> config, overrides, size of a picture, images of the timed batch

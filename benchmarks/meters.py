@@ -18,15 +18,15 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from .build import Run
-from .distributed import world_of
-from .loop import _measure, _step
-from .progress import Clock
-from .run_folder import plain
-from .seed import set_threads
-from .settings import read_settings
-from .start import start_run
-from .stop import StopRequest
+from imbdet.engine.build import Run
+from imbdet.engine.distributed import world_of
+from imbdet.engine.loop import _measure, _step
+from imbdet.engine.progress import Clock
+from imbdet.engine.run_folder import plain
+from imbdet.engine.seed import set_threads
+from imbdet.engine.settings import read_settings
+from imbdet.engine.start import start_run
+from imbdet.engine.stop import StopRequest
 
 
 class _NoWindow:
@@ -99,13 +99,13 @@ def _block(run: Run, batches: list, steps: int, reports: list[float] | None, now
     run.window = _TimedWindow(window, now) if reports is not None else _NoWindow()
     began = now()
     for step in range(1, steps + 1):
-        stats, norm = _step(run, source, clock, 1, reports=reports is not None and step == steps)
+        stats, norms = _step(run, source, clock, 1, reports=reports is not None and step == steps)
     if run.device.type == "cuda":
         torch.cuda.synchronize(run.device)
     if reports is not None:
         spent, before = run.window.seconds, now()
         run.window = window
-        scalars, histograms = _measure(run, clock, stats, norm)
+        scalars, histograms = _measure(run, run, clock, stats, norms)
         run.log.write(len(reports) + 1, "train", scalars, histograms)
         run.progress.report(1, scalars)
         reports.append(spent + now() - before)

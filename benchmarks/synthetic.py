@@ -8,8 +8,8 @@ Letters: N images, M objects, D detections, K classes.
 
 import numpy as np
 
-from .detections import Detections
-from .ground_truth import GroundTruth
+from imbdet.evaluation.detections import Detections
+from imbdet.evaluation.ground_truth import GroundTruth
 
 OBJECTS_PER_IMAGE = 7.3  # COCO val2017 has 36781 boxes on 5000 images
 WIDTH, HEIGHT = 640, 480

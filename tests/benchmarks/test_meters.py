@@ -1,6 +1,5 @@
-from imbdet.engine.benchmark import benchmark_meters
-
-from .fakes import fake_config
+from benchmarks.meters import benchmark_meters
+from tests.engine.fakes import fake_config
 
 
 def test_both_sides_are_timed_and_the_run_folder_is_left_alone(tmp_path):

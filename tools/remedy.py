@@ -1,4 +1,4 @@
-"""Measure speed against peers: the same as `imbdet benchmark`, from a checkout."""
+"""Explain a remedy: the same as `imbdet remedy`, from a checkout."""
 
 import sys
 from pathlib import Path
@@ -8,4 +8,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from imbdet.commands import run  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(run("benchmark"))
+    sys.exit(run("remedy"))

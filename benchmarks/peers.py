@@ -13,7 +13,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
-from .detectors import FasterRCNN, RetinaNet
+from imbdet.modeling.detectors import FasterRCNN, RetinaNet
 
 
 class _Features(nn.Module):

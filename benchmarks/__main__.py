@@ -1,22 +1,26 @@
 """Measure: detectors beside torchvision, loader, reader, evaluation, comparison, meters, side by side in a process."""
 
+import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import make_parser
-
 EXAMPLE = """
-imbdet benchmark --only detectors --case faster_rcnn_shapes
-  imbdet benchmark --only evaluation --full      # 5,000 images, 500,000 detections: pycocotools needs minutes
-  imbdet benchmark --remedies --case faster_rcnn_shapes --remedy ohem
-  imbdet benchmark --out figures.json"""
+python -m benchmarks --only detectors --case faster_rcnn_shapes
+  python -m benchmarks --only evaluation --full      # 5,000 images, 500,000 detections: pycocotools needs minutes
+  python -m benchmarks --remedies --case faster_rcnn_shapes --remedy ohem
+  python -m benchmarks --out figures.json"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = make_parser(
-        "benchmark", "Measure this machine: ratios against peers are steady, seconds are not.", EXAMPLE
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure this machine: ratios against peers are steady, seconds are not.",
+        epilog=f"example:\n  {EXAMPLE.strip()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parts = {
         "detectors": _detectors,
@@ -68,7 +72,7 @@ def _show(row: dict) -> dict:
 
 
 def _detectors(args) -> list[dict]:
-    from imbdet.modeling.benchmark import CASES, benchmark_detector
+    from .detectors import CASES, benchmark_detector
 
     unknown = sorted(set(args.case or ()) - set(CASES))
     if unknown:
@@ -78,7 +82,8 @@ def _detectors(args) -> list[dict]:
 
 def _remedies(args) -> dict:
     from imbdet.config import remedy_names
-    from imbdet.modeling.benchmark import CASES, benchmark_remedies
+
+    from .detectors import CASES, benchmark_remedies
 
     figures = {}
     for case in args.case or [name for name in CASES if name.endswith("shapes")]:
@@ -112,13 +117,13 @@ def _remedy_table(rows: list[dict]) -> str:
 
 
 def _loader(args) -> dict:
-    from imbdet.data.benchmark import benchmark_loader
+    from .loader import benchmark_loader
 
     return _show(benchmark_loader(args.images or None, max(args.rounds, 5)))
 
 
 def _reader(args) -> dict:
-    from imbdet.data.datasets.generate import benchmark_reader, generate_coco_json
+    from .reader import benchmark_reader, generate_coco_json
 
     images, boxes = (118_000, 860_000) if args.full else (11_800, 86_000)
     with tempfile.TemporaryDirectory() as folder:
@@ -129,20 +134,25 @@ def _reader(args) -> dict:
 
 
 def _evaluation(args) -> dict:
-    from imbdet.evaluation.benchmark import SMALL, benchmark_evaluation
+    from .evaluation import SMALL, benchmark_evaluation
 
     row = benchmark_evaluation(**({} if args.full else SMALL))
     return _show({key: value for key, value in row.items() if key != "metrics"})
 
 
 def _comparison(args) -> dict:
-    from imbdet.evaluation.benchmark import SMALL_COMPARISON, benchmark_comparison
+    from .evaluation import SMALL_COMPARISON, benchmark_comparison
 
     return _show(benchmark_comparison(**({} if args.full else SMALL_COMPARISON)))
 
 
 def _meters(args) -> dict:
     from imbdet.config import load_config
-    from imbdet.engine.benchmark import benchmark_meters
+
+    from .meters import benchmark_meters
 
     return _show(benchmark_meters(load_config("baselines/faster_rcnn_shapes"), max(3, args.rounds // 2)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

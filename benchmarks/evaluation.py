@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from .bootstrap import image_weights, over_classes, rank_detections
-from .coco import evaluate_coco
-from .detections import Detections
-from .errors import error_types
-from .result import EvaluationWarning
-from .significance import Sample, judge_samples
+from imbdet.evaluation.bootstrap import image_weights, over_classes, rank_detections
+from imbdet.evaluation.coco import evaluate_coco
+from imbdet.evaluation.detections import Detections
+from imbdet.evaluation.errors import error_types
+from imbdet.evaluation.result import EvaluationWarning
+from imbdet.evaluation.significance import Sample, judge_samples
+
 from .synthetic import generate_evaluation_set
 
 SMALL = {"images": 500, "detections": 20_000}  #: seconds instead of minutes

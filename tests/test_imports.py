@@ -1,0 +1,59 @@
+"""Every library that is imported is declared in setup.py; no test module imports another."""
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = {"imbdet", "benchmarks"}
+
+
+def imported(folder):
+    """{top module: a file that imports it} of all files below a folder, wherever in the file."""
+    found = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            found.update({name.partition(".")[0]: path.relative_to(ROOT).as_posix() for name in names})
+    return found
+
+
+def declared(names=("REQUIRES", "EXTRAS")):
+    """Names of distributions in setup.py, small and with "-"."""
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    nodes = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id in names]
+    values = [value for node in nodes for value in ast.walk(node) if isinstance(value, ast.Constant)]
+    return {re.split(r"[<>=]", value.value)[0].lower().replace("_", "-") for value in values}
+
+
+def test_every_import_is_declared():
+    known, distributions = declared(), packages_distributions()
+    missing = {}
+    for folder in ("imbdet", "configs", "benchmarks"):
+        for name, path in imported(folder).items():
+            if name in sys.stdlib_module_names or name in OURS:
+                continue
+            names = {one.lower().replace("_", "-") for one in distributions.get(name, [name])}
+            if not names & known:
+                missing[name] = path
+    assert not missing, f"not declared in setup.py: {missing}"
+
+
+def test_the_check_sees_what_is_declared():
+    assert {"torch", "pyyaml", "ray"} <= declared() and "ray" not in declared(("REQUIRES",))
+    assert {"torch", "yaml", "tqdm"} <= set(imported("imbdet"))
+
+
+def test_no_test_module_imports_another():
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{path.relative_to(ROOT)} imports {name}" for name in names if re.search(r"(^|\.)test_", name)]
+    assert not found, "what two tests share belongs into a helpers module: " + "; ".join(found)

@@ -1,0 +1,11 @@
+"""Write the files of a new remedy: the same as `imbdet new_remedy`, from a checkout."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from imbdet.commands import run  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(run("new_remedy"))
