@@ -34,6 +34,7 @@ from .tune import tuning_notes
 PICTURES = 12  #: images on which two arms differ most
 ENOUGH_SEEDS = 5  #: for a claim; with fewer a verdict is indicative
 UNEVEN = 1.2  #: slowest to fastest step of one arm's seeds from which its times say more of the machine than of the arm
+STILL_LEARNING = 0.02  #: AP that twice the iterations would add, above which arms differ in how fast they learn
 UNEVEN_CLIPPING = 0.1  #: difference in the share of clipped steps that is worth a note
 FEW_OBJECTS = 20  #: test objects of a class below which its own AP does not tell remedies apart
 MOST_METERS = 12  #: that are listed
@@ -321,6 +322,21 @@ def curves(cells: Sequence[Finished]) -> dict[str, dict[str, list[float]]]:
     return found
 
 
+def doubling_gain(curve: Mapping[str, Sequence[float]]) -> float | None:
+    """How much AP a training of twice the length would add, by the curve of one: None if it is too short to tell.
+
+    From a quarter to half of the iterations AP rises by d1, from half to all by d2. If what is left to gain falls as a
+    power of the iterations, the next doubling adds d2 * d2 / d1. In a run whose rate falls to 0, half of the way is
+    worse than a training of half the length, so this is an upper estimate.
+    """
+    iterations, mean = curve.get("iterations", ()), curve.get("mean", ())
+    if len(iterations) < 3 or iterations[0] > iterations[-1] / 4:
+        return None
+    quarter, half, whole = np.interp([iterations[-1] / 4, iterations[-1] / 2, iterations[-1]], iterations, mean)
+    d1, d2 = half - quarter, whole - half
+    return float(d2 * min(d2 / d1, 1.0)) if d1 > 0 and d2 > 0 else float(max(d2, 0.0))
+
+
 def mechanism(arm: Sequence[Finished], baseline: Sequence[Finished], remedies: Iterable[str]) -> list[dict[str, Any]]:
     """[{"tag", "baseline", "arm"}]: means over the seeds of the last reports; None where there is no such meter.
 
@@ -389,6 +405,14 @@ def _matches(tag: str, patterns: Iterable[str]) -> bool:
 def _notes(plan: Plan, results: Sequence[ArmResult], by_arm: Runs, truth: Scene | None) -> list[str]:
     """What a reader must know besides the numbers."""
     notes = _notes_of_arms(plan, results, by_arm)
+    curve = next((result.curves.get("AP/AP", {}) for result in results if result.arm.name == BASELINE), {})
+    gain = doubling_gain(curve)
+    if gain is not None:
+        slow = ": this compares speed of learning; train longer" if gain > STILL_LEARNING else ""
+        notes.append(
+            f"By the baseline's curve on val, twice the iterations would add about {100 * gain:.1f} AP (an upper "
+            f"estimate){slow}"
+        )
     steps = {name: [c.record.cost.get("step_seconds") for c in cells.values()] for name, cells in by_arm.items()}
     spread = max((max(s) / min(s) for s in steps.values() if s and all(s)), default=1.0)
     if spread > UNEVEN:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from imbdet.compare.judge import compare_runs, imbalances
+from imbdet.compare.judge import compare_runs, doubling_gain, imbalances
 from imbdet.compare.kept import KEPT, Truths, keep_run, kept_config
 from imbdet.compare.structures import BASELINE, Arm, Plan, RunRecord
 from imbdet.evaluation.bootstrap import image_weights, rank_detections
@@ -182,6 +182,29 @@ def test_curves_are_mean_and_range_over_the_seeds(comparison):
     assert [found["loss/total"][key][0] for key in ("low", "mean", "high")] == [20, 21, 22]
     assert found["AP/AP"]["iterations"] == [50, 100]
     assert found["AP/AP"]["mean"][1] == pytest.approx(arm(comparison, "good").means["AP"])
+
+
+def test_what_twice_the_iterations_would_add():
+    """AP = 0.5 - t^-0.5 rises from 100 to 200 by 200^-.5 - 400^-.5 ...; from 400 to 800 it adds 400^-.5 - 800^-.5."""
+    times = [100, 200, 400]
+    curve = {"iterations": times, "mean": [0.5 - t**-0.5 for t in times]}
+    assert doubling_gain(curve) == pytest.approx(400**-0.5 - 800**-0.5)
+    assert doubling_gain({"iterations": times, "mean": [0.1, 0.2, 0.4]}) == pytest.approx(0.2)  # not more than the last
+    assert doubling_gain({"iterations": times, "mean": [0.3, 0.4, 0.39]}) == 0
+    assert doubling_gain({"iterations": [200, 400], "mean": [0.1, 0.2]}) is None and doubling_gain({}) is None
+
+
+def test_a_grid_that_compares_speed_of_learning_says_so(tmp_path):
+    """AP of fabricated runs at 25, 50 and 100 of 100 iterations; the last doubling adds 10 points, or 1."""
+    for number, (last, words) in enumerate(((0.4, "about 10.0 AP"), (0.31, "about 0.1 AP"))):
+        root = tmp_path / str(number)
+        cells = grid(root, ARMS[:2], (0, 1))
+        for record in cells:
+            path = root / record.folder / "metrics.jsonl"
+            lines = [{"iteration": i, "split": "val", "AP/AP": ap} for i, ap in ((25, 0.2), (50, 0.3), (100, last))]
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        notes = said(compare_runs(plan(ARMS[:2], (0, 1)), cells, root, draws=20))
+        assert words in notes and ("this compares speed of learning" in notes) == (number == 0)
 
 
 def test_table_of_classes(comparison, cells):
