@@ -29,18 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parse(parser, argv)
     _check(parser, args)
-    from imbdet.compare import BASELINE, Stopped, compare, compare_existing
+    from imbdet.compare import BASELINE, Stopped, compare_existing
 
     try:
         if args.runs:
             comparison = compare_existing(args.runs, args.out, _report, args.split, args.primary)
         else:
-            jobs = args.jobs or (0 if args.engine == "ray" else 1)
-            engine = functools.partial(_engine, args)
-            elsewhere = "mix" if args.engine == "ray" else "rerun" if args.rerun_elsewhere else "refuse"
-            comparison = compare(
-                _request(args), args.out, _report, engine, jobs, args.plan_only, args.retry_failed, elsewhere
-            )
+            comparison = [_compare(args, config, out) for config, out in _grids(args)][0]
     except Stopped as stopped:
         print(f"stopped; continue with: {_command(argv)}", flush=True)
         return int(stopped.code)
@@ -50,12 +45,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _grids(args: argparse.Namespace) -> list[tuple[str, Path]]:
+    """(base, folder): with --all on a shipped baseline one grid for each detector, as each remedy has its home."""
+    from imbdet.compare.plan import home_grids, remedies_of
+
+    homes = [home for home in home_grids(args.config) if remedies_of(home, args.imbalance)] if args.all else []
+    homes = homes or [args.config]
+    return [(home, Path(args.out) / home.rpartition("/")[2] if len(homes) > 1 else Path(args.out)) for home in homes]
+
+
+def _compare(args: argparse.Namespace, config: str, out: Path) -> "Comparison | None":
+    from imbdet.compare import compare
+
+    jobs = args.jobs or (0 if args.engine == "ray" else 1)
+    elsewhere = "mix" if args.engine == "ray" else "rerun" if args.rerun_elsewhere else "refuse"
+    engine = functools.partial(_engine, args)
+    return compare(_request(args, config), out, _report, engine, jobs, args.plan_only, args.retry_failed, elsewhere)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser("compare", "Compare remedies on one base config, seed by seed, and say what is real.", EXAMPLE)
     add = parser.add_argument
     add("--config", "--config-file", dest="config", metavar="C", help="the base: a config file or a shipped config")
     add("--remedy", action="append", default=[], metavar="A", help="an arm, A or A+B; may be given several times")
-    add("--all", action="store_true", help="an arm for every shipped remedy that fits the base")
+    add("--all", action="store_true", help="every shipped remedy, each on its home detector: DIR/<baseline> for each")
     add("--imbalance", default="", metavar="I", help="with --all: only remedies of this imbalance")
     add("--seeds", default="5", metavar="S", help="how many (5: 0 to 4), or which (0,3,7); default: 5")
     add("--budget", choices=("iterations", "time"), default="iterations", help="what all arms get as much of")
@@ -123,13 +136,13 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(f"--gpus-per-run is {args.gpus_per_run:g}; a run is one process, which uses at most one GPU")
 
 
-def _request(args: argparse.Namespace) -> "Request":
+def _request(args: argparse.Namespace, config: str) -> "Request":
     from imbdet.compare.plan import parse_seeds
     from imbdet.compare.structures import Request
 
     share = 1 if args.engine == "ray" else max(1, (os.cpu_count() or 1) // (args.jobs or 1))
     return Request(
-        config=args.config,
+        config=config,
         remedies=tuple(args.remedy),
         every=args.all,
         imbalance=args.imbalance,

@@ -23,6 +23,7 @@ from ..engine.settings import read_settings
 from ..evaluation.metrics import COMPARED
 from ..evaluation.noise import residual_sd
 from ..evaluation.significance import Sample
+from ..remedies.index import HOMES, home_baseline
 from ..runs import CONFIG, DETECTIONS, RunFolder
 from ..write import write_json
 from .fairness import MADE, check_equal, config_changes, config_pins, extra_iterations, made_by_remedy, with_controls
@@ -274,13 +275,39 @@ def _trust_named(names: Sequence[str]) -> None:
         trust(*own)
 
 
+def home_grids(config: str) -> list[str]:
+    """The shipped baselines on the data of `config`, which is the first; `--all` puts each remedy on its home detector.
+
+    [config] alone for a config of one's own, on which every remedy that fits is tried.
+    """
+    known = [f"baselines/{home}_{_data_of(config)}" for home in HOMES[:2]]
+    return [config, *(name for name in known if name != config)] if config in known else [config]
+
+
+def _data_of(config: str) -> str:
+    """ "baselines/faster_rcnn_shapes" -> "shapes"."""
+    stem = config.rpartition("/")[2]
+    return next((stem.removeprefix(f"{home}_") for home in HOMES[:2] if stem.startswith(f"{home}_")), "")
+
+
+def remedies_of(config: str, imbalance: str = "") -> list[str]:
+    """The remedies that `--all` tries on this config: on a shipped baseline those that are at home there."""
+    names = [name for name in remedy_names() if not imbalance or name.startswith(f"{imbalance}/")]
+    if len(home_grids(config)) > 1:
+        names = [name for name in names if home_baseline(name, _data_of(config)) == config]
+    return names
+
+
 def _every(request: Request) -> list[str]:
     if not request.every:
         return []
-    names = [name for name in remedy_names() if not request.imbalance or name.startswith(f"{request.imbalance}/")]
+    names = remedies_of(request.config, request.imbalance)
     if not names:
         there = sorted({name.split("/")[0] for name in remedy_names()})
-        raise ValueError(f"no remedy of imbalance {request.imbalance!r}; there are some of {', '.join(there)}")
+        raise ValueError(
+            f"no remedy of imbalance {request.imbalance!r}; there are some of {', '.join(there)}, some of them for the "
+            "other detector"
+        )
     return names
 
 

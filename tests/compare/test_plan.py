@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from imbdet.compare.fairness import extra_iterations
-from imbdet.compare.plan import make_plan, parse_seeds, pilot_sd, with_time_budget
+from imbdet.compare.plan import home_grids, make_plan, parse_seeds, pilot_sd, with_time_budget
 from imbdet.compare.probe import describe_plan
 from imbdet.compare.results import append_result, keep_base, write_plan
 from imbdet.compare.run import run_cell
@@ -116,6 +116,17 @@ def test_all_leaves_out_what_does_not_fit_and_says_so(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ValueError, match="no remedy of imbalance 'scael'; there are some of .*class_fg_bg"):
         make_plan(replace(ASKED, remedies=(), every=True, imbalance="scael"), tmp_path / "out")
+
+
+def test_all_puts_each_remedy_on_its_home_detector(tmp_path, monkeypatch):
+    monkeypatch.setattr("imbdet.compare.plan.remedy_names", lambda: ["class_fg_bg/focal_loss", "class_fg_bg/ohem"])
+    assert home_grids("baselines/faster_rcnn_shapes") == ["baselines/faster_rcnn_shapes", "baselines/retinanet_shapes"]
+    assert home_grids(tiny()) == [tiny()]
+    found = {}
+    for base in home_grids("baselines/retinanet_shapes"):
+        request = Request(base, every=True, imbalance="class_fg_bg", controls=False)
+        found[base] = names(make_plan(request, tmp_path / "out")[0])[1:]
+    assert list(found.values()) == [["focal_loss"], ["ohem"]]
 
 
 def test_nothing_to_compare(tmp_path):
