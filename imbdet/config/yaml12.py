@@ -49,6 +49,8 @@ def read(text: str, source: str) -> Any:
     """
     try:
         return _load(text, FastLoader, source)
+    except _TooDeep:
+        raise ValueError(f"{source} is not YAML that can be read safely: nested too deeply") from None
     except ValueError:  # for the words and the place of the other loader
         return _load(text, Loader, f"{source} is not YAML that can be read safely")
 
@@ -62,12 +64,18 @@ def read_as_text(text: str, source: str) -> Any:
     return _load(text, TextLoader, f"{source} is not YAML that can be read safely")
 
 
+class _TooDeep(ValueError):
+    """What no loader reads."""
+
+
 def _load(text: str, loader: type, failure: str) -> Any:
     try:
         return yaml.load(text, Loader=loader)
     except RecursionError:
-        raise ValueError(f"{failure}: nested too deeply") from None
+        raise _TooDeep(f"{failure}: nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:  # the last three: `!!int x`, `!!int [1]`
+        if "maximum nesting depth" in str(error):  # of libyaml; the other loader would take minutes to say so
+            raise _TooDeep(f"{failure}: nested too deeply") from None
         raise ValueError(f"{failure}: {_brief(error)}") from error
 
 

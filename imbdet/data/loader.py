@@ -256,6 +256,8 @@ def _check_calls(**parts: object) -> None:
 
 
 def _check_sizes(records: Records, batch_size: int, num_workers: int) -> None:
+    if not hasattr(records, "images"):
+        raise ValueError(f"records is {records!r:.200}; needed is a node with a _target_ that reads a data set")
     if not len(records):
         raise ValueError(f"{records.source}: the data set {records.name!r} has no images")
     if batch_size < 1 or num_workers < 0:

@@ -127,6 +127,8 @@ def load_model(cfg: Any, checkpoint: str | Path, device: Any = "cpu") -> tuple[n
     """
     data = _data_of(Path(checkpoint))
     model = instantiate((cfg if data is None else without_data(cfg, data)).model)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the config's model is a {type(model).__name__}; needed is a node with a _target_")
     load_model_weights(model, checkpoint)
     return model.to(device).eval(), data
 

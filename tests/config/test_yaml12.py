@@ -1,6 +1,7 @@
 """YAML 1.2 scalars, safe reading, quoting for readers of either version."""
 
 import math
+import time
 
 import pytest
 import yaml
@@ -83,3 +84,11 @@ def test_whatever_is_no_yaml_is_one_line(text):
     with pytest.raises(ValueError, match="^f is not YAML that can be read safely") as told:
         yaml12.read(text, "f")
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("opened", ["[", "{a: "])
+def test_deep_nesting_is_refused_at_once(opened):
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="here is not YAML that can be read safely: nested too deeply"):
+        yaml12.read("x: " + opened * 100_000, "here")
+    assert time.perf_counter() - start < 5
