@@ -70,7 +70,8 @@ class Plan:
         """The plan of `dataclasses.asdict`; unknown keys are passed over. Raises ValueError for what is no plan."""
         plan = msgspec.convert(content, cls)
         names = [arm.name for arm in plan.arms]
-        if BASELINE not in names or len(set(names)) < len(names) or not all(map(folder_name, names)):
+        tried = [arm.control_of for arm in plan.arms]  # the tries of a tuning name their arms there
+        if BASELINE not in (*names, *tried) or len(set(names)) < len(names) or not all(map(folder_name, names)):
             raise ValueError(f"its arms must have names of their own, one of them {BASELINE!r}, got {names}")
         if min(plan.seeds, default=0) < 0:
             raise ValueError(f"seeds are numbers of 0 or more, got {list(plan.seeds)}")
