@@ -71,9 +71,9 @@ def balanced(splits: Splits, options: Options, progress: bool = False) -> Balanc
     for part, images in work.parts.items():
         if not len(images):
             raise ValueError(f"{part}: no picture is left")
-    records = [work.records(part) for part in work.parts]
-    if not any((~part.crowd).any() for part in records) and (~pool.records.crowd).any():
-        raise ValueError("no box is left: the filters leave all of them out")
+    for part in work.on:
+        if (~pool.records.crowd).any() and not (~work.records(part).crowd).any():
+            raise ValueError(f"{part}: no box is left, the filters leave all of them out")
     return Balanced(work, options, reachable, originals)
 
 

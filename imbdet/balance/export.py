@@ -7,7 +7,7 @@
     folds: OUT/fold1/..., each a data set of its own
 
 A repeated image is an image of its own: it has a new id, its boxes have new ids, and its picture is linked or copied
-once more under a new name (`a-repeat2.jpg`); left in place, the file is shared. `source_image_id` leads back to the
+once more under a new name (`a-repeat2.jpg`), so left in place none may be repeated. `source_image_id` leads back to the
 input. Everything is written to a hidden folder beside OUT, which is renamed when it is whole.
 """
 
@@ -17,6 +17,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from ..data.datasets.folder import detect_format
@@ -122,6 +123,11 @@ def _placed(
         indices = work.parts[whole].tolist()
         folder = base / ("JPEGImages" if format == "voc" else f"images/{part}")
         if pictures == "in-place":
+            if len(set(indices)) < len(indices):
+                raise ValueError(
+                    f"pictures=in-place: {whole} has pictures that come more than once, and each image needs a name "
+                    "of its own; take link or copy, or copies=1"
+                )
             places[part] = _in_place(work.pool.records, indices, folder)
             continue
         taken = taken if format == "voc" else set()
@@ -181,11 +187,11 @@ def _safe(name: str, flat: bool) -> str:
     return os.path.normpath(name)
 
 
-def _free(name: str, copy: int, split: str, taken: set[str]) -> str:
+def _free(name: str, nth: int, split: str, taken: set[str]) -> str:
     """The name of the n-th copy of a picture, changed where another picture has it (endings and case do not count)."""
     path = PurePosixPath(name)
-    stem = path.stem if copy == 1 else f"{path.stem}-repeat{copy}"
-    tried = [stem, f"{stem}-{split}", *(f"{stem}-{split}-{i}" for i in range(2, 10**6))]
+    stem = path.stem if nth == 1 else f"{path.stem}-repeat{nth}"
+    tried = chain([stem, f"{stem}-{split}"], (f"{stem}-{split}-{i}" for i in count(2)))
     found = next(text for text in tried if str(path.with_name(text)).lower() not in taken)
     taken.add(str(path.with_name(found)).lower())
     return str(path.with_name(found + path.suffix))

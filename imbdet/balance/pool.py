@@ -152,7 +152,8 @@ def known(name: str, names: Sequence[str], what: str) -> str:
     """`name`, if it is one of `names`. Raises ValueError with the nearest one."""
     if name in names:
         return name
-    near = difflib.get_close_matches(str(name), names, 1, 0.5)
+    near = [other for other in names if other.lower() == str(name).lower()]
+    near = near or difflib.get_close_matches(str(name), names, 1, 0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(names[:30])}"
     raise ValueError(f"there is no {what} {name!r}; {hint}")
 

@@ -153,6 +153,8 @@ def test_nothing_is_written_where_it_should_not_be(data, tmp_path, capsys):
     refused("is not empty", data, tmp_path / "x")
     refused("no such file", tmp_path / "nowhere", tmp_path / "y")
     refused("did you mean 'b'", data, tmp_path / "y", "--drop-class", "bb")
+    repeats = ("--pictures", "in-place", "--target", "ratio:3", "--keep-all")
+    refused("come more than once", data, tmp_path / "y", *repeats)
     refused("ties labels", data, tmp_path / "y", "--format", "voc", "--pictures", "in-place")
     (data / "images/train/train3.png").unlink()
     refused("train3.png", data, tmp_path / "y", "--cap", 100)
