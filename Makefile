@@ -32,7 +32,7 @@ test: lint  ## install, lint, run the tests
 
 test-all: lint  ## the same with the slow tests, Ray's among them
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e ".[$(EXTRAS),sweep]"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 IMBDET_PAIRS_SEED=$${IMBDET_PAIRS_SEED:-$$(date +%Y%j)} $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
 
 fuzz: $(STAMP)  ## N broken and hostile inputs (make fuzz N=10000); what fails is kept in output/fuzz
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(N) $(ARGS)
