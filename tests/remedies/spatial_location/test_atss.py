@@ -37,6 +37,9 @@ def test_by_hand():
     levels = torch.zeros(4, dtype=torch.int64)
     assert call(ATSS(topk=3, per_place=1, deviations=0.999), objects, regions, levels)[2].tolist() == [1, 0, 0, 0]
     assert call(ATSS(topk=3, per_place=1, deviations=0.0), objects, regions, levels)[2].tolist() == [1, 1, 0, 0]
+    # 0.95, 0.6, 0.2: 0.583 + 0.375 = 0.959 takes none; biased, 0.583 + 0.306 would take the first
+    regions[0, 3] = 9.5
+    assert not call(ATSS(topk=3, per_place=1), objects, regions, levels)[2].any()
 
 
 @pytest.mark.parametrize("settings", [{"topk": 9, "per_place": 1}, {"topk": 4, "per_place": 2}])
