@@ -1,6 +1,6 @@
 """Verdicts of one runs.csv by a paired t test of each arm with Holm's correction, and by all arms together.
 
-    python benchmarks/verdicts_side_by_side.py docs/results/class_ratio_50/runs.csv
+    python benchmarks/verdicts_side_by_side.py docs/results/history/class_ratio_50/runs.csv
 
 runs.csv holds no draws of the images, so both judge the noise of seeds alone. Controls are the arms called "baseline
 (...)", and those named by --control.
