@@ -20,7 +20,7 @@ class ACSL(SigmoidGroup):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Wang, Zhu, Zhao, Zeng, Wang, Tang, 2021, arXiv 2104.00885, equations 5 to 7, and the authors' code
+    Source: Wang et al., 2021, arXiv 2104.00885, and the authors' code
     Neutral: ACSL(groups, threshold=0, kept=(1, 1, 1)), which is cross entropy of K + 1 sigmoids
     Differs: every region of background draws for itself, where the authors draw an exact share; classes are rare,
         common and frequent by the groups of the training set; learned from the first step, where the source fine-tunes

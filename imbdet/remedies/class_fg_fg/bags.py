@@ -28,7 +28,7 @@ class BAGS(nn.Module, Classification):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Li, Wang, Kang, Tang, Wang, Li, Feng, 2020, arXiv 2006.10408, equations 4 and 5, and the authors' code
+    Source: Li et al., 2020, arXiv 2006.10408, and the authors' code
     Neutral: BAGS(counts, bins=1, others=inf) has one softmax over the classes with background as "others", beside the
         one of background; the plain softmax is no special case
     Differs: bins are quantiles of the classes where no edges are given, as those of LVIS leave bins empty elsewhere;

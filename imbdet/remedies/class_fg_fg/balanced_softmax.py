@@ -20,8 +20,8 @@ class BalancedSoftmax(nn.Module, SoftmaxCrossEntropy):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Ren, Yu, Sheng, Ma, Zhao, Yi, Li, 2020, arXiv 2007.10740, equation 3; with tau Menon et al. 2021, arXiv
-        2007.07314, equation 10
+    Source: Ren et al., 2020, arXiv 2007.10740; with tau Menon et al. 2021, arXiv
+        2007.07314
     Neutral: BalancedSoftmax(counts, tau=0), which is the softmax cross entropy of RoI heads
     Differs: objects are adjusted among themselves: background keeps its share, and shares are relative to 1/K, so that
         a class of average frequency is not adjusted. Learned from the first step on, where the source fine-tunes a

@@ -16,7 +16,7 @@ class DropLoss(EQL):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Hsieh, Robb, Chen, Huang, 2021, arXiv 2104.06402, section 3.3
+    Source: Hsieh et al., 2021, arXiv 2104.06402, section 3.3
     Neutral: DropLoss(shares, quantile=0), without a rare class, which is sigmoid cross entropy
     Differs: as in EQL. In a batch without foreground, where the authors' share is not a number, it is 0, so that no
         rare negative is kept

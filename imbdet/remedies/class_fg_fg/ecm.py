@@ -22,7 +22,7 @@ class ECM(SigmoidGroup):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Cho, Kraehenbuehl, 2022, arXiv 2301.09724, equations 9 to 11
+    Source: Cho, Kraehenbuehl, 2022, arXiv 2301.09724
     Neutral: ECM(counts, slope=1, power=0, reweight=False), which is cross entropy of K + 1 sigmoids
     Differs: the published number of background for each object, 6.33 of Mask R-CNN, is a parameter, as it is another in
         each detector (ecm/background_ratio logs it). Published with a cosine classifier, a long warm-up and clipping

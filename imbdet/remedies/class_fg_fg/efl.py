@@ -18,7 +18,7 @@ class EFL(GradientRatio, SigmoidLogits):
     Slot: classification
     Imbalance: class_fg_fg
     Home: retinanet; made for dense heads
-    Source: Li, Yao, Tan, Hu, Huang, Wang, Liu, 2022, arXiv 2201.02593, equations 4 to 7
+    Source: Li et al., 2022, arXiv 2201.02593
     Neutral: EFL(num_classes, scale=0), which is focal loss
     Differs: gradients are worked out from the formula, with the factors but not the divisor of the batch, where the
         authors take those of the layer, in which batches with few objects count more

@@ -18,7 +18,7 @@ class EQFL(EFL):
     Slot: classification
     Imbalance: class_fg_fg
     Home: retinanet; made for dense heads
-    Source: Li, Yao, Tan, Hu, Huang, Wang, Liu, 2022, arXiv 2201.02593, equation 8
+    Source: Li et al., 2022, arXiv 2201.02593
     Neutral: EQFL(num_classes, scale=0, soft=False) has quality focal loss's values; scale=0 alone is that loss
     Differs: as in EFL
 

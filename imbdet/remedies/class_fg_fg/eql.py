@@ -17,7 +17,7 @@ class EQL(SigmoidGroup):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Tan, Wang, Li, Li, Ouyang, Yin, Yan, 2020, arXiv 2003.05176, equations 4 and 5
+    Source: Tan et al., 2020, arXiv 2003.05176
     Neutral: EQL(shares, quantile=0), without a rare class, which is sigmoid cross entropy
     Differs: where the published threshold of 0.00177 (of LVIS's images) would make no class rare, rare is a quantile
         of the classes

@@ -19,7 +19,7 @@ class EQLv2(GradientRatio, SigmoidGroup):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Tan, Lu, Zhang, Yin, Li, 2021, arXiv 2012.08548, equations 4 to 9
+    Source: Tan et al., 2021, arXiv 2012.08548
     Neutral: EQLv2(num_classes, alpha=0, mu=-1e6), with which all weights are 1
     Differs: nothing
 

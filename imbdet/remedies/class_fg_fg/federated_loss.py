@@ -20,7 +20,7 @@ class FederatedLoss(SigmoidGroup):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Zhou, Koltun, Kraehenbuehl, 2021, arXiv 2103.07461, section 4.3; detectron2 `use_fed_loss`
+    Source: Zhou et al., 2021, arXiv 2103.07461, section 4.3; detectron2 `use_fed_loss`
     Neutral: FederatedLoss(counts, num_sampled=K + 1), with all classes, which is sigmoid cross entropy
     Differs: no more classes are asked for than there are, where detectron2 fails below 49; the first probability is
         0.01, without which the first loss is K log 2 a region. Made for LVIS, where an image tells of some classes

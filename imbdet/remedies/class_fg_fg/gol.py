@@ -18,7 +18,7 @@ class GOL(nn.Module, SigmoidLogits):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Alexandridis, Deng, Nguyen, Luo, 2022, arXiv 2207.10936, equations 4 to 6
+    Source: Alexandridis et al., 2022, arXiv 2207.10936
     Neutral: none; beside it stands sigmoid cross entropy (`eql` with quantile=0)
     Differs: published on top of DropLoss, repeated images and a normalized mask head, none of which is part of it
 

@@ -23,7 +23,7 @@ class LDAM(RunningState, SoftmaxCrossEntropy):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Cao, Wei, Gaidon, Arechiga, Ma, 2019, arXiv 1906.07413, equations 10 to 13; deferred weights: algorithm 1
+    Source: Cao et al., 2019, arXiv 1906.07413; deferred weights: algorithm 1
     Neutral: LDAM(counts, margin=0, scale=1, beta=0), which is the softmax cross entropy of RoI heads
     Differs: written for image classification with a cosine classifier and scale 30; with a linear one, whose logits are
         not bounded, the scale is 1 and it is a margin loss. Background has no margin and the weight 1

@@ -18,7 +18,7 @@ class EquilibriumLoss(RunningState, SoftmaxCrossEntropy):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Feng, Zhong, Huang, 2021, arXiv 2108.07507, equations 3 to 5 and the authors' code
+    Source: Feng et al., 2021, arXiv 2108.07507 and the authors' code
     Neutral: EquilibriumLoss(num_classes, momentum=1), whose mean scores stay equal, which is softmax cross entropy
     Differs: the memory of features that the paper adds is not part of it; learned from the first step, where the source
         fine-tunes the classifier of a cosine model for 6 epochs

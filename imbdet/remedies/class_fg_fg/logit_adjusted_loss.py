@@ -20,7 +20,7 @@ class LogitAdjustedLoss(nn.Module, SigmoidLogits):
     Slot: classification
     Imbalance: class_fg_fg
     Home: retinanet
-    Source: Menon, Jayasumana, Rawat, Jain, Veit, Kumar, 2021, arXiv 2007.07314, equation 10, put on sigmoids
+    Source: Menon et al., 2021, arXiv 2007.07314, put on sigmoids
     Neutral: LogitAdjustedLoss(counts, tau=0), which is sigmoid cross entropy
     Differs: the source has a softmax (`balanced_softmax`). Shares are relative to 1/K, and the first bias of each
         class is lowered by its adjustment, so that every class begins training at the prior

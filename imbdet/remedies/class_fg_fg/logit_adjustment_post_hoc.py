@@ -16,7 +16,7 @@ class LogitAdjustmentPostHoc(ClassShift):
     Slot: calibration
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Menon, Jayasumana, Rawat, Jain, Veit, Kumar, 2021, arXiv 2007.07314, equation 9
+    Source: Menon et al., 2021, arXiv 2007.07314
     Neutral: LogitAdjustmentPostHoc(counts, tau=0)
     Differs: written for image classification. Objects are adjusted among themselves: background keeps its share, so the
         priors are relative to 1/K and a class of average frequency keeps its logit. Under sigmoids log odds are shifted

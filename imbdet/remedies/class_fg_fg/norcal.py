@@ -16,7 +16,7 @@ class NorCal(ClassShift):
     Slot: calibration
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Pan, Zhang, Li, Hu, Xuan, Changpinyo, Gong, Chao, 2021, arXiv 2107.02170, equation 4
+    Source: Pan et al., 2021, arXiv 2107.02170
     Neutral: NorCal(counts, gamma=0)
     Differs: under sigmoids, which have no background to normalize with, log odds are shifted by as much; the source
         finds that without the normalization there is little gain. The counts of classes without images are taken to

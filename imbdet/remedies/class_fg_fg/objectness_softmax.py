@@ -16,7 +16,7 @@ class ObjectnessSoftmax(nn.Module, Classification):
     Slot: classification
     Imbalance: class_fg_fg
     Home: faster_rcnn alone; both parts are divided by the regions that were sampled, of which dense heads have none
-    Source: Wang, Zhang, Zang, Cao, Pang, Gong, Chen, Liu, Loy, Lin, 2021, arXiv 2008.10032, section 3.4, without the
+    Source: Wang et al., 2021, arXiv 2008.10032, section 3.4, without the
         re-weighting: what Seesaw loss is to be compared with
     Neutral: none; it is the baseline of `seesaw`
     Differs: nothing

@@ -19,7 +19,7 @@ class Seesaw(RunningState, ObjectnessSoftmax):
     Imbalance: class_fg_fg
     Home: faster_rcnn alone; on dense heads, where no regions are sampled, neither its divisor nor its counts have a
         meaning
-    Source: Wang, Zhang, Zang, Cao, Pang, Gong, Chen, Liu, Loy, Lin, 2021, arXiv 2008.10032, equations 4 to 7
+    Source: Wang et al., 2021, arXiv 2008.10032
     Neutral: Seesaw(num_classes, p=0, q=0), which is ObjectnessSoftmax
     Differs: the counts are summed over the processes, where mmdetection has one count for each. Published with a cosine
         classifier (`model.roi_heads.classifier`), which is not part of it

@@ -16,7 +16,7 @@ class TauNorm(Linear):
     Slot: classifier
     Imbalance: class_fg_fg
     Home: faster_rcnn
-    Source: Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis, 2020, arXiv 1910.09217, equation 4
+    Source: Kang et al., 2020, arXiv 1910.09217
     Neutral: TauNorm(channels, logits, tau=0), which is Linear
     Differs: written for image classification, without a bias; here it stays, as most of what tells background from
         objects may lie in it. The row of background is divided, too

@@ -16,7 +16,7 @@ class CARL(Coupling):
     Slot: coupling
     Imbalance: objective
     Home: faster_rcnn
-    Source: Cao, Chen, Loy, Lin, 2020, arXiv 1904.04821, section 4.2, equations 6 and 7 (PISA), and the authors' code
+    Source: Cao et al., 2020, arXiv 1904.04821, section 4.2 (PISA), and the authors' code
     Neutral: CARL(weight=0), which adds 0
     Differs: only this part of PISA (`isr_p` is another); the box loss is the criterion's own, L1 by default, where the
         source takes smooth L1

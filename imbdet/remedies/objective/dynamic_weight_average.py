@@ -19,7 +19,7 @@ class DynamicWeightAverage(RunningState, Objective):
     Slot: objective
     Imbalance: objective
     Home: either
-    Source: Liu, Johns, Davison, 2019, arXiv 1803.10704, equation 7
+    Source: Liu et al., 2019, arXiv 1803.10704
     Neutral: DynamicWeightAverage(names, period) in the first two periods, and with an infinite temperature
     Differs: a period is a number of steps, not an epoch, as short trainings have hardly two of those
 

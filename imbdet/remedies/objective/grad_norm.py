@@ -18,7 +18,7 @@ class GradNorm(RunningState, Objective):
     Slot: objective
     Imbalance: objective
     Home: either
-    Source: Chen, Badrinarayanan, Lee, Rabinovich, 2018, arXiv 1711.02257, equations 1 and 2 and algorithm 1
+    Source: Chen et al., 2018, arXiv 1711.02257, algorithm 1
     Neutral: GradNorm(rate=0)
     Differs: the weights move by plain descent of their own, in logarithms so that they stay positive; losses of the
         RPN, which has no layer of its own before them, keep the factor 1. The first loss that is not 0 stands for L(0)

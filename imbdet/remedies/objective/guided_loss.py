@@ -21,7 +21,7 @@ class GuidedLoss(RunningState, Objective):
     Slot: objective
     Imbalance: objective
     Home: retinanet
-    Source: Chen, Liu, Xu, Li, Wu, Liu, Chen, 2019, arXiv 1909.04868, equation 6 and table 4
+    Source: Chen et al., 2019, arXiv 1909.04868, table 4
     Neutral: GuidedLoss(strength=0)
     Differs: published with no sampling of regions and a bias from the share of foreground, which are not part of it.
         In a batch without foreground, whose box loss is 0, the ratio of the step before holds, so that background goes

@@ -12,7 +12,7 @@ class RankSortRatio(Objective):
     Slot: objective
     Imbalance: objective
     Home: either
-    Source: Oksuz, Cam, Akbas, Kalkan, 2021, arXiv 2107.11669, section 4.2 (self-balancing)
+    Source: Oksuz et al., 2021, arXiv 2107.11669, section 4.2 (self-balancing)
     Neutral: RankSortRatio(strength=0)
     Differs: published with rank & sort loss, whose two parts take the place of L_cls here; of the RPN the source scales
         the whole by 0.2 besides

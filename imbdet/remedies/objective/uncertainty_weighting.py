@@ -18,7 +18,7 @@ class UncertaintyWeighting(nn.Module, Objective):
     Slot: objective
     Imbalance: objective
     Home: either
-    Source: Kendall, Gal, Cipolla, 2018, arXiv 1705.07115, equations 7 and 10
+    Source: Kendall et al., 2018, arXiv 1705.07115
     Neutral: UncertaintyWeighting(names, limit=0, regression_factor=1), in which no variance moves
     Differs: the logarithms are held within -limit..limit, as a loss that can reach 0, such as that of boxes in batches
         without objects, would else drive its own to minus infinity; they are not decayed

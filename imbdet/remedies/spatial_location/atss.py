@@ -17,7 +17,7 @@ class ATSS(Matcher):
     Slot: matcher
     Imbalance: spatial_location
     Home: retinanet
-    Source: Zhang, Chi, Yao, Lei, Li, 2020, arXiv 1912.02424, algorithm 1
+    Source: Zhang et al., 2020, arXiv 1912.02424, algorithm 1
     Neutral: none; its threshold follows from the data. `deviations` of minus infinity would take all candidates
     Differs: the source has one anchor a cell; RetinaNet's nine stand at one place and share one distance, so `topk`
         counts places and all of their regions are candidates (`per_place`). GIoU, center-ness and group norm, which

@@ -18,7 +18,7 @@ class FRACAL(ClassShift):
     Slot: calibration
     Imbalance: spatial_location
     Home: faster_rcnn
-    Source: Alexandridis, Elezi, Deng, Nguyen, Luo, 2025, arXiv 2410.11774, equations 5 to 10
+    Source: Alexandridis et al., 2025, arXiv 2410.11774
     Neutral: FRACAL(shares, dimensions, tau=0, power=0); under sigmoids only the order within a class is the same
     Differs: tau multiplies the shift by frequency, 1 as published. A class without boxes takes the factor of the class
         that loses most. The source also suppresses at an IoU of 0.3, from a base with a cosine classifier and repeated

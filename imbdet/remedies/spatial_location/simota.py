@@ -21,7 +21,7 @@ class SimOTA(ThresholdMatcher):
     Slot: matcher
     Imbalance: spatial_location
     Home: retinanet; made for YOLOX, which has one region a cell and no anchor
-    Source: Ge, Liu, Wang, Li, Sun, 2021, arXiv 2107.08430, section 2.3 "SimOTA", and the authors' code
+    Source: Ge et al., 2021, arXiv 2107.08430, section 2.3 "SimOTA", and the authors' code
     Neutral: SimOTA(candidates=0), which is the first pass, ThresholdMatcher
     Differs: the classification cost is the cross entropy of sigmoids whatever the criterion's loss is, of the scores as
         they are (YOLOX multiplies them by its objectness, which is not here)

@@ -17,7 +17,7 @@ class TAL(ThresholdMatcher):
     Slot: matcher
     Imbalance: spatial_location
     Home: retinanet
-    Source: Feng, Zhong, Gao, Scott, Huang, 2021, arXiv 2108.07755, section 3.2, equation 3 (TOOD)
+    Source: Feng et al., 2021, arXiv 2108.07755, section 3.2 (TOOD)
     Neutral: TAL(topk=0), which is the first pass, ThresholdMatcher
     Differs: the source starts with 4 epochs of ATSS, this has no such phase; the task-aligned head, the targets
         normalised to the IoU and the weights of the box loss are not part of it (`quality_focal_loss` is near to the
