@@ -37,8 +37,9 @@ test-all: lint  ## the same with the slow tests, Ray's among them
 fuzz: $(STAMP)  ## N broken and hostile inputs (make fuzz N=10000); what fails is kept in output/fuzz
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(N) $(ARGS)
 
-lint: $(STAMP)  ## ruff only
+lint: $(STAMP)  ## ruff, and mypy on the core (half a minute the first time, then a second)
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
 
 install: $(STAMP)  ## .venv with everything in it
 
@@ -54,4 +55,4 @@ $(STAMP): setup.py
 	@touch $(STAMP)
 
 clean:  ## remove .venv and what builds and tests leave (never output/)
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

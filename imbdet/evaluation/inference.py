@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.loader import ShardedLoader
 from .detections import Detections
 
 
@@ -144,7 +145,7 @@ def _shard(loader: Any, rank: int, size: int) -> Any:
     """This process's batches: of the loader's own shard if it makes shards, else every `size`-th image."""
     if size == 1:
         return loader
-    if hasattr(loader, "iterate"):
+    if isinstance(loader, ShardedLoader):
         return loader.iterate(rank=rank, world_size=size)
     return _every(loader, rank, size)
 

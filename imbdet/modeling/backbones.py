@@ -7,6 +7,7 @@ number.
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,12 +75,13 @@ class TimmBackbone(nn.Module):
         return dict(zip(self.levels, maps, strict=True))
 
 
-def _create(name: str) -> nn.Module:
+def _create(name: str) -> Any:
     """features_only, and for pictures of any size where timm fixes the size but has a switch for it."""
     import timm
 
     fixed = getattr(timm.models.get_pretrained_cfg(name), "fixed_input_size", False)
-    for switch in ({"strict_img_size": False}, {"dynamic_img_size": True}) if fixed else ():
+    switches: list[dict[str, Any]] = [{"strict_img_size": False}, {"dynamic_img_size": True}]
+    for switch in switches if fixed else ():
         try:
             return timm.create_model(name, features_only=True, **switch)
         except TypeError:  # not a setting of this family
@@ -110,7 +112,7 @@ def _freeze_stages(body: nn.Module, stage_modules: list[str], stages: int, name:
             body.set_submodule(n, freeze_batch_norm_2d(body.get_submodule(n)))
 
 
-def _move_strides(body: nn.Module, name: str) -> None:
+def _move_strides(body: Any, name: str) -> None:
     moved = 0
     for module in body.modules():
         if all(hasattr(module, c) for c in ("conv1", "conv2", "conv3")) and module.conv2.stride == (2, 2):

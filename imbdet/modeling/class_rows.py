@@ -8,11 +8,14 @@ Letters: G groups (anchors a cell), C logits, K classes (C - K rows are the back
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from ..data.class_names import match_names
 from ..data.datasets.classes import listed
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,9 @@ class ClassRows:
     each: int = 1
 
 
-def by_class(layer: nn.Module, groups: int = 1, each: int = 1) -> nn.Module:
+def by_class(layer: Layer, groups: int = 1, each: int = 1) -> Layer:
     """Say that the rows of this layer's parameters belong to classes; returns the layer."""
-    layer.class_rows = ClassRows(groups, each)
+    object.__setattr__(layer, "class_rows", ClassRows(groups, each))
     return layer
 
 
@@ -51,9 +54,9 @@ def rows_by_name(
     same = sorted(place) == list(range(len(theirs)))
     own, moved, background = model.state_dict(), dict(weights), 0
     for prefix, module in model.named_modules():
-        rows = getattr(module, "class_rows", None)
-        for name, _ in module.named_parameters(prefix, recurse=False) if rows else ():
-            if name in weights:
+        rows: ClassRows | None = getattr(module, "class_rows", None)
+        for name, _ in module.named_parameters(prefix, recurse=False):
+            if rows is not None and name in weights:
                 moved[name], others = _moved(name, weights[name], own[name], rows, place, len(theirs), same)
                 background = max(background, others)
     kept = [name for name, at in zip(ours, place, strict=True) if at >= 0]

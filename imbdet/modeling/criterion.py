@@ -113,7 +113,7 @@ class Criterion(nn.Module):
 
         Computed in float32 whatever the head's precision, as losses of millions of terms are summed here.
         """
-        logits, outputs, matched = self._seen(logits, outputs, matched)
+        logits, outputs, matched, deltas = self._seen(logits, outputs, matched)
         values, stats = self.values(logits, outputs, matched)
         weighted, weights = values, None
         if self.weighting is not None:
@@ -134,25 +134,23 @@ class Criterion(nn.Module):
             coupled, more = self.coupling(logits, outputs, values, matched)
             losses.update(coupled)
             stats.update(more)
-        stats["regions"] = RegionStats(
-            matched, weighted[0].detach(), weighted[1].detach(), matched.deltas, self.box_coder
-        )
+        stats["regions"] = RegionStats(matched, weighted[0].detach(), weighted[1].detach(), deltas, self.box_coder)
         return losses, stats
 
-    def _seen(self, logits: Tensor, outputs: Tensor, matched: Matched) -> tuple[Tensor, Tensor, Matched]:
-        """The head's outputs as the slots see them, and the regions with the deltas known."""
+    def _seen(self, logits: Tensor, outputs: Tensor, matched: Matched) -> tuple[Tensor, Tensor, Matched, Tensor]:
+        """The head's outputs as the slots see them, the regions with the deltas known, and the deltas."""
         logits, outputs = logits.float(), outputs.float()
         # outside of the foreground a delta is 0 and its target too: no gradient, and nothing that could overflow
         outputs = outputs.where(matched.foreground.unsqueeze(1), 0.0)
         deltas = self.regression.deltas(outputs.detach(), matched.boxes, self.box_coder)
-        return logits, outputs, replace(matched, deltas=deltas, box_coder=self.box_coder)
+        return logits, outputs, replace(matched, deltas=deltas, box_coder=self.box_coder), deltas
 
     def values(self, logits: Tensor, outputs: Tensor, matched: Matched) -> tuple[tuple[Tensor, Tensor], Stats]:
         """What each region costs, before weights and sums: logits (R, C), outputs (R, 4 + V) in float32 -> the values
         of both losses (R,), (R,), 0 where they do not count, and stats.
         """
         if matched.deltas is None:  # asked by a matcher
-            logits, outputs, matched = self._seen(logits, outputs, matched)
+            logits, outputs, matched, _ = self._seen(logits, outputs, matched)
         classification, stats = self.classification(logits, matched)
         regression, more = self.regression(outputs, matched, self.box_coder)
         values = classification.where(matched.considered, 0.0), regression.where(matched.foreground, 0.0)

@@ -9,6 +9,7 @@ logits a region, S side of the pooled square.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +106,8 @@ class RandomSampling(RegionSampler):
             None sets no limit.
     """
 
+    per_image: int
+
     def __init__(self, per_image: int = 512, fraction: float = 0.25, background_ratio: float | None = None):
         if per_image < 1 or not 0 <= fraction <= 1:
             raise ValueError(f"need per_image >= 1 and fraction in 0..1, got {per_image} and {fraction}")
@@ -182,7 +185,7 @@ class Chain(nn.Module, RegionFeatures):
 
     def __init__(self, parts):
         super().__init__()
-        self.parts = nn.ModuleList(parts)
+        self.parts: Any = nn.ModuleList(parts)
 
     def build(self, channels: int, size: int) -> None:
         for part in self.parts:
@@ -244,7 +247,7 @@ class SigmoidLogits(Classification):
     def num_logits(self, num_classes: int) -> int:
         return num_classes
 
-    def initial_bias(self, num_classes: int) -> float:
+    def initial_bias(self, num_classes: int) -> float | Tensor:
         return -math.log((1 - self.prior) / self.prior)
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -333,6 +336,8 @@ class ForegroundAverage(RunningState, Normalizer):
     Args:
         momentum: in 0..1. start: first value of n.
     """
+
+    value: Tensor
 
     def __init__(self, momentum: float = 0.9, start: float = 100.0):
         super().__init__()

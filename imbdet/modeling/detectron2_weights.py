@@ -143,7 +143,7 @@ def _read(source) -> tuple[dict[str, Tensor], str]:
     for key in ("model", "model_state", "blobs", "state_dict"):
         if isinstance(data.get(key), dict):
             data = data[key]
-    return {k: v for k, v in data.items() if isinstance(v, (np.ndarray, Tensor))}, str(source)
+    return {k: torch.as_tensor(v) for k, v in data.items() if isinstance(v, (np.ndarray, Tensor))}, str(source)
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -75,10 +75,10 @@ def fold(network: nn.Module, example: Tensor) -> nn.Module | None:
     return folded.requires_grad_(False).eval()
 
 
-def _followers(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.Module]]:
+def _followers(network: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d, Any]]:
     """(convolution, norm) where the norm's input is the convolution's output."""
-    made: dict[int, tuple[nn.Module, Tensor]] = {}
-    pairs: list[tuple[nn.Module, nn.Module]] = []
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    pairs: list[tuple[nn.Conv2d, Any]] = []
     hooks = []
 
     def remember(module, inputs, output):

@@ -4,6 +4,7 @@ Letters: N images, R regions, K classes, C logits a region, A anchors of one ima
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,6 @@ from .class_rows import by_class
 
 #: first deviation of the values beside the deltas: they start at nearly 0 (He et al., 2019, arXiv 1809.08545)
 EXTRA_STD = 1e-4
-#: what a config has in the slot `classifier`: (channels, logits) -> the layer
-MakesClassifier = Callable[[int, int], Classifier]
 
 
 class RPNHead(nn.Module):
@@ -173,6 +172,10 @@ class Cosine(Linear):
         return F.linear(self.tau * F.normalize(x, dim=1, eps=1e-6), F.normalize(self.weight, dim=1), self.bias)
 
 
+#: what a config has in the slot `classifier`: (channels, logits) -> the layer
+MakesClassifier = Callable[[int, int], Linear]
+
+
 class BoxPredictor(nn.Module):
     """Logits and deltas of RoIs.
 
@@ -218,7 +221,7 @@ def _tower(channels: int, convs: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def start_bias(layer: nn.Module, bias: float | Tensor) -> None:
+def start_bias(layer: Any, bias: float | Tensor) -> None:
     """The first bias of C logits, one number or (C,), repeated for each anchor of a cell."""
     with torch.no_grad():
         if isinstance(bias, Tensor):
@@ -226,6 +229,6 @@ def start_bias(layer: nn.Module, bias: float | Tensor) -> None:
         layer.bias.copy_(torch.as_tensor(bias))
 
 
-def _normal(layer: nn.Module, std: float) -> None:
+def _normal(layer: Any, std: float) -> None:
     nn.init.normal_(layer.weight, std=std)
     nn.init.zeros_(layer.bias)

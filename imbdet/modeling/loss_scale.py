@@ -56,6 +56,10 @@ class LossScale(RunningState):
         batches: how many are measured.
     """
 
+    before: Tensor
+    now: Tensor
+    seen: Tensor
+
     def __init__(
         self,
         classification: Classification | None = None,
@@ -87,18 +91,18 @@ class LossScale(RunningState):
                 "classes, or other scores from them), so their sizes cannot be compared on the same outputs; set "
                 "loss_scale=published and the criterion's classification_weight by hand"
             )
-        old = self.regression
-        if old is not None and (
-            old.extra_values not in (0, regression.extra_values) or old.num_values != regression.num_values
+        former = self.regression
+        if former is not None and (
+            former.extra_values not in (0, regression.extra_values) or former.num_values != regression.num_values
         ):
             raise ValueError(
-                f"loss_scale=match: {type(old).__name__} needs outputs that {type(regression).__name__} does not ask "
-                "for; set loss_scale=published and the criterion's regression_weight by hand"
+                f"loss_scale=match: {type(former).__name__} needs outputs that {type(regression).__name__} does not "
+                "ask for; set loss_scale=published and the criterion's regression_weight by hand"
             )
 
     def forward(
         self,
-        losses: tuple[Tensor, Tensor],
+        losses: tuple[Tensor, ...],
         logits: Tensor,
         deltas: Tensor,
         matched: Matched,

@@ -4,6 +4,9 @@ A neck has `channels` (the same for all levels) and, once built on a backbone, `
 first.
 """
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,7 +32,7 @@ class FPN(nn.Module, Neck):
         self.inputs = tuple(levels or ())
         self.strides: dict[str, int] = {}
 
-    def build(self, backbone: nn.Module) -> None:
+    def build(self, backbone: Any) -> None:
         """Make the layers that fit the backbone's levels and channels."""
         channels, extra = self.channels, self.extra
         self.inputs = self.inputs or tuple(backbone.channels)
@@ -75,5 +78,5 @@ class FPN(nn.Module, Neck):
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
     nn.init.kaiming_uniform_(conv.weight, a=1)
-    nn.init.zeros_(conv.bias)
+    conv.bias = nn.Parameter(torch.zeros(outputs))
     return conv

@@ -20,6 +20,9 @@ class Preprocess(nn.Module):
         divisor: height and width are padded to a multiple of it (the coarsest stride of the neck's top-down path).
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), channels: str = "RGB", divisor: int = 32
     ):
@@ -98,16 +101,16 @@ def pad_objects(targets: list[dict], device: torch.device, num_classes: int) -> 
     n, m = len(counts), max(1, *counts)
     starts = np.cumsum([0, *counts[:-1]])[:, None]
     index = np.arange(m)[None]
-    valid = index < np.array(counts)[:, None]
-    index = np.where(valid, index + starts, 0)
+    real = index < np.array(counts)[:, None]
+    flat = np.where(real, index + starts, 0)
     if not len(labels):
         empty = torch.zeros(n, m, 4, device=device)
         return Objects(empty, empty[..., 0].long(), empty[..., 0].bool())
-    valid = torch.from_numpy(valid).to(boxes.device)
-    index = torch.from_numpy(index).to(boxes.device).view(-1)
-    padded = boxes[index].view(n, m, 4) * valid.unsqueeze(-1)
+    valid = torch.from_numpy(real).to(boxes.device)
+    rows = torch.from_numpy(flat).to(boxes.device).view(-1)
+    padded = boxes[rows].view(n, m, 4) * valid.unsqueeze(-1)
     return Objects(
         padded.to(device, non_blocking=True),
-        (labels[index].view(n, m) * valid).to(device, non_blocking=True),
+        (labels[rows].view(n, m) * valid).to(device, non_blocking=True),
         valid.to(device, non_blocking=True),
     )

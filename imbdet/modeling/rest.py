@@ -9,6 +9,7 @@ that of any training step.
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,8 +17,8 @@ from torch import nn
 from ..slots import Phased
 
 
-def adversaries_of(detector: nn.Module) -> list[Phased]:
-    """The modules of a detector that learn against it."""
+def adversaries_of(detector: nn.Module) -> list[Any]:
+    """The modules of a detector that learn against it: `Phased` fillers."""
     return [module for module in detector.modules() if isinstance(module, Phased)]
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..slots import Calibration, Head, RegionFeatures
+from ..slots import Calibration, Head, RegionFeatures, Stats
 from ..structures import Matched, Objects
 from .criterion import Criterion
 from .defaults import compress
 from .heads import BoxHead, BoxPredictor, MakesClassifier
+from .necks import FPN
 from .rest import at_rest
 
 
@@ -45,7 +46,8 @@ class Stage(Head):
 
     def losses(self, pooled: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict, tuple[Tensor, Tensor]]:
         """Pooled features of the matched regions -> losses, stats, the head's (logits, deltas)."""
-        change, stats = self.region_features, {}
+        change = self.region_features
+        stats: Stats = {}
         if change is not None:
             pooled, stats = change(pooled, matched, self)
         outputs = logits, deltas = self.head(pooled)
@@ -73,12 +75,17 @@ class RoIHeads(nn.Module):
     """
 
     thresholds = False
+    # one of each, or, in a cascade, one for each stage
+    box_head: Any
+    box_predictor: Any
+    criterion: Any
+    region_features: Any
 
     def __init__(
         self,
         pooler,
         box_head,
-        criterion: Criterion,
+        criterion: Criterion | None,
         class_agnostic: bool = False,
         region_features: RegionFeatures | None = None,
         append_objects: bool = True,
@@ -93,7 +100,7 @@ class RoIHeads(nn.Module):
         self.class_agnostic = class_agnostic
         self.classifier = classifier
 
-    def build(self, neck: nn.Module) -> None:
+    def build(self, neck: FPN) -> None:
         """Make the layers that fit the neck and the classification's logits."""
         self.pooler.build(neck.strides)
         self.box_head.build(neck.channels, self.pooler.size)
@@ -107,8 +114,8 @@ class RoIHeads(nn.Module):
         return Stage(self.box_head, self.box_predictor, self.criterion, self.region_features)
 
     def forward(
-        self, features: dict[str, Tensor], boxes: Tensor, valid: Tensor, objects: Objects, sizes: Tensor | None = None
-    ) -> tuple[dict, dict]:
+        self, features: dict[str, Tensor], boxes: Tensor, valid: Tensor, objects: Objects, sizes: Tensor
+    ) -> tuple[dict[str, Tensor], Stats]:
         """Maps by level, proposals (N, P, 4) with valid (N, P), objects -> losses, stats.
 
         sizes (N, 2) height and width of the images are for heads that make boxes of their own.
@@ -120,7 +127,8 @@ class RoIHeads(nn.Module):
 
     def balance_points(self, neck: nn.Module) -> dict[str, tuple[str, str, list[nn.Parameter]]]:
         """See `Detector.balance_points`: the last layer of the box head."""
-        return {"": (*self.criterion.names, self.box_head.last_layer() or list(neck.parameters()))}
+        cls, reg = self.criterion.names
+        return {"": (cls, reg, self.box_head.last_layer() or list(neck.parameters()))}
 
     def sample(self, boxes: Tensor, valid: Tensor, objects: Objects) -> tuple[Matched, dict]:
         """Proposals (N, P, 4), valid (N, P) -> the matched regions that take part, and some ignored ones to fill the
@@ -138,7 +146,7 @@ class RoIHeads(nn.Module):
         self,
         features: dict[str, Tensor],
         boxes: Tensor,
-        sizes: Tensor | None = None,
+        sizes: Tensor,
         calibration: Calibration | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Proposals (N, P, 4), sizes (N, 2) as in `forward` -> scores (N, P, K), boxes (N, P, K or 1, 4 and more, see

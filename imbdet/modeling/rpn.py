@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..slots import Proposals
+from ..slots import Proposals, Stats
 from ..structures import Objects
 from .anchors import AnchorGrid
 from .boxes import clip
 from .criterion import Criterion
 from .heads import RPNHead
+from .necks import FPN
 from .nms import LIMIT, PAIRS, best, limit_at_test, pairwise_nms, suppress
 
 
@@ -42,7 +43,7 @@ class RPN(nn.Module, Proposals):
         self.after_nms = tuple(after_nms)
         self.nms_threshold = nms_threshold
 
-    def build(self, neck: nn.Module) -> None:
+    def build(self, neck: FPN) -> None:
         """Make the head that fits the neck."""
         self.anchors.build(neck.strides)
         self.criterion.build(neck.strides)
@@ -57,7 +58,8 @@ class RPN(nn.Module, Proposals):
         maps = list(features.values())
         anchors, levels = self.anchors(maps)
         logits, deltas = self.head(maps)
-        losses, stats = {}, {}
+        losses: dict[str, Tensor] = {}
+        stats: Stats = {}
         if objects is not None:
             any_object = replace(objects, labels=torch.zeros_like(objects.labels))
             losses, stats = self.criterion.over_grid(anchors, levels, any_object, logits, deltas)
@@ -93,10 +95,11 @@ class RPN(nn.Module, Proposals):
             keep = _suppress_by_pairs([(b, v) for b, _, v in parts], self.nms_threshold)
         else:  # a call a level: its price is the square of the boxes in it
             limit = LIMIT if self.training else limit_at_test(boxes)
-            keep = [
-                suppress(b, s, torch.zeros_like(v, dtype=torch.long), v, self.nms_threshold, limit) for b, s, v in parts
+            groups = [torch.zeros_like(v, dtype=torch.long) for _, _, v in parts]
+            kept_of = [
+                suppress(b, s, g, v, self.nms_threshold, limit) for (b, s, v), g in zip(parts, groups, strict=True)
             ]
-            keep = torch.cat(keep, dim=1)
+            keep = torch.cat(kept_of, dim=1)
         index, kept = best(scores, keep, after)
         return boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4)), kept
 

@@ -8,6 +8,7 @@ accumulated in it), validation losses leave them alone, and a resumed training g
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -65,7 +66,7 @@ class RunningState(nn.Module):
             with torch.no_grad():
                 self.fold(**collected)
 
-    def fold(self, **collected: Tensor) -> None:
+    def fold(self, *_: Any, **collected: Any) -> None:
         """What was collected, summed over the step's batches -> buffers: each is added to the buffer of its name.
         Running means override this.
         """

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from imbdet.data.loader import ShardedLoader
 from imbdet.evaluation.inference import original_boxes, predict
 
 
@@ -135,7 +136,7 @@ def test_shared_among_two_processes_each_image_once(monkeypatch):
 
 def test_an_image_that_two_processes_saw_counts_once(monkeypatch):
     Gloo(monkeypatch, rank=0)  # the other process says the same
-    loader = type("Padded", (), {"iterate": lambda self, rank, world_size: iter(LOADER)})()
+    loader = type("Padded", (ShardedLoader,), {"iterate": lambda self, rank, world_size: iter(LOADER)})()
     assert predict(Fake(), loader, progress=False, shared=True).image_id.tolist() == [3, 5, 7]
 
 

@@ -13,6 +13,7 @@ from ...structures import Objects
 from ..boxes import clip
 from ..defaults import FixedWeights
 from ..folding import Folded
+from ..necks import FPN
 from ..nms import best, limit_at_test, suppress
 from ..preprocess import pad_objects
 from ..rest import training_step
@@ -40,7 +41,7 @@ class Detector(nn.Module):
         self,
         preprocess: nn.Module,
         backbone: nn.Module,
-        neck: nn.Module,
+        neck: FPN,
         num_classes: int,
         score_threshold: float = 0.05,
         nms_threshold: float = 0.5,

@@ -57,7 +57,7 @@ class RetinaNet(Detector):
         logits, deltas = self.head(maps)
         n, a, _ = logits.shape
         cells = [m.shape[-2] * m.shape[-1] * self.anchors.per_cell for m in maps]
-        best, scores, start = [], [], 0
+        places, values, start = [], [], 0
         for count, level in zip(cells, logits.float().split(cells, dim=1), strict=True):
             level = self.criterion.scores(level, self.calibration)  # (N, count, K)
             k = level.shape[-1]
@@ -65,10 +65,10 @@ class RetinaNet(Detector):
             # a long top-k is slow where few scores reach the threshold; at test, waiting for their number is allowed
             most = int((level > self.score_threshold).sum(dim=1).amax())
             top = level.topk(min(self.candidates_per_level, max(1, most)), dim=1)
-            best.append(top.indices + start * k)
-            scores.append(top.values)
+            places.append(top.indices + start * k)
+            values.append(top.values)
             start += count
-        best, scores = torch.cat(best, dim=1), torch.cat(scores, dim=1)
+        best, scores = torch.cat(places, dim=1), torch.cat(values, dim=1)
         labels = best % k
         best = torch.div(best, k, rounding_mode="floor")
         boxes = self.criterion.decode(_take(deltas.float(), best), anchors[best])

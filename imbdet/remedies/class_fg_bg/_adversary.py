@@ -4,6 +4,7 @@ Letters: N images, R regions of the batch, F regions attacked (N times a number 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +99,7 @@ class Adversary(nn.Module, RegionFeatures, Phased):
         super().__init__()
         if per_image < 1:
             raise ValueError(f"per_image must be at least 1, got {per_image}")
-        self.network = network
+        self.network: Any = network  # a remedy's own
         self.phases = Phases() if phases is None or neutral else phases
         self.per_image = per_image
         self.neutral = neutral

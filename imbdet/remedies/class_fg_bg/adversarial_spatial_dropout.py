@@ -5,6 +5,7 @@ Letters: N images, R regions of the batch, F regions attacked, C channels, S sid
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ class MaskNetwork(nn.Module):
             features, at most 256. depth: how many there are.
     """
 
+    layers: Any
+
     def __init__(self, width: int | None = 256, depth: int = 4):
         super().__init__()
         self.width, self.depth = width, depth
@@ -33,7 +36,7 @@ class MaskNetwork(nn.Module):
         for _ in range(self.depth):
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
             channels = width
-        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1))
+        self.layers: Any = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1))
         for layer in self.layers[::2]:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
@@ -95,6 +98,8 @@ class AdversarialSpatialDropout(Adversary):
         >>> hidden_cells(torch.arange(49.0).unsqueeze(0), dropped=2, candidates=2).nonzero().tolist()
         [[0, 47], [0, 48]]
     """
+
+    windows: Tensor
 
     name = "dropout"
 

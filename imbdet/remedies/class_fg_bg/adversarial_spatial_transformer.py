@@ -5,6 +5,7 @@ Letters: R regions of the batch, F regions attacked, C channels, B blocks of cha
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ class LocalisationNetwork(nn.Module):
         widths: of the two hidden layers; the paper has those of the detector's head.
     """
 
+    layers: Any
+
     def __init__(self, widths=(1024, 1024)):
         super().__init__()
         self.widths = tuple(widths)
@@ -30,7 +33,7 @@ class LocalisationNetwork(nn.Module):
         for width in self.widths:
             layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True)]
             inputs = width
-        self.layers = nn.Sequential(*layers, nn.Linear(inputs, outputs))
+        self.layers: Any = nn.Sequential(*layers, nn.Linear(inputs, outputs))
         for layer in self.layers[:-1:2]:
             nn.init.kaiming_uniform_(layer.weight, a=1)
             nn.init.zeros_(layer.bias)

@@ -47,6 +47,8 @@ class FocalLoss(SigmoidLogits, nn.Module):
         -4.595
     """
 
+    alpha: Tensor | None
+
     def __init__(
         self,
         gamma: float = 2.0,
@@ -89,8 +91,9 @@ def alpha_of_classes(alpha: float | Mapping[str, float] | None, class_names: Seq
         unknown = [name for name in alpha if name not in class_names]
         if unknown:
             raise ValueError(f"alpha names {unknown}, which are no classes; there are {', '.join(class_names) or None}")
-        alpha = [alpha.get(name, other) for name in class_names]
-    values = torch.as_tensor(alpha, dtype=torch.float32)
+        values = torch.tensor([alpha.get(name, other) for name in class_names])
+    else:
+        values = torch.as_tensor(alpha, dtype=torch.float32)
     if values.numel() and not 0 <= values.min() <= values.max() <= 1:
         raise ValueError(f"alpha must be in 0..1 or None, got {alpha}")
     return values

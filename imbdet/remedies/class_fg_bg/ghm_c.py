@@ -50,6 +50,8 @@ class GHMC(RunningState, SigmoidLogits):
         torch.Size([10])
     """
 
+    counts: Tensor
+
     def __init__(self, bins: int = 30, momentum: float = 0.75, prior: float = 0.01):
         super().__init__()
         if bins < 1 or not 0 <= momentum < 1:

@@ -36,7 +36,7 @@ class InstanceBalancedSampling(RandomSampling):
 
     def __init__(self, per_image: int = 512, fraction: float = 0.25, background: RandomSampling | None = None):
         super().__init__(per_image, fraction)
-        if background is not None and not hasattr(background, "negatives"):
+        if background is not None and not isinstance(background, RandomSampling):
             raise ValueError(f"background must be a sampler with `negatives`, got {type(background).__name__}")
         self.background = background
 
@@ -49,7 +49,9 @@ class InstanceBalancedSampling(RandomSampling):
         return choose(candidates, count, most, priority)
 
     def negatives(self, matched: Matched, candidates: Tensor, count: Tensor, most: int) -> Tensor:
-        return (self.background or super()).negatives(matched, candidates, count, most)
+        if self.background is not None:
+            return self.background.negatives(matched, candidates, count, most)
+        return super().negatives(matched, candidates, count, most)
 
 
 def rank_in_object(objects: Tensor, candidates: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,9 @@ class SoftmaxFocalLoss(nn.Module, Classification):
         [[0.25, 0.25, 0.25]]
     """
 
+    alpha: Tensor | None
+    plain: SoftmaxCrossEntropy
+
     def __init__(
         self,
         gamma: float = 2.0,

@@ -21,6 +21,8 @@ class ClassShift(nn.Module, Calibration):
         shift: (K,) logarithms. Only their buffer depends on the data; it is not saved, so that a finished run takes it.
     """
 
+    shift: Tensor
+
     def __init__(self, shift: Tensor):
         super().__init__()
         self.register_buffer("shift", shift.float(), persistent=False)

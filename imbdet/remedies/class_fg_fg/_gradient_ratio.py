@@ -16,6 +16,9 @@ class GradientRatio(RunningState):
     Derive from it before the loss; `ratio` is that of the state before the batch.
     """
 
+    positive: Tensor
+    negative: Tensor
+
     def remember(self, num_classes: int) -> None:
         """Make the buffers; to be called in the constructor."""
         self.register_buffer("positive", torch.zeros(num_classes, dtype=torch.float64))

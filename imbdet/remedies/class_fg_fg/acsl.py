@@ -46,6 +46,8 @@ class ACSL(SigmoidGroup):
         [1.0, 0.1, 0.01, 1.0]
     """
 
+    shares: Tensor
+
     with_background = True
 
     def __init__(

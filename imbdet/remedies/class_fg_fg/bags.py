@@ -55,6 +55,8 @@ class BAGS(nn.Module, Classification):
         [2, 1, 1, 0]
     """
 
+    bin_of: Tensor
+
     def __init__(self, counts: Sequence[int], edges: Sequence[int] | None = None, bins: int = 4, others: float = 8.0):
         super().__init__()
         if bins < 1 or others < 0:

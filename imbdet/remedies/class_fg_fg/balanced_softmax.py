@@ -39,6 +39,8 @@ class BalancedSoftmax(nn.Module, SoftmaxCrossEntropy):
         [1.5, 0.5, 1.0]
     """
 
+    adjustment: Tensor
+
     def __init__(self, counts: Sequence[int], tau: float = 1.0):
         super().__init__()
         non_negative(tau=tau)

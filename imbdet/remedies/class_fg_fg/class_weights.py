@@ -57,6 +57,8 @@ class ClassWeights(nn.Module, Weighting):
         [0.5555555820465088, 5.0, 1.0]
     """
 
+    table: Tensor
+
     def __init__(
         self,
         counts: Sequence[int],

@@ -47,6 +47,9 @@ class ECM(SigmoidGroup):
         [0.76, 0.76, 1.0]
     """
 
+    margins: Tensor
+    table: Tensor
+
     with_background = True
 
     def __init__(

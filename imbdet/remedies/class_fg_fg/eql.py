@@ -38,6 +38,8 @@ class EQL(SigmoidGroup):
         [False, False, True]
     """
 
+    rare: Tensor
+
     def __init__(
         self,
         image_shares: Sequence[float],

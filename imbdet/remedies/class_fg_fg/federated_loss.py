@@ -42,6 +42,8 @@ class FederatedLoss(SigmoidGroup):
         2
     """
 
+    log_probability: Tensor
+
     def __init__(self, image_counts: Sequence[int], num_sampled: int = 50, power: float = 0.5, prior: float = 0.01):
         super().__init__()
         self.set_prior(prior)

@@ -45,6 +45,8 @@ class ForegroundBalancedSampling(RegionSampler):
         64
     """
 
+    per_image: int
+
     def __init__(self, per_image: int = 512, fraction: float = 0.25, power: float = 1.0):
         if per_image < 1 or not 0 <= fraction <= 1:
             raise ValueError(f"need per_image >= 1 and fraction in 0..1, got {per_image} and {fraction}")

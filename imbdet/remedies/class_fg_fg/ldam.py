@@ -49,6 +49,10 @@ class LDAM(RunningState, SoftmaxCrossEntropy):
         [0.25, 0.5, 0.5, 0.0]
     """
 
+    margins: Tensor
+    table: Tensor
+    steps: Tensor
+
     def __init__(
         self,
         counts: Sequence[int],

@@ -41,6 +41,8 @@ class EquilibriumLoss(RunningState, SoftmaxCrossEntropy):
         [0.01, 0.01, 0.01]
     """
 
+    mean_scores: Tensor
+
     def __init__(self, num_classes: int, momentum: float = 0.9):
         super().__init__()
         if not 0 <= momentum <= 1:

@@ -38,6 +38,8 @@ class LogitAdjustedLoss(nn.Module, SigmoidLogits):
         [2.0, 0.6666666865348816, 0.6666666865348816]
     """
 
+    adjustment: Tensor
+
     normalizer = None
 
     def __init__(self, counts: Sequence[int], tau: float = 1.0, prior: float = 0.01):

@@ -42,6 +42,8 @@ class Seesaw(RunningState, ObjectnessSoftmax):
         5
     """
 
+    counts: Tensor
+
     def __init__(self, num_classes: int, p: float = 0.8, q: float = 2.0, eps: float = 0.01):
         super().__init__()
         non_negative(p=p, q=q)

@@ -41,6 +41,10 @@ class DynamicWeightAverage(RunningState, Objective):
         tensor(1.)
     """
 
+    total: Tensor
+    means: Tensor
+    steps: Tensor
+
     def __init__(self, names: Sequence[str], period: int, temperature: float = 2.0, periods: int = 1):
         super().__init__()
         if not (period >= 1 and periods >= 1 and temperature > 0):

@@ -43,6 +43,9 @@ class GradNorm(RunningState, Objective):
         torch.Size([8, 2])
     """
 
+    log_weights: Tensor
+    first: Tensor
+
     def __init__(self, rate: float = 0.025, alpha: float = 1.5):
         super().__init__()
         if rate < 0 or alpha < 0:
@@ -94,5 +97,5 @@ def _norm(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
     if not (loss.requires_grad and parameters):
         return loss.new_zeros(())
     found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    found = [gradient.float() for gradient in found if gradient is not None]
-    return torch.nn.utils.get_total_norm(found) if found else loss.new_zeros(())
+    reached = [gradient.float() for gradient in found if gradient is not None]
+    return torch.nn.utils.get_total_norm(reached) if reached else loss.new_zeros(())

@@ -45,6 +45,8 @@ class GuidedLoss(RunningState, Objective):
         tensor(0.5000)
     """
 
+    ratios: Tensor
+
     def __init__(self, weights: Mapping[str, float] | None = None, strength: float = 1.0):
         super().__init__()
         if not 0 <= strength <= 1:

@@ -3,6 +3,8 @@
 Letters: N images, C channels, L levels, H x W cells of the level at which they meet.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -47,7 +49,7 @@ class BalancedFeaturePyramid(FPN):
         self.refine_level = refine_level
         self.strength = strength
 
-    def build(self, backbone: nn.Module) -> None:
+    def build(self, backbone: Any) -> None:
         super().build(backbone)
         if not 0 <= self.refine_level < len(self.strides):
             raise ValueError(f"refine_level must be in 0..{len(self.strides) - 1}, got {self.refine_level}")
@@ -57,7 +59,7 @@ class BalancedFeaturePyramid(FPN):
         out = super().forward(features)
         maps, r = list(out.values()), self.refine_level
         meeting = maps[r].shape[-2:]
-        together = sum(_resize(x, meeting, coarser=i <= r) for i, x in enumerate(maps)) / len(maps)
+        together: Any = sum(_resize(x, meeting, coarser=i <= r) for i, x in enumerate(maps)) / len(maps)
         together = self.strength * self.refine(together)
         return {name: x + _resize(together, x.shape[-2:], coarser=i >= r) for i, (name, x) in enumerate(out.items())}
 
@@ -73,7 +75,7 @@ class NonLocal(nn.Module):
         self.theta, self.phi, self.g, self.out = (nn.Conv2d(channels, channels, 1) for _ in range(4))
         for layer in (self.theta, self.phi, self.g, self.out):
             nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            layer.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         theta, phi, g = (layer(x).flatten(2).transpose(1, 2) for layer in (self.theta, self.phi, self.g))
@@ -81,7 +83,7 @@ class NonLocal(nn.Module):
         return x + self.out((attention @ g).transpose(1, 2).reshape(x.shape))
 
 
-def _resize(x: Tensor, size: tuple[int, int], coarser: bool) -> Tensor:
+def _resize(x: Tensor, size: Any, coarser: bool) -> Tensor:
     if x.shape[-2:] == size:
         return x
     return F.adaptive_max_pool2d(x, size) if coarser else F.interpolate(x, size=size, mode="nearest")

@@ -51,7 +51,7 @@ class NWDMatching(ThresholdMatcher):
         super().__init__(foreground, background, best_for_each_object)
         self.size = check_size(size)
 
-    def __call__(self, iou: Tensor, valid: Tensor, *, regions: Tensor, levels: Tensor, objects: Tensor):
+    def __call__(self, iou: Tensor, valid: Tensor, *, regions: Tensor, levels: Tensor, objects: Tensor):  # type: ignore[override]
         """iou (N, M, A), valid (N, M), regions (N, A, 4), objects (N, M, 4) -> object, IoU, kind (N, A)."""
         nwd = normalized_wasserstein(objects.unsqueeze(2), regions.unsqueeze(1), self.size)
         index, _, kind = super().__call__(torch.where(valid.unsqueeze(2), nwd, 0.0), valid)

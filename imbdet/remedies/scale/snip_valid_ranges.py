@@ -57,7 +57,7 @@ class SNIPValidRanges(ThresholdMatcher):
             raise ValueError(f"need 0 <= low < high and ignore in 0..1, got low {low}, high {high}, ignore {ignore}")
         self.low, self.high, self.ignore = low, high, ignore
 
-    def __call__(self, iou: Tensor, valid: Tensor, *, regions: Tensor, levels: Tensor, objects: Tensor):
+    def __call__(self, iou: Tensor, valid: Tensor, *, regions: Tensor, levels: Tensor, objects: Tensor):  # type: ignore[override]
         """iou (N, M, A), valid (N, M), objects (N, M, 4) -> object, IoU, kind (N, A)."""
         size = (objects[..., 2:] - objects[..., :2]).clamp(min=0).prod(dim=-1).sqrt()
         inside = (size >= self.low) & (size < self.high)

@@ -4,6 +4,7 @@ Letters: N images, A anchors of one image over all levels, R = N*A, L levels, G 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -144,7 +145,7 @@ class ShotStep(nn.Module):
     def build(self, number: int, num_classes: int, channels: int, anchors: int, levels: int, shift: bool) -> None:
         """Make the layers: of step `number` (from 1), for `anchors` a cell of `levels` maps with `channels`."""
         self.names = {part: f"{part}{number}" for part in self.parts}
-        self.criteria = nn.ModuleDict()
+        self.criteria: Any = nn.ModuleDict()
         for part, (matcher, classification, regression, normalizer, weighting) in self.parts.items():
             self.criteria[part] = Criterion(
                 matcher,

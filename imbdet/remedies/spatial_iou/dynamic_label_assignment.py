@@ -38,6 +38,11 @@ class DynamicLabelAssignment(RunningState, Matcher):
         0.4
     """
 
+    threshold: Tensor
+    total: Tensor
+    images: Tensor
+    steps: Tensor
+
     def __init__(self, initial: float = 0.4, topk: int = 75, interval: int = 100):
         super().__init__()
         if not 0 <= initial <= 1 or topk < 1 or interval < 1:

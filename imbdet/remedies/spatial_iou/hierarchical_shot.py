@@ -4,6 +4,7 @@ Letters: N images, A anchors of one image over all levels, K classes, C logits a
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,13 +82,14 @@ class HierarchicalShotDetector(Detector):
         self.anchors = anchors
         anchors.build(self.neck.strides)
         channels, strides = self.neck.channels, tuple(self.neck.strides.values())
-        self.stem = nn.ModuleList(conv_norm(channels, channels) for _ in strides)
-        self.enhanced = EnhancedPyramid(channels, strides) if enhance else None
-        self.steps = nn.ModuleList([first] if second is None else [first, second])
-        for number, step in enumerate(self.steps, start=1):
-            classes = self.num_classes if number == len(self.steps) else 1
+        self.stem: Any = nn.ModuleList(conv_norm(channels, channels) for _ in strides)
+        self.enhanced: Any = EnhancedPyramid(channels, strides) if enhance else None
+        steps = [first] if second is None else [first, second]
+        self.steps: Any = nn.ModuleList(steps)
+        for number, step in enumerate(steps, start=1):
+            classes = self.num_classes if number == len(steps) else 1
             step.build(number, classes, channels, anchors.per_cell, len(strides), shift)
-        for layer in self.steps[-1].classify:  # an earlier step tells objects from background, whatever their class
+        for layer in steps[-1].classify:  # an earlier step tells objects from background, whatever their class
             by_class(layer, groups=anchors.per_cell)
         self.shift = shift
         self.objectness = objectness
@@ -149,6 +151,6 @@ class HierarchicalShotDetector(Detector):
         return boxes.gather(1, rows), scores, index % k, scores > self.score_threshold
 
 
-def _mean_size(offsets: list[Tensor]) -> Tensor:
+def _mean_size(offsets: list[Tensor]) -> Any:
     """Mean of the absolute offsets over all levels' taps, in cells."""
     return sum(x.abs().sum() for x in offsets) / sum(x.numel() for x in offsets)

@@ -19,7 +19,7 @@ from ...modeling.defaults import AllRegions, Considered, SmoothL1, ThresholdMatc
 from ...modeling.heads import EXTRA_STD, Linear, MakesClassifier
 from ...modeling.rest import at_rest
 from ...modeling.roi_heads import RoIHeads, Stage, image_of
-from ...slots import Calibration, Classification, Classifier, Regression, Weighting
+from ...slots import Calibration, Classification, Regression, Weighting
 from ...structures import Matched, Objects
 from ._box_generator import MOST
 
@@ -225,7 +225,7 @@ class Branches(Stage):
 class ClassPredictor(nn.Module):
     """Logits of RoIs. Args: the layer of the slot `classifier`, its first bias."""
 
-    def __init__(self, layer: Classifier, bias: float | Tensor):
+    def __init__(self, layer: Linear, bias: float | Tensor):
         super().__init__()
         self.cls_score = by_class(layer)
         layer.start(bias)
@@ -248,11 +248,11 @@ class BranchPredictor(nn.Module):
         nn.init.normal_(self.bbox_pred.weight, std=0.001)
         nn.init.zeros_(self.bbox_pred.bias)
         self.iou_pred = nn.Linear(channels, 1) if iou else None
-        if iou:
+        if self.iou_pred is not None:
             nn.init.normal_(self.iou_pred.weight, std=0.01)
             nn.init.constant_(self.iou_pred.bias, 0.75)
         self.bbox_extra = nn.Linear(channels, extra) if extra else None
-        if extra:
+        if self.bbox_extra is not None:
             nn.init.normal_(self.bbox_extra.weight, std=EXTRA_STD)
             nn.init.zeros_(self.bbox_extra.bias)
 
@@ -292,6 +292,9 @@ class IoUBinWeights(nn.Module, Weighting):
     Args:
         weights: four, from IoU 0.5, 0.6, 0.7 and 0.8 on; below 0.5 as from 0.5 on.
     """
+
+    edges: Tensor
+    weights: Tensor
 
     def __init__(self, weights):
         super().__init__()

@@ -52,6 +52,9 @@ class PositiveRoIGenerator(RPN):
         ([1.0, 1.0, 1.0, 1.0, 1.0], False)
     """
 
+    ends: Tensor
+    edges: Tensor
+
     def __init__(
         self,
         anchors,

@@ -43,6 +43,8 @@ class FRACAL(ClassShift):
         [0.1429, 0.1429]
     """
 
+    alone: Tensor
+
     tunable = {"power": (0.0, 1.0, 2.0, 3.0)}
 
     def __init__(

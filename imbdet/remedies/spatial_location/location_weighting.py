@@ -41,6 +41,8 @@ class LocationWeighting(nn.Module, Weighting):
         [0.6666666865348816, 1.3333333730697632, 1.0]
     """
 
+    table: Tensor
+
     def __init__(self, dimensions: Sequence[float], counts: Sequence[int], power: float = 2.0, limit: float = 4.0):
         super().__init__()
         if power < 0 or limit < 1:

@@ -41,6 +41,10 @@ class DynamicSmoothL1(RunningState, Regression):
         1.0
     """
 
+    beta: Tensor
+    history: Tensor
+    steps: Tensor
+
     def __init__(self, initial: float = 1.0, topk: int = 10, interval: int = 100):
         super().__init__()
         if not initial > 0 or topk < 0 or interval < 1:

@@ -49,6 +49,8 @@ class GHMR(RunningState, Regression):
         1.9604
     """
 
+    counts: Tensor
+
     def __init__(self, mu: float = 0.02, bins: int = 10, momentum: float = 0.7):
         super().__init__()
         if mu <= 0:

@@ -58,7 +58,7 @@ def test_one_stage_equals_the_roi_head():
     grads = {name.replace(".0.", "."): p.grad for name, p in one.named_parameters()}
     other = {name: p.grad for name, p in plain_heads.named_parameters()}
     assert grads.keys() == other.keys() and all(torch.equal(grads[name], other[name]) for name in grads)
-    for a, b in zip(one.predict(features, boxes, sizes), plain_heads.predict(features, boxes), strict=True):
+    for a, b in zip(one.predict(features, boxes, sizes), plain_heads.predict(features, boxes, sizes), strict=True):
         assert torch.equal(a, b)
 
 
@@ -193,7 +193,7 @@ def test_equal_heads_on_equal_regions_score_as_one():
         nn.init.zeros_(predictor.bbox_pred.weight)
     features, boxes, _, _, sizes = world()
     scores, refined = heads.predict(features, boxes, sizes)
-    single, _ = built(RoIHeads, class_agnostic=True).predict(features, boxes)  # the weights of the first stage
+    single, _ = built(RoIHeads, class_agnostic=True).predict(features, boxes, sizes)  # the weights of the first stage
     assert torch.allclose(scores, single, atol=1e-6) and torch.allclose(refined.squeeze(2), boxes, atol=1e-4)
 
 

@@ -53,7 +53,7 @@ def test_neutral_equals_the_roi_head():
     assert torch.equal(maps[0]["p2"].grad, maps[1]["p2"].grad)
     assert all(torch.equal(p.grad, other[names[name]].grad) for name, p in ours.named_parameters())
     boxes, sizes = rest[0], rest[-1]
-    for a, b in zip(ours.predict(features, boxes, sizes), theirs.predict(features, boxes), strict=True):
+    for a, b in zip(ours.predict(features, boxes, sizes), theirs.predict(features, boxes, sizes), strict=True):
         assert torch.equal(a, b)
 
 
@@ -186,7 +186,7 @@ def test_score_is_class_score_times_iou_at_the_regressed_box():
         nn.init.normal_(layer.weight, std=0.5)
     nn.init.constant_(model.branch_predictor.bbox_pred.bias, 8.0)  # many boxes leave the image
     features, boxes, _, _, sizes = world(n=1, p=30)
-    plain, refined = RoIHeads.predict(model, features, boxes)
+    plain, refined = RoIHeads.predict(model, features, boxes, sizes)
     scores, new = model.predict(features, boxes, sizes)
     assert torch.equal(new, refined)
     iou = pooled_at(model, features, refined[0, :, 0].clamp(0, SIZE))
@@ -214,10 +214,10 @@ def test_a_moved_box_changes_the_iou_and_not_the_class():
     model = heads(score_threshold=0.0)
     nn.init.normal_(model.branch_predictor.iou_pred.weight, std=0.5)
     features, boxes, _, _, sizes = world(n=1)
-    plain, _ = RoIHeads.predict(model, features, boxes)
+    plain, _ = RoIHeads.predict(model, features, boxes, sizes)
     before, _ = model.predict(features, boxes, sizes)
     nn.init.constant_(model.branch_predictor.bbox_pred.bias, 3.0)
-    same, _ = RoIHeads.predict(model, features, boxes)
+    same, _ = RoIHeads.predict(model, features, boxes, sizes)
     after, _ = model.predict(features, boxes, sizes)
     assert torch.equal(plain, same) and not torch.allclose(before, after, atol=1e-3)
 
