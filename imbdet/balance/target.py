@@ -33,6 +33,7 @@ from .pool import known
 RIDGE = 1e-3  #: of the least squares: a class off by 3 % costs as much as repeats that differ from 1 by 1
 SCALES = 12  #: sizes of the result that are tried, from all boxes down to the fewest pictures
 STEPS = 2000  #: pictures at most that are exchanged after the rounding
+WORK = 10_000_000  #: the same times pairs of an image and a class in it: some seconds
 EPSILON = 1e-12  #: of that sum; less is rounding
 SLACK = 1.02  #: of two sizes of the result whose spreads differ by less than this factor, the larger is taken
 
@@ -151,13 +152,15 @@ def choose(held: ImageClasses, shares: np.ndarray, limits: Limits, rng: np.rando
     for scale in np.geomspace(1.0, smallest, SCALES) if low == 0 else np.geomspace(1.0, high, SCALES):
         real = nearest_repeats(only, scale * target, low, high, RIDGE)
         real[np.setdiff1d(np.arange(held.num_images), held.images)] = 1.0  # pictures without boxes stay
-        counts = _improve(only, scale * target, _rounded(real, rng), limits)
+        counts = _improve(only, scale * target, rounded(real, rng), limits)
         found.append((spread(only.expected_boxes(counts), target), counts))
     least = min(value for value, _ in found)
     if np.isfinite(bound) and least > bound * 1.1:  # least squares do not mind the largest deviation: the program does
         real = np.clip(best_real, low, high)
-        counts = _improve(only, _scaled(only, real, target), _rounded(real, rng), limits)
-        found.append((spread(only.expected_boxes(counts), target), counts))
+        scaled = target * (only.expected_boxes(real).sum() / target.sum())
+        for steps in (0, STEPS):
+            counts = _improve(only, scaled, rounded(real, rng), limits, steps)
+            found.append((spread(only.expected_boxes(counts), target), counts))
         least = min(value for value, _ in found)
     near = [(value, counts) for value, counts in found if value <= least * SLACK]
     value, counts = max(near, key=lambda one: int(np.minimum(one[1], 1).sum()))
@@ -179,17 +182,13 @@ def rounded(real: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return counts
 
 
-_rounded = rounded
-
-
-def _scaled(held: ImageClasses, real: np.ndarray, target: np.ndarray) -> np.ndarray:
-    return target * (held.expected_boxes(real).sum() / target.sum())
-
-
-def _improve(held: ImageClasses, target: np.ndarray, counts: np.ndarray, limits: Limits) -> np.ndarray:
+def _improve(
+    held: ImageClasses, target: np.ndarray, counts: np.ndarray, limits: Limits, steps: int = STEPS
+) -> np.ndarray:
     """Add, take or exchange one picture at a time while that brings sum_c (boxes_c / target_c - 1)^2 down most.
 
-    The limit of pictures comes first: while too few are left, the absent one that harms least is added.
+    The limit of pictures comes first: where too few are left, the absent ones that harm least are added.
+    steps: at most; fewer in large sets, where one picture changes little.
     """
     counts = np.clip(counts, limits.low, limits.high)
     values = held.boxes / target[held.labels]
@@ -211,11 +210,13 @@ def _improve(held: ImageClasses, target: np.ndarray, counts: np.ndarray, limits:
         i = int(np.argmin(allowed))
         return float(allowed[i]), i
 
-    for _ in range(STEPS + limits.fewest):
+    while (missing := limits.fewest - int((counts > 0).sum())) > 0:
+        absent = np.flatnonzero(counts == 0)
+        order = np.argsort((square + slope())[absent], kind="stable")
+        for i in absent[order[: max(missing // 8, 1)]].tolist():
+            step(i, 1)
+    for _ in range(min(steps, WORK // max(len(values), 1))):
         now, left = slope(), int((counts > 0).sum())
-        if left < limits.fewest:
-            step(best(square + now, counts == 0)[1], 1)
-            continue
         more, i = best(square + now, filled & (counts < limits.high))
         spare = (counts > 1) | (left > limits.fewest)
         less, j = best(square - now, filled & (counts > limits.low) & spare)

@@ -25,6 +25,13 @@ def test_by_hand():
     assert part.tolist() == [0, 1, 0, 1, 0, 1]
 
 
+def test_of_equally_wanting_parts_the_one_that_wants_most_images_is_next():
+    """Of equally rare classes 0 is first: its picture goes to part 0. Both parts want as much of class 1, but part 1 wants
+    more pictures now."""
+    part = iterative_stratification(np.array([[0, 1], [1, 0]]), [0.5, 0.5], lambda n: 0)
+    assert part.tolist() == [1, 0]
+
+
 def test_shares_of_every_class_are_kept():
     rng = np.random.default_rng(0)
     labels = (rng.random((400, 6)) < [0.6, 0.3, 0.2, 0.1, 0.05, 0.03]).astype(int)

@@ -101,3 +101,14 @@ def test_what_is_reachable_is_said(tmp_path):
     assert (found.now, found.without, found.repeats, found.all_kept) == pytest.approx((4, 4 / 3, 1, 1))
     assert "is 4 and, with at least 2 of the 4 pictures left, cannot fall below 1.33 without" in found.says()
     assert Options.of(target="equal").given() == {"target": "equal"}
+
+
+def test_the_bound_is_nearly_reached_in_a_larger_set():
+    """600 pictures, half of which must stay: what is chosen is at most 15 % above the bound."""
+    rng = np.random.default_rng(0)
+    matrix = rng.poisson(np.geomspace(1, 0.02, 8), (600, 8))
+    shares, limits = np.full(8, 1 / 8), Limits(0, 4, 300)
+    chosen = choose(held(matrix), shares, limits, rng)
+    boxes = chosen.counts @ matrix
+    assert chosen.spread == pytest.approx(boxes.max() / boxes.min()) and (chosen.counts > 0).sum() >= 300
+    assert chosen.bound <= chosen.spread <= 1.15 * chosen.bound
