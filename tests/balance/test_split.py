@@ -26,8 +26,8 @@ def test_by_hand():
 
 
 def test_of_equally_wanting_parts_the_one_that_wants_most_images_is_next():
-    """Of equally rare classes 0 is first: its picture goes to part 0. Both parts want as much of class 1, but part 1 wants
-    more pictures now."""
+    """Of equally rare classes 0 is first: its picture goes to part 0. Both parts want as much of class 1, but part 1
+    wants more pictures now."""
     part = iterative_stratification(np.array([[0, 1], [1, 0]]), [0.5, 0.5], lambda n: 0)
     assert part.tolist() == [1, 0]
 
