@@ -48,6 +48,7 @@ def test_the_rpn_trains_and_proposes_with_it(remedy):
         assert len(model(batch(2, size=64)[0])) == 1
 
 
+@pytest.mark.slow
 def test_a_saved_config_knows_the_place(tmp_path):
     save_config(load_config(TWO, ["focal_loss@rpn"]), tmp_path / "config.yaml")
     again = load_config(tmp_path, ["giou_loss"])

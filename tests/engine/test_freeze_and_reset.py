@@ -17,6 +17,7 @@ def config(folder, *words):
     return load_config("baselines/faster_rcnn_shapes", [], [*WORDS, f"train.output_dir={folder}", *words])
 
 
+@pytest.mark.slow
 def test_only_the_reset_classifier_learns(tmp_path, capsys):
     train(config(tmp_path / "first", "optimizer.lr=0.1"))
     before = load_file(tmp_path / "first" / "last.pth")["model"]

@@ -25,9 +25,10 @@ BOTH = pytest.mark.parametrize("baseline", [DENSE, TWO])
 HEADS = [
     (DENSE, ()),
     (TWO, ()),
-    (TWO, ("cascade_rcnn",)),
-    (TWO, ("iou_uniform_rois",)),
-    (DENSE, ("hierarchical_shot",)),
+    *(
+        pytest.param(baseline, (remedy,), marks=pytest.mark.slow)
+        for baseline, remedy in ((TWO, "cascade_rcnn"), (TWO, "iou_uniform_rois"), (DENSE, "hierarchical_shot"))
+    ),
 ]
 
 
@@ -204,7 +205,9 @@ def test_a_gradient_worked_out_by_hand_trains_as_autograd_does():
 # classifier ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("remedies", [(), ("cascade_rcnn",), ("iou_uniform_rois",)])
+@pytest.mark.parametrize(
+    "remedies", [(), *(pytest.param((name,), marks=pytest.mark.slow) for name in ("cascade_rcnn", "iou_uniform_rois"))]
+)
 @pytest.mark.parametrize("kind", [Cosine, ScaledLinear])
 def test_classifiers(kind, remedies):
     def put(model):
