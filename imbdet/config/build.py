@@ -15,11 +15,13 @@ from typing import Any
 
 from omegaconf.basecontainer import BaseContainer
 
+from .. import slots
 from .allowed import NotAllowed, check_found, check_name, check_text
 from .moved import present_name
 
 _RESERVED = ("_target_", "_partial_", "_recursive_", "_args_")
 _LARGEST, _DEEPEST = 100_000, 60  # values and levels of a config that comes from a file
+_SLOTS = {name for name, found in vars(slots).items() if inspect.isclass(found) and issubclass(found, slots.Slot)}
 
 
 def instantiate(node: Any, **extra: Any) -> Any:
@@ -68,6 +70,9 @@ def _call(node: Mapping, path: str, extra: Mapping[str, Any]) -> Any:
     args = child(node["_args_"], _join(path, "_args_"), {}) if "_args_" in node else ()
     keys = [key for key in node if key not in _RESERVED and key not in extra]
     kwargs = {key: child(node[key], _join(path, key), {}) for key in keys} | dict(extra)
+    for key in kwargs:
+        if isinstance(kwargs[key], (str, int, float, list, dict)) and key in _slots_taken(target):
+            raise ValueError(f"{_join(path, key)} is {kwargs[key]!r:.100}; needed is null, or a node with a _target_")
     if node.get("_partial_", False):
         return functools.partial(target, *args, **kwargs) if args or kwargs else target
     try:
@@ -76,6 +81,18 @@ def _call(node: Mapping, path: str, extra: Mapping[str, Any]) -> Any:
         if hasattr(error, "config_path"):  # raised while the constructor built parts of its own: that place is better
             raise
         raise _explained(error, target, args, kwargs, path) from error
+
+
+@functools.lru_cache(maxsize=1024)
+def _slots_taken(target: Callable) -> frozenset[str]:
+    """The parameters that take what fills a slot, by their annotations."""
+    try:
+        found = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return frozenset()
+    texts = {p.name: getattr(p.annotation, "__name__", str(p.annotation)) for p in found}
+    names = {name: {part.strip().rpartition(".")[2] for part in text.split("|")} for name, text in texts.items()}
+    return frozenset(name for name, parts in names.items() if parts & _SLOTS and parts <= _SLOTS | {"None"})
 
 
 def _explained(error: Exception, target: Callable, args: Sequence, kwargs: Mapping, path: str) -> Exception:

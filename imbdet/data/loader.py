@@ -69,7 +69,6 @@ class TrainLoader:
         mix: Mix | None = None,
     ):
         _check_sizes(records, batch_size, num_workers)
-        _check_calls(augment=augment, image_sampler=image_sampler, balance=balance)
         self.num_empty = records.num_empty
         if cache_bytes:
             images = CachedImages(records.images, records.heights, records.widths, cache_bytes)
@@ -158,7 +157,6 @@ class EvalLoader(ShardedLoader):
         pin_memory: bool | None = None,
     ):
         _check_sizes(records, batch_size, num_workers)
-        _check_calls(resize=resize)
         self.records = records
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -255,12 +253,6 @@ def _named(error: Exception, records: Records, index: int) -> Exception:
         if isinstance(error, kind):
             return kind(f"{where}: {error}")
     return RuntimeError(f"{where}: {type(error).__name__}: {error}")
-
-
-def _check_calls(**parts: object) -> None:
-    for name, part in parts.items():
-        if part is not None and not callable(part):
-            raise ValueError(f"{name} is {part!r}; needed is null, or a node with a _target_ that changes pictures")
 
 
 def _check_sizes(records: Records, batch_size: int, num_workers: int) -> None:

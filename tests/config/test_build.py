@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, locate
+from imbdet.data.loader import EvalLoader
 
 from .toys import Criterion, Focal, Outer, Part, broken, missing_file, takes_pair
 
@@ -105,3 +106,10 @@ def test_a_part_built_by_its_owner_is_reported_once():
         instantiate(cfg)
     assert str(info.value).startswith("outer.part.classification: ")
     assert str(info.value).count("toys.") == 1
+
+
+@pytest.mark.parametrize("value", [{"a": {"b": 1}}, [1], "x", 3])
+def test_what_stands_in_a_slot_is_built(value):
+    cfg = OmegaConf.create({"loader": L(EvalLoader)(records=None, resize=value)})
+    with pytest.raises(ValueError, match=r"loader.resize is .*; needed is null, or a node with a _target_"):
+        instantiate(cfg.loader)

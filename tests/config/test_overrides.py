@@ -138,11 +138,18 @@ def test_null_empties_a_text_that_may_be_none():
     assert (cfg.x.name, cfg.x.other) == (None, "null")
 
 
-@pytest.mark.parametrize("content", ["model: 3", "model: {criterion: 1}", "model: {criterion: x}"])
+@pytest.mark.parametrize("content", ["model: null", "model: {criterion: 1}", "model: {criterion: x}"])
 @pytest.mark.parametrize("scale", ["published", "match"])
 def test_parts_of_another_kind_are_no_traceback(content, scale, tmp_path):
     (tmp_path / "c.yaml").write_text(f"{content}\nloss_scale: {scale}\n")
     assert load_config(tmp_path / "c.yaml").loss_scale == scale
+
+
+@pytest.mark.parametrize("content", ["model: 3", "train: [1]", "data: x", "data: {val: 3}", "dataloader: {train: a}"])
+def test_a_section_of_a_file_is_a_mapping(content, tmp_path):
+    (tmp_path / "c.yaml").write_text(content)
+    with pytest.raises(ValueError, match="c.yaml: (model|train|data|data.val|dataloader.train) must be a mapping"):
+        load_config(tmp_path / "c.yaml")
 
 
 @pytest.mark.parametrize("word", ["model.criterion=x", "model.criterion={}", "model.nothing=1"])

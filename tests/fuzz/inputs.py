@@ -145,7 +145,9 @@ def results(rng, folder):
 @kind("yolo", 16)
 def yolo(rng, folder):
     """Ultralytics' layout (names as list or dict, split lists or folders), classes.txt, Darknet's."""
-    data, layout = draw_pictures(folder), rng.choice(("list", "dict", "lists", "classes", "darknet"))
+    data = draw_pictures(folder)
+    (folder / SECRET).unlink()  # a data.yaml may name any folder of pictures, that above it too
+    layout = rng.choice(("list", "dict", "lists", "classes", "darknet"))
     labels = {}
     for split, count in SPLITS.items():
         for i in range(count):
