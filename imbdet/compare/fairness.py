@@ -132,6 +132,8 @@ def made_by_remedy(
     before, after = config_pins(base, split), config_pins(cfg, split)
     changed = [key for key in _keys([before, after]) if before.get(key) != after.get(key)]
     made = [key for key in changed if slot_at(key) or (_inside(key, ("dataloader.train",)) and key != BATCH)]
+    # parameters that a remedy brings along may have an optimizer setting that the base does not know
+    made += [key for key in changed if _inside(key, ("optimizer.params.overrides",)) and key not in before]
     if extra and after[ITERATIONS] == before[ITERATIONS] + extra:
         made += [ITERATIONS, "iterations done"]
     return [*made, *tuned]

@@ -13,4 +13,3 @@ baseline = "baselines/faster_rcnn_shapes"
 
 def apply(cfg):
     cfg.model.calibration = L(NorCal)(image_counts=L(image_counts)(records="${data.train}"), gamma=0.6)
-    cfg.model.score_threshold = 1e-4

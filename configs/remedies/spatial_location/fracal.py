@@ -20,4 +20,3 @@ def apply(cfg):
         tau=1.0,
         power=2.0,
     )
-    cfg.model.score_threshold = 1e-4
