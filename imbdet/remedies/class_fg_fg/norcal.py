@@ -26,7 +26,8 @@ class NorCal(ClassShift):
 
         s_c <- s_c m_c^-gamma / (sum_k s_k m_k^-gamma + s_background)
 
-    All scores fall, as background is not divided: a threshold on scores must fall with them (`model.score_threshold=0.0001`).
+    All scores fall, as background is not divided: a threshold on scores must fall with them
+    (`model.score_threshold=0.0001`).
     gamma is chosen on training images or on a held part (`imbdet evaluate --tune-on train`), never on what is judged.
 
     Args:
