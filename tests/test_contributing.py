@@ -110,6 +110,7 @@ def test_the_page_has_two_examples_of_three_files():
         assert set(paths) <= set(found)
 
 
+@pytest.mark.slow
 def test_examples_and_new_remedies_pass_what_is_asked_of_all(checkout, capsys):
     put(checkout, examples())
     for slot in GATE:

@@ -147,6 +147,7 @@ def test_the_run_says_the_weights_before_it_starts():
     settings = SimpleNamespace(max_iter=1, accumulate=1, eval_period=0, best_metric="AP", seed=0)
     world, parameters = SimpleNamespace(size=1), list(model.parameters())
     common = {"world": world, "device": torch.device("cpu"), "has_val": False, "train_loader": None}
+    common["adversaries"] = SimpleNamespace(parameters=[])
     lines = []
     describe_run(SimpleNamespace(settings=settings, model=model, parameters=parameters, **common), lines.append)
     assert any(line.startswith("criterion.weighting: class weights by boxes^-0.5, mean over train") for line in lines)
