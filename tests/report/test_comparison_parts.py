@@ -289,6 +289,7 @@ def test_records_come_from_the_config_and_the_split_that_was_evaluated(root, val
     (folder / "metrics.jsonl").write_text("")
     call = "{_target_: imbdet.data.datasets.shapes.shapes, split: val, num_images: 12}"
     (folder / "config.yaml").write_text(f"data: {{test: {call}}}\n")
-    (root / "plan.json").write_text(json.dumps({"config": "c", "arms": [{"name": "baseline"}], "seeds": [0], "split": "test"}))
+    plan = {"config": "c", "arms": [{"name": "baseline"}], "seeds": [0], "split": "test"}
+    (root / "plan.json").write_text(json.dumps(plan))
     pairs, reasons = pictures.gallery(with_pictures((int(val_records.image_ids[0]), *PAIR)), root)
     assert len(pairs) == 1, reasons
