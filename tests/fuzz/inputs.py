@@ -274,7 +274,7 @@ def override(rng, folder):
     steps = [Step(["show_config", "--config", name, f"{key}={text}"])]
     if rng.random() < 0.2:
         steps[0].argv += ["--remedy", rng.choice(("focal_loss", "seesaw_loss", "ohem", "loss_scale"))]
-    if rng.random() < 0.15 and not (isinstance(value, (int, float)) and abs(value) > 10) and "max_iter" not in key:
+    if rng.random() < 0.15 and not (isinstance(value, (int, float)) and abs(value) > 10) and not key.startswith(("train.max_iter", "train.output_dir")):
         words = (f"train.output_dir={folder / 'run'}", "train.max_iter=1", f"{key}={text}")
         steps.append(Step(["train", "--config", tiny() / "tiny.yaml", *words], seconds=60))
     return steps
