@@ -34,7 +34,7 @@ class Step:
     argv: list = field(default_factory=list)
     function: object = None
     agrees: bool = False
-    seconds: float = 20.0
+    seconds: float = 60.0
 
 
 class _Watch:

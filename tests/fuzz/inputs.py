@@ -274,9 +274,10 @@ def override(rng, folder):
     steps = [Step(["show_config", "--config", name, f"{key}={text}"])]
     if rng.random() < 0.2:
         steps[0].argv += ["--remedy", rng.choice(("focal_loss", "seesaw_loss", "ohem", "loss_scale"))]
-    if rng.random() < 0.15 and not (isinstance(value, (int, float)) and abs(value) > 10) and not key.startswith(("train.max_iter", "train.output_dir")):
+    large = isinstance(value, (int, float)) and abs(value) > 10
+    if rng.random() < 0.15 and not large and not key.startswith(("train.max_iter", "train.output_dir")):
         words = (f"train.output_dir={folder / 'run'}", "train.max_iter=1", f"{key}={text}")
-        steps.append(Step(["train", "--config", tiny() / "tiny.yaml", *words], seconds=60))
+        steps.append(Step(["train", "--config", tiny() / "tiny.yaml", *words], seconds=120))
     return steps
 
 
@@ -440,7 +441,7 @@ def runs(rng, folder):
     file.write_bytes(raw)
     root = folder / "grid"
     if file.parent.name == "both":
-        return [Step(["compare", "--runs", root / "both", "--out", "new"], seconds=60)]
+        return [Step(["compare", "--runs", root / "both", "--out", "new"], seconds=120)]
     if rng.random() < 0.3:
-        return [Step(["diagnose", "--run", root / "focal", "--out", "diagnosis"], seconds=60)]
-    return [Step(["compare", "--runs", root / "base", root / "focal", "--out", "new"], seconds=60)]
+        return [Step(["diagnose", "--run", root / "focal", "--out", "diagnosis"], seconds=120)]
+    return [Step(["compare", "--runs", root / "base", root / "focal", "--out", "new"], seconds=120)]
