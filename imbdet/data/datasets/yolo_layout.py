@@ -167,10 +167,17 @@ class _Finder:
     def find(self, path: str, accept: Callable[[str], bool]) -> str | None:
         """The first place that is accepted; none for what cannot be a path."""
         for place, how in self.candidates(path):
-            if "\0" not in place and accept(place):
+            if _can_be_path(place) and accept(place):
                 self._last = how
                 return place
         return None
+
+
+def _can_be_path(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def _entries(description: Description, name: str) -> list[str]:
