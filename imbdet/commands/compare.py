@@ -139,8 +139,9 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 def _request(args: argparse.Namespace, config: str) -> "Request":
     from imbdet.compare.plan import parse_seeds
     from imbdet.compare.structures import Request
+    from imbdet.cores import usable_cores
 
-    share = 1 if args.engine == "ray" else max(1, (os.cpu_count() or 1) // (args.jobs or 1))
+    share = 1 if args.engine == "ray" else max(1, usable_cores() // (args.jobs or 1))
     return Request(
         config=config,
         remedies=tuple(args.remedy),

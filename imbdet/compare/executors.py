@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.allowed import TRUSTED
+from ..cores import usable_cores
 from .results import LOG, PLAN
 from .run import enter
 from .structures import Cell, run_folder
@@ -175,7 +176,7 @@ def _begin(ray: Any) -> None:
                 f"no cluster answers at RAY_ADDRESS={address}; one that wants a token needs RAY_AUTH_MODE=token here"
             ) from error
     else:
-        ray.init(address="local", num_cpus=os.cpu_count(), include_dashboard=False, **quiet)
+        ray.init(address="local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
 
 
 def places(machine: dict[str, float], cpus: float, gpus: float) -> int:

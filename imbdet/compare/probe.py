@@ -4,7 +4,6 @@ controls are matched by; and the plan in words, with the time and the disk that 
 
 import contextlib
 import itertools
-import os
 import platform
 import shutil
 import statistics
@@ -22,6 +21,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..config import load_config
+from ..cores import usable_cores
 from ..engine.balance import box_over_cls
 from ..engine.build import Run
 from ..engine.distributed import world_of
@@ -368,7 +368,7 @@ def _start_cost(plan: Plan) -> str:
 
 
 def _crowded(threads: int, jobs: int) -> str:
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     if jobs * threads <= cores or jobs < 2:
         return ""
     return f" ({jobs} runs of {threads} threads share {cores} cores: their step times will be longer)"

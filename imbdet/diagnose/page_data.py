@@ -8,6 +8,7 @@ import numpy as np
 
 from . import svg
 from .page_parts import Part, Table, share
+from .size import UNCHANGED
 
 MAPS = 24  #: classes with a heat map on the page
 
@@ -15,23 +16,24 @@ MAPS = 24  #: classes with a heat map on the page
 def size(numbers: dict[str, Any], part: Part) -> None:
     resizes = list(numbers["resizes"].items())
     name, first = resizes[0]
+    when = name if name == UNCHANGED else f"after {name}"
     part.lead.append(
-        f"Objects of {numbers['split']}, in pixels after {name}: half of them have a side (square root of the "
+        f"Objects of {numbers['split']}, in pixels, {when}: half of them have a side (square root of the "
         f"area) below {svg.number(first['median_side'])} px, and {share(first['small'])} are small (area below 32² px)."
     )
     stride = numbers["stride"]
     if stride is not None and first["below_stride"] > 0.01:
         part.warnings.append(
             f"{share(first['below_stride'])} of the objects are smaller than a cell of the finest level ({stride} px) "
-            f"after {name}."
+            f"{when}."
         )
     for key, title, axis in (("side", "Side of the boxes", "pixels"), ("aspect", "Aspect", "width / height")):
         shape = numbers[f"{key}_histogram"]
         series = {numbers["split"]: shape["counts"]}
-        part.plots.append(svg.histogram(f"{title}, after {name}", shape["edges"], series, axis, "objects", log=True))
+        part.plots.append(svg.histogram(f"{title}, {when}", shape["edges"], series, axis, "objects", log=True))
     rows = numbers["rows"]
     middle = {"median": [row["side"][2] for row in rows], "5 %": [row["side"][0] for row in rows]}
-    part.plots.append(svg.bars(f"Side by class, after {name}", [r["name"] for r in rows], middle, "pixels"))
+    part.plots.append(svg.bars(f"Side by class, {when}", [r["name"] for r in rows], middle, "pixels"))
     _resizes(resizes, stride, part)
     heads = ["class", "boxes", "side 5 %", "25 %", "median", "75 %", "95 %", "aspect 5 %", "median", "95 %", "small"]
     heads += ["below the finest stride"] if stride else []
@@ -40,7 +42,7 @@ def size(numbers: dict[str, Any], part: Part) -> None:
         + ([share(r["below_stride"])] if stride else [])
         for r in rows
     ]
-    part.tables.append(Table(f"Every class, pixels after {name}", heads, table))
+    part.tables.append(Table(f"Every class, in pixels, {when}", heads, table))
     heads = ["split", "small", "medium", "large", "median side, px of the file", "median aspect"]
     table = [
         [split, share(v["small"]), share(v["medium"]), share(v["large"]), v["side"][2], v["aspect"][2]]

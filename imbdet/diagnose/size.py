@@ -25,6 +25,8 @@ WHISKERS = (1.5, 2.5)  #: interquartile ranges outside the quartiles from which 
 SHOWN = 12  #: outliers
 PERCENTILES = (5, 25, 50, 75, 95)
 
+UNCHANGED = "without a resize"  #: name of the sizes where no config says how pictures are resized
+
 
 def diagnose_size(
     splits: dict[str, Records], resize: Callable | None = None, stride: int | None = None, configured: bool = False
@@ -42,7 +44,7 @@ def diagnose_size(
     keep = usable(train)
     if not keep.any():
         raise Missing(f"No box of {train_name} has a width and a height, so there is no size to show")
-    resizes = {"the config's own resize": resize} if configured else {"as the pictures are": None}
+    resizes = {"the config's own resize": resize} if configured else {UNCHANGED: None}
     resizes |= {f"short side {edge}": ResizeShortestEdge(edge, round(edge * LONGEST)) for edge in SHORT_EDGES}
     scaled = {name: sides(train, keep, change) for name, change in resizes.items()}
     first = next(iter(scaled.values()))

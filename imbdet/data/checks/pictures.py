@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imbdet.cores import usable_cores
 from imbdet.data.images import NotOpened, picture_sizes, read_picture, refuse_special, refuse_too_large, verify
 from imbdet.data.picture_names import PictureFinder, exists, leads_outside
 
@@ -95,7 +96,7 @@ def inspect_pictures(
         if not picture.status:
             lengths[os.path.getsize(picture.path)].add(os.path.realpath(picture.path))
     alike = {path for paths in lengths.values() if len(paths) > 1 for path in paths}
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         results = pool.map(lambda picture: _inspect(picture, alike, decode), pictures)
         for done, _ in enumerate(results, 1):
             if progress:
