@@ -355,7 +355,8 @@ class Regression(Slot):
 
 
 class BoxForm(Regression):
-    """A regression whose outputs are no deltas (distributions over distances, buckets): outputs (R, num_values + V).
+    """A regression whose outputs are no deltas (distributions over distances, buckets): outputs (R, num_values + V),
+    of which the first num_values are as many for each of x1, y1, x2, y2, in this order.
 
     It defines `boxes`; what asks for deltas gets those of these boxes.
     """

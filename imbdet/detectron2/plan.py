@@ -16,9 +16,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..config import apply_overrides, changed_paths, load_config, remedy_names
+from ..config.build import locate
 from ..config.keys import accepts, child
 from ..config.remedy import apply_remedies
-from ..slots import CRITERIA
+from ..slots import CRITERIA, BoxForm
 
 RECORDS = "imbdet.detectron2.data.records_from"
 LATER = "imbdet.detectron2.data.later"
@@ -132,7 +133,7 @@ def plan(facts: Facts, remedies: Sequence[str | Mapping]) -> Plan:
         try:
             after, applied = apply_remedies(cfg, applied, [name], f"detectron2's {facts.kind}")
             _set(after, cfg, applied[-1].changed, name, settings)
-            _refuse(changed_paths(cfg, after), facts, name)
+            _refuse(changed_paths(cfg, after), after, facts, name)
         except ValueError as error:
             if name in (one.rsplit("/", 1)[-1] for one in remedy_names()) and name not in able(facts.kind):
                 raise ValueError(f"{error}; remedies that can: {', '.join(able(facts.kind))}") from None
@@ -151,7 +152,8 @@ def able(kind: str) -> tuple[str, ...]:
     base, found = _stand_in(facts), []
     for name in remedy_names():
         try:
-            _refuse(apply_remedies(base, [], [name], kind)[1][0].changed, facts, name)
+            after, applied = apply_remedies(base, [], [name], kind)
+            _refuse(applied[0].changed, after, facts, name)
         except ValueError:
             continue
         found.append(name.rsplit("/", 1)[-1])
@@ -206,16 +208,23 @@ def _takes(cfg: DictConfig, key: str) -> bool:
     return isinstance(node, DictConfig) and (last in node or accepts(cfg, parent, last))
 
 
-def _refuse(changed: Sequence[str], facts: Facts, name: str) -> None:
-    """Raises ValueError if one of the changed keys has no place in detectron2."""
+def _refuse(changed: Sequence[str], cfg: DictConfig, facts: Facts, name: str) -> None:
+    """Raises ValueError if one of the changed keys of `cfg` has no place in detectron2."""
     for path in changed:
-        if path == "remedies" or _part_of(facts, path):
+        if path == "remedies" or (_part_of(facts, path) and not _is_form(OmegaConf.select(cfg, path))):
             continue
         fitting = [key for key in REASONS if path == key or path.startswith(f"{key}.")]
         reason = REASONS[max(fitting, key=len)] if fitting else "detectron2 has no such key"
+        reason = "detectron2 decodes deltas" if _part_of(facts, path) else reason
         raise ValueError(
             f"remedy {name!r} cannot act inside detectron2's {facts.kind}: it changes {path}, but {reason}"
         )
+
+
+def _is_form(node: Any) -> bool:
+    """Whether it makes a regression without deltas."""
+    made = locate(node._target_) if isinstance(node, DictConfig) and "_target_" in node else None
+    return isinstance(made, type) and issubclass(made, BoxForm)
 
 
 def _part_of(facts: Facts, path: str) -> tuple[str, str] | None:

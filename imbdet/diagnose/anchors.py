@@ -142,15 +142,18 @@ def match_sample(records: Records, part: Anchored, most: int = MOST_IMAGES, prog
 
 
 def own_loss(positive: Matched, part: Anchored) -> tuple[np.ndarray, np.ndarray]:
-    """The config's regression loss (P,) of deltas that are still 0, and the size of its gradient (P, 4)."""
+    """The config's regression loss (P,) of a head that still says 0, and the size of its gradient (P, 4): by delta, or
+    by side where a box form has several values a side.
+    """
     regression = part.criterion.regression
-    deltas = torch.zeros(len(positive), 4 + regression.extra_values, requires_grad=True)
+    outputs = torch.zeros(len(positive), regression.num_values + regression.extra_values, requires_grad=True)
     if not len(positive):
         return np.zeros(0), np.zeros((0, 4))
     with torch.enable_grad():
-        values, _ = regression(deltas, positive, part.criterion.box_coder)
-        (gradient,) = torch.autograd.grad(values.sum(), deltas)
-    return values.detach().numpy(), gradient[:, :4].abs().numpy()
+        values, _ = regression(outputs, positive, part.criterion.box_coder)
+        (gradient,) = torch.autograd.grad(values.sum(), outputs)
+    by_side = gradient[:, : regression.num_values].unflatten(1, (4, -1)).abs().sum(dim=2)
+    return values.detach().numpy(), by_side.numpy()
 
 
 def _matched(

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..config import criterion_of, instantiate, load_config
 from ..remedies import index
 from ..remedies.spatial_regression._boxes import BoxLoss
+from ..slots import BoxForm
 from ..structures import Matched
 from .plots import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, QUIET, RED, STYLE
 
@@ -57,10 +58,11 @@ class Loss:
 
 
 def losses_of(config: str, names: Sequence[str] = ()) -> list[Loss]:
-    """The regression losses that the remedies of these names (all by default) put on `config`; on deltas first.
+    """The regression losses that the remedies of these names put on `config`; on deltas first. By default all but box
+    forms, whose outputs are no deltas that one could draw them against.
 
     Raises:
-        ValueError: a name that is no regression loss. FileNotFoundError: no such config.
+        ValueError: a name that is no regression loss, or a box form. FileNotFoundError: no such config.
     """
     known = [entry.name for entry in index.choose("regression", "spatial_regression")]
     for name in names:
@@ -70,7 +72,11 @@ def losses_of(config: str, names: Sequence[str] = ()) -> list[Loss]:
     for name in names or known:
         criterion = criterion_of(load_config(config, [name]))
         weight, coder = criterion.get("regression_weight", 1.0), instantiate(criterion.box_coder)
-        found.append(Loss(name.removesuffix("_loss"), instantiate(criterion.regression), weight, coder))
+        value = instantiate(criterion.regression)
+        if not isinstance(value, BoxForm):
+            found.append(Loss(name.removesuffix("_loss"), value, weight, coder))
+        elif names:
+            raise ValueError(f"{name!r} cannot be drawn: its outputs are {value.num_values} values in place of deltas")
     return sorted(found, key=lambda loss: loss.on_boxes)
 
 

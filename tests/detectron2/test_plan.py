@@ -92,6 +92,7 @@ def test_a_remedy_sent_to_the_rpn_acts_there_alone():
         ("faster_rcnn", "adversarial_spatial_dropout", "region_features, but detectron2 pools and classifies"),
         ("faster_rcnn", "cascade_rcnn", "replaces the RoI heads"),
         ("faster_rcnn", "kl_loss", "no voting after NMS"),
+        ("faster_rcnn", "dfl", "criterion.regression, but detectron2 decodes deltas"),
         pytest.param("retinanet", "hierarchical_shot", "replaces the detector", marks=pytest.mark.slow),
         pytest.param("retinanet", "cascade_rcnn", "needs the slot roi_heads", marks=pytest.mark.slow),
     ],
