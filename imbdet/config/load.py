@@ -5,6 +5,7 @@ import functools
 import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -25,6 +26,8 @@ from .remedy import Applied, apply_remedies, known_changes
 
 #: what a config consists of, where it has it; each is a mapping
 SECTIONS = ("model", "data", "dataloader", "optimizer", "lr_multiplier", "train")
+#: the files that are being loaded: each names the next as its baseline
+_loading: ContextVar[tuple[Path, ...]] = ContextVar("_loading", default=())
 
 
 def load_config(
@@ -53,7 +56,7 @@ def load_config(
         raise ValueError(f"remedies must be a list of names, got the single string {remedies!r}")
     if not code:
         refuse_code(find_config(path), *remedies)
-    cfg, _ = _fresh(find_config(path), tuple(remedies), str(path))
+    cfg, _ = _fresh(find_config(path), tuple(remedies), str(path) if remedies else "")
     return _finished(cfg, overrides, lambda: _fresh(find_config(baseline_of(path)))[0])
 
 
@@ -96,7 +99,7 @@ def _kept(path: Path, remedies: tuple[str, ...], named: str, edited: int) -> tup
 
 
 def _made(path: Path, remedies: tuple[str, ...], named: str) -> tuple[DictConfig, Sequence[Applied]]:
-    return _with_remedies(*_fresh(path), remedies, named) if remedies else _load(path, ())
+    return _with_remedies(*_fresh(path), remedies, named) if remedies else _load(path)
 
 
 def _with_remedies(
@@ -107,18 +110,27 @@ def _with_remedies(
     return apply_remedies(cfg, applied, remedies, named)
 
 
-def _load(path: Path, chain: tuple[Path, ...]) -> tuple[DictConfig, list[Applied]]:
+def _load(path: Path) -> tuple[DictConfig, list[Applied]]:
     """The config in `path` and the remedies that python files put on it."""
-    if path in chain:
-        raise ValueError("configs name each other as baseline in a circle: " + " -> ".join(map(str, (*chain, path))))
     if path.suffix != ".py":
         return _from_yaml(path), []
+    if path in _loading.get():
+        circle = " -> ".join(map(str, (*_loading.get(), path)))
+        raise ValueError(f"configs name each other as baseline in a circle: {circle}")
+    token = _loading.set((*_loading.get(), path))
+    try:
+        return _from_python(path)
+    finally:
+        _loading.reset(token)
+
+
+def _from_python(path: Path) -> tuple[DictConfig, list[Applied]]:
     names = run_file(path)
     if "baseline" not in names:
         return _from_names(names, path), []
     if not isinstance(names["baseline"], str):
         raise ValueError(f"config {path}: baseline must be the name of a config, got {names['baseline']!r}")
-    cfg, applied = _load(find_config(names["baseline"]), (*chain, path))
+    cfg, applied = _fresh(find_config(names["baseline"]))
     listed = names.get("remedies", [])
     if isinstance(listed, str) or not all(isinstance(name, str) for name in listed):
         raise ValueError(f"config {path}: remedies must be a list of names, got {listed!r}")

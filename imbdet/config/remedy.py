@@ -207,8 +207,10 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
         raise ValueError(f"remedy {remedy.name!r} does not fit config {config!r}: {error}") from error
     if result is not None:
         raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
-    now = plain(after) if not remedy.place else _put_back(plain(after), cfg, remedy, config)
-    after = OmegaConf.create(now)
+    raw = OmegaConf.to_container(after, resolve=False)
+    now = plain(raw) if not remedy.place else _put_back(plain(raw), cfg, remedy, config)
+    if now != raw:  # making a config anew takes longer than all the rest
+        after = OmegaConf.create(now)
     for key in _added(plain(cfg), now, ""):
         parent, _, last = key.rpartition(".")
         if not accepts(after, parent, last):
