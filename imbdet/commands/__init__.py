@@ -77,6 +77,22 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tiles_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --tiles SIZE, a number above 0."""
+    parser.add_argument(
+        "--tiles",
+        type=_size,
+        metavar="SIZE",
+        help="look at overlapping tiles of each picture and at the whole: pixels, or up to 1 a share of its sides",
+    )
+
+
+def _size(word: str) -> float:
+    if not 0 < float(word) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{word} must be above 0: pixels, or up to 1 a share of the picture's sides")
+    return float(word)
+
+
 class _Trust(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
         from imbdet.config import trust

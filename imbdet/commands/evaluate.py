@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import add_config_arguments, config_from, make_parser, parse
+from . import add_config_arguments, add_tiles_argument, config_from, make_parser, parse
 
 EXAMPLE = """
 imbdet evaluate --run output/faster_rcnn_shapes --split test --out metrics.json
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="a class unknown to the model has AP 0 (default: it is left out)",
     )
+    add_tiles_argument(parser)
     parser.add_argument(
         "--max-dets", default="1,10,100", metavar="L", help="how many count per image and class (default: 1,10,100)"
     )
@@ -67,12 +68,14 @@ def _evaluate_files(args: argparse.Namespace, limits: list[int]) -> Any:
 
 
 def _evaluate_model(args: argparse.Namespace, limits: list[int]) -> Any:
-    from ..engine.trained import evaluate_checkpoint, open_run
+    from ..engine.trained import evaluate_checkpoint, open_run, with_tiles
 
     if args.run:
         cfg, args.checkpoint = open_run(args.run, args.which, args.remedy, args.overrides)
     else:
         cfg = config_from(args)
+    if args.tiles:
+        cfg = with_tiles(cfg, args.tiles)
     main_process = os.environ.get("RANK", "0") == "0"
     if args.print:
         from ..config import diff
@@ -116,6 +119,7 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         "--count-unknown": args.count_unknown and args.annotations,
         "--train-annotations": args.train_annotations and not args.annotations,
         "--save-detections": args.save_detections and args.annotations,
+        "--tiles": args.tiles and args.annotations,
         "key=value and --remedy": (args.overrides or args.remedy) and args.annotations,
     }
     for option, is_ignored in ignored.items():

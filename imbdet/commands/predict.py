@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..write import write_json
-from . import add_trust_argument, config_from, make_parser, parse
+from . import add_tiles_argument, add_trust_argument, config_from, make_parser, parse
 
 EXAMPLE = """
 imbdet predict --run output/faster_rcnn_shapes photo.jpg folder/ "more/*.png" --threshold 0.3
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_trust_argument(parser)
     parser.add_argument("--out", metavar="DIR", help="where to write (default: predictions/ in the run, or in output/)")
     parser.add_argument("--threshold", type=float, default=0.5, metavar="T", help="lowest score (default: 0.5)")
+    add_tiles_argument(parser)
     parser.add_argument("words", nargs="+", metavar="IMAGE", help="pictures, folders, globs; key=value for the config")
     args = parse(parser, argv)
     _check(parser, args)
@@ -52,6 +53,7 @@ def _predict(args: argparse.Namespace, paths: list[Path], out: Path) -> tuple[in
     from PIL import Image
 
     from ..data.images import decode
+    from ..data.tiles import Tiles
     from ..engine.trained import load_predictor, load_run
     from ..evaluation.pictures import draw
 
@@ -59,6 +61,8 @@ def _predict(args: argparse.Namespace, paths: list[Path], out: Path) -> tuple[in
         detector = load_run(args.run, args.which, None, args.remedy, args.overrides)
     else:
         detector = load_predictor(config_from(args), args.checkpoint)
+    if args.tiles:
+        detector.tiles = Tiles(args.tiles)
     out.mkdir(parents=True, exist_ok=True)
     document: dict[str, Any] = {
         "images": [],

@@ -210,6 +210,19 @@ def crop(image: Tensor, target: dict, x1: int, y1: int, x2: int, y2: int) -> tup
     return image, drop_empty({**target, "boxes": torch.minimum(moved.clamp(min=0), limits)})
 
 
+def cut(target: dict, x1: float, y1: float, x2: float, y2: float, least: float = 0.1) -> dict:
+    """What is to be found in the window [x1, x2) x [y1, y2): boxes in its pixels, clipped to it.
+
+    least: an object of whose box less than this share lies in the window is dropped, though a part of it may be seen.
+    """
+    before = target["boxes"].numpy().astype(np.float64)
+    boxes = np.clip(before - [x1, y1, x1, y1], 0, [x2 - x1, y2 - y1] * 2)
+    sides, left = before[:, 2:] - before[:, :2], boxes[:, 2:] - boxes[:, :2]
+    keep = (left > 0).all(axis=1) & (left.prod(axis=1) >= least * sides.prod(axis=1) * (1 - 1e-9))
+    boxes = torch.from_numpy(boxes.astype(np.float32))
+    return drop_empty(keep_objects({**target, "boxes": boxes}, torch.from_numpy(keep)))
+
+
 class Photometric(Augment):
     """Change brightness, contrast, saturation and (off by default) hue, each with its own probability.
 

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from imbdet.data.cache import CachedImages, channels_last
 from imbdet.data.records import Records
 from imbdet.data.samplers import AUGMENT, MIX, BatchPlan, UniformSampler, aspect_groups
+from imbdet.data.tiles import Tiles, part_of
 from imbdet.slots import Augment, Balance, ImageSampler, Mix
 
 
@@ -113,8 +114,8 @@ class TrainLoader:
         return _batches(_data_loader(self._items, plan, self.num_workers, self.pin_memory))
 
     def describe(self) -> str:
-        """For the log: how many images, with how many objects, how long an epoch is; then what `balance` and
-        `image_sampler` say of themselves.
+        """For the log: how many images, with how many objects, how long an epoch is; then what `balance`,
+        `image_sampler` and `mix` say of themselves.
         """
         empty = "kept" if self.records.num_empty else "left out"
         line = (
@@ -122,8 +123,9 @@ class TrainLoader:
             + (f" ({self.num_empty} images without objects {empty})" if self.num_empty else "")
             + f", {self.epoch_length} iterations of {self.batch_size} an epoch"
         )
+        mixed = "" if self._items.mix is None else self._items.mix.describe()
         balanced = "" if self._balance is None else self._balance.report(self._given, self.records)
-        return "\n".join(filter(None, (line, balanced, self.sampler.describe())))
+        return "\n".join(filter(None, (line, balanced, self.sampler.describe(), mixed)))
 
 
 class ShardedLoader:
@@ -143,6 +145,8 @@ class EvalLoader(ShardedLoader):
         batch_size: images of a batch of one process.
         num_workers: processes that decode and resize, kept from one evaluation to the next; 0 does it in the trainer's.
         pin_memory: None pins when there is a CUDA device.
+        tiles: look at these parts of each picture instead of the picture; `resize` is then that of a part, and None
+            gives it the size of the picture. A picture is decoded once for all of its parts.
 
     Raises:
         ValueError: no image, or a number out of range.
@@ -155,18 +159,26 @@ class EvalLoader(ShardedLoader):
         batch_size: int = 8,
         num_workers: int = 1,
         pin_memory: bool | None = None,
+        tiles: Tiles | None = None,
     ):
         _check_sizes(records, batch_size, num_workers)
         self.records = records
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.pin_memory = pin_memory
-        self._items = _EvalItems(records, resize)
+        self.tiles = tiles
+        self._items = _EvalItems(records, resize, tiles)
         self._loaders: dict[tuple[int, int], DataLoader] = {}
 
     def __len__(self) -> int:
         """Batches of the whole data set in one process."""
-        return -(-len(self.records) // self.batch_size)
+        step = self.batch_size
+        if self.tiles is None:
+            return -(-len(self.records) // step)
+        sizes = np.stack((self.records.heights, self.records.widths), axis=1)
+        different, which = np.unique(sizes, axis=0, return_inverse=True)
+        parts = np.array([len(self.tiles.windows(*size)) for size in different.tolist()])[which.reshape(-1)]
+        return int((-(-np.add.reduceat(parts, np.arange(0, len(parts), step)) // step)).sum())
 
     def __iter__(self) -> Iterator[tuple[list[Tensor], list[dict]]]:
         return self.iterate()
@@ -176,7 +188,8 @@ class EvalLoader(ShardedLoader):
 
         Yields:
             images: list of uint8 RGB (3, H, W); infos: list of {"image_id", "height", "width"}, the size of the picture
-            before resizing: multiply boxes found in the image by width / W and height / H.
+            before resizing: multiply boxes found in the image by width / W and height / H. Of a tile it is the size of
+            the tile, and "window" (x1, y1, x2, y2) says where it lies; a picture of one tile has none.
 
         Raises:
             ValueError: a picture cannot be read (the message names it).
@@ -188,7 +201,8 @@ class EvalLoader(ShardedLoader):
             batches = [indices[i : i + self.batch_size] for i in range(0, len(indices), self.batch_size)]
             loader = _data_loader(self._items, batches, self.num_workers, self.pin_memory)
             self._loaders[rank, world_size] = loader
-        return _batches(self._loaders[rank, world_size])
+        found = _batches(self._loaders[rank, world_size])
+        return found if self.tiles is None else _in_parts(found, self.batch_size)
 
 
 class _TrainItems:
@@ -230,20 +244,31 @@ class Draw:
 
 
 class _EvalItems:
-    """Image index -> image, info."""
+    """Image index -> image, info; with tiles, lists of both."""
 
-    def __init__(self, records: Records, resize: Augment | None):
-        self.records, self.resize = records, resize
+    def __init__(self, records: Records, resize: Augment | None, tiles: Tiles | None = None):
+        self.records, self.resize, self.tiles = records, resize, tiles
 
-    def __getitem__(self, index: int) -> tuple[Tensor, dict]:
+    def __getitem__(self, index: int) -> tuple[Tensor, dict] | list[tuple[Tensor, dict]]:
+        image_id = int(self.records.image_ids[index])
         try:
             image = self.records.images[index]
             height, width = image.shape[1:]
+            windows = None if self.tiles is None else self.tiles.windows(height, width)
+            if windows is not None and len(windows) > 1:
+                return [_tile(image, window, self.resize, image_id) for window in windows]
             if self.resize is not None:
                 image, _ = self.resize(image, {}, np.random.default_rng(0))
         except Exception as error:
             raise _named(error, self.records, index) from error
-        return image, {"image_id": int(self.records.image_ids[index]), "height": height, "width": width}
+        sample = image, {"image_id": image_id, "height": height, "width": width}
+        return sample if windows is None else [sample]
+
+
+def _tile(image: Tensor, window: np.ndarray, resize: Augment | None, image_id: int) -> tuple[Tensor, dict]:
+    x1, y1, x2, y2 = window.tolist()
+    info = {"image_id": image_id, "height": y2 - y1, "width": x2 - x1, "window": (x1, y1, x2, y2)}
+    return part_of(image, window, resize), info
 
 
 def _named(error: Exception, records: Records, index: int) -> Exception:
@@ -312,18 +337,26 @@ def _batches(loader: DataLoader) -> Iterator[tuple[list[Tensor], list[dict]]]:
         raise error.with_traceback(None)  # noqa: B904 (it is the same error, with its own cause)
 
 
+def _in_parts(batches: Iterator, size: int) -> Iterator[tuple[list[Tensor], list[dict]]]:
+    for images, infos in batches:
+        for i in range(0, len(images), size):
+            yield images[i : i + size], infos[i : i + size]
+
+
 def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
     # Ctrl-C reaches all processes of a terminal; the trainer decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _as_lists(samples: list[tuple[Tensor, dict]]) -> tuple[list[Tensor], list[dict]]:
+def _as_lists(samples: list) -> tuple[list[Tensor], list[dict]]:
+    if isinstance(samples[0], list):  # of tiles
+        samples = [tile for tiles in samples for tile in tiles]
     images, targets = zip(*samples, strict=True)
     return list(images), list(targets)
 
 
-def _pack(samples: list[tuple[Tensor, dict]]) -> dict:
+def _pack(samples: list) -> dict:
     """A batch with all pixels in one tensor, all boxes in one and all labels in one; `_unpack` is the inverse."""
     images, targets = _as_lists(samples)
     layout = [(tuple(image.shape), channels_last(image)) for image in images]

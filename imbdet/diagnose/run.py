@@ -241,7 +241,7 @@ def _predict(predictor: Any, records: Records) -> Detections:
     from ..data.loader import EvalLoader
     from ..evaluation.inference import predict
 
-    loader = EvalLoader(records=records, resize=predictor.resize, batch_size=4, num_workers=0)
+    loader = EvalLoader(records, predictor.resize, batch_size=4, num_workers=0, tiles=predictor.tiles)
     return predict(predictor.model, loader, class_names=predictor.class_names)
 
 

@@ -26,10 +26,19 @@ def training_records(cfg: Any) -> Any:
 
 def resize_of(cfg: Any) -> Any:
     """The config node of the resizing before evaluation, None without one."""
+    return _at_evaluation(cfg, "resize")
+
+
+def tiles_of(cfg: Any) -> Any:
+    """The config node of the tiles of evaluation, None without any."""
+    return _at_evaluation(cfg, "tiles")
+
+
+def _at_evaluation(cfg: Any, key: str) -> Any:
     for split in ("val", "test"):
         loader = OmegaConf.select(cfg, f"dataloader.{split}")
         if loader is not None:
-            return loader.get("resize")
+            return loader.get(key)
     return None
 
 

@@ -4,16 +4,19 @@ Notable: the classes are those that the checkpoint carries, so no training data 
 the names of its classes. The pictures to evaluate on are the config's, with its overrides.
 """
 
+import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf, open_dict
 from torch import Tensor, nn
 
-from ..config import config_in, instantiate
+from ..config import LazyCall, config_in, instantiate
 from ..data.class_names import TrainedOn
+from ..data.tiles import Tiles
 from ..evaluation.classes import match_classes
 from ..evaluation.coco import evaluate_coco
 from ..evaluation.detections import Detections
@@ -24,7 +27,7 @@ from ..evaluation.result import Result
 from ..runs import RunFolder
 from .checkpoint import load_file
 from .distributed import pick_device, world_of
-from .origin import resize_of, trained_on, training_records, without_data
+from .origin import resize_of, tiles_of, trained_on, training_records, without_data
 from .weights import is_detectron2, load_model_weights
 
 
@@ -36,6 +39,7 @@ class Predictor:
         model: in eval mode, on its device; see docs/python-api.md for its call.
         class_names: K names in the order of the labels. category_ids: K ids of its training data, for COCO files.
         resize: what a picture goes through before the model, None for nothing.
+        tiles: the parts of a picture that it looks at (`imbdet.data.tiles.Tiles`), None for the whole alone.
         cfg: its config. checkpoint: the file of its weights.
         data: what it was trained on, None if an older checkpoint does not say.
     """
@@ -47,6 +51,7 @@ class Predictor:
     cfg: Any
     checkpoint: Path
     data: TrainedOn | None = None
+    tiles: Tiles | None = None
 
     def predict(self, picture: str | Path | Tensor, threshold: float = 0.5) -> dict[str, Any]:
         """What it finds in a picture (a file, or uint8 RGB (3, H, W)), best first.
@@ -57,7 +62,7 @@ class Predictor:
         from ..data.images import decode
 
         image = picture if isinstance(picture, Tensor) else decode(str(picture))
-        found: dict[str, Any] = predict_picture(self.model, image, self.resize, threshold)
+        found: dict[str, Any] = predict_picture(self.model, image, self.resize, threshold, self.tiles)
         return {**found, "names": [self.class_names[label] for label in found["labels"].tolist()]}
 
 
@@ -107,6 +112,7 @@ def load_predictor(cfg: Any, checkpoint: str | Path, device: str | None = None) 
     resize = instantiate(node) if node is not None else None
     if resize is not None and not callable(resize):
         raise ValueError(f"the config's dataloader.val.resize is {node!r}; needed is null, or a node with a _target_")
+    tiles = tiles_of(cfg)
     return Predictor(
         model,
         tuple(known.class_names),
@@ -115,7 +121,19 @@ def load_predictor(cfg: Any, checkpoint: str | Path, device: str | None = None) 
         cfg,
         Path(checkpoint),
         data,
+        instantiate(tiles) if tiles is not None else None,
     )
+
+
+def with_tiles(cfg: Any, tiles: float) -> Any:
+    """A copy of a config whose evaluation looks at tiles of this size (see `Tiles`)."""
+    cfg = copy.deepcopy(cfg)
+    for split in ("val", "test"):
+        loader = OmegaConf.select(cfg, f"dataloader.{split}")
+        if loader is not None:
+            with open_dict(loader):
+                loader.tiles = LazyCall(Tiles)(size=tiles)
+    return cfg
 
 
 def load_model(cfg: Any, checkpoint: str | Path, device: Any = "cpu") -> tuple[nn.Module, TrainedOn | None]:

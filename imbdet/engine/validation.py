@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..data.augment import cut
 from ..data.loader import ShardedLoader
 from ..evaluation.metrics import EVALUATED
 from .build import Run
@@ -111,6 +112,8 @@ def targets_of(records: Any, infos: list[dict], images: list[Tensor]) -> list[di
     targets = []
     for image, info in zip(images, infos, strict=True):
         target = records.target(where[int(info["image_id"])])
+        if "window" in info:
+            target = cut(target, *info["window"])
         scale_x, scale_y = image.shape[-1] / info["width"], image.shape[-2] / info["height"]
         boxes = target["boxes"] * torch.tensor([scale_x, scale_y, scale_x, scale_y])
         targets.append({"boxes": boxes, "labels": target["labels"], "image_id": int(info["image_id"])})
@@ -166,7 +169,8 @@ def draw(run: Run, count: int) -> dict[str, Tensor]:
             with run.autocast():
                 found = run.model([images[i] for i in wanted])
             for i, detections in zip(wanted, found, strict=True):
-                pictures[f"pictures/{targets[i]['image_id']}"] = draw_boxes(images[i], targets[i], detections, names)
+                name = f"pictures/{targets[i]['image_id']}"  # of tiles the first, which is the whole
+                pictures.setdefault(name, draw_boxes(images[i], targets[i], detections, names))
         if len(pictures) >= count:
             break
     return pictures

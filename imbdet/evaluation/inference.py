@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..data.loader import ShardedLoader
 from .detections import Detections
+from .tiles import merge_images
 
 
 def predict(
@@ -34,7 +35,9 @@ def predict(
     Args:
         model: a detector; it is put into eval mode, and every module back into the mode it was in.
         loader: gives (images, infos): N uint8 tensors (3, H, W) of the network's size, and N dicts with image_id and
-            the height and width of the original picture.
+            the height and width of the original picture. With "window" they are those of a tile of it: what is found
+            there is moved to its place, and suppressed with the model's `nms_threshold` and `max_detections` over all
+            tiles of a picture (`voting` of the model acts within a tile only).
         device: move the model there first; None leaves it where it is.
         progress: a progress bar on stderr, if that is a terminal.
         shared: divide the images among the processes of torch.distributed and give the whole to each of them. All must
@@ -48,11 +51,15 @@ def predict(
         model.to(device)
     rank, size = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if shared else (0, 1)
     parts: list[dict[str, np.ndarray]] = []
+    tiled: set[int] = set()
     with evaluating(model):
         for images, infos in _progress(_shard(loader, rank, size), loader, size, progress and rank == 0):
             if len(images):
                 parts.append(_to_arrays(model(images), images, infos))
+                tiled.update(int(info["image_id"]) for info in infos if "window" in info)
     columns = _joined(parts)
+    if tiled:
+        columns = merge_images(columns, tiled, model.nms_threshold, model.max_detections)
     if size > 1:
         columns = _gathered(columns, size)
     order = np.lexsort((-columns["score"], columns["image_id"]))
@@ -113,6 +120,8 @@ def _to_arrays(outputs: list[dict], images: list[Tensor], infos: list[dict]) -> 
     xyxy = torch.cat(boxes).numpy()
     xywh = np.hstack([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]])
     keep = (xywh[:, 2:] > 0).all(axis=1)
+    corners = np.array([info.get("window", (0, 0))[:2] for info in infos], dtype=np.float64)
+    xywh[:, :2] += np.repeat(corners, counts, axis=0)
     return {
         "image_id": ids[keep],
         "label": flat[:, 5].numpy().astype(np.int32)[keep],

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ..data.images import PICTURE_SUFFIXES
+from ..data.tiles import Tiles, part_of
 from .inference import evaluating, original_boxes
+from .tiles import merge
 
 
 def find_pictures(words: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -38,23 +40,43 @@ def find_pictures(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     return list(found), problems
 
 
-def predict_picture(model: nn.Module, image: Tensor, resize: Any = None, threshold: float = 0.5) -> dict[str, Tensor]:
+def predict_picture(
+    model: nn.Module, image: Tensor, resize: Any = None, threshold: float = 0.5, tiles: Tiles | None = None
+) -> dict[str, Tensor]:
     """What the model finds with a score of at least `threshold`, best first.
 
     Args:
         image: uint8 RGB (3, H, W). resize: called as `resize(image, {}, rng)`, or None.
+        tiles: look at these parts, and merge what is found; see `EvalLoader` and `predict`.
 
     Returns:
         {"boxes": float64 (D, 4) XYXY in pixels of `image`, "scores": (D,), "labels": (D,)} on the CPU.
     """
-    resized = image if resize is None else resize(image, {}, np.random.default_rng(0))[0]
-    with evaluating(model):
-        found = {name: value.cpu() for name, value in model([resized])[0].items()}
-    boxes = original_boxes(found["boxes"], tuple(resized.shape[-2:]), tuple(image.shape[-2:]))
+    windows = [] if tiles is None else tiles.windows(*image.shape[1:])
+    if len(windows) > 1:
+        parts = [
+            _find(model, part_of(image, window, resize), window[3] - window[1], window[2] - window[0])
+            for window in windows
+        ]
+        for part, window in zip(parts, windows, strict=True):
+            part["boxes"] += torch.from_numpy(np.tile(window[:2], 2))
+        found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        index = merge(*found.values(), model.nms_threshold, model.max_detections)
+        found = {name: value[index] for name, value in found.items()}
+    else:
+        resized = image if resize is None else resize(image, {}, np.random.default_rng(0))[0]
+        found = _find(model, resized, *image.shape[1:])
     keep = found["scores"] >= threshold
     order = torch.argsort(found["scores"][keep], descending=True, stable=True)
-    chosen = {"boxes": boxes, "scores": found["scores"].double(), "labels": found["labels"]}
-    return {name: value[keep][order] for name, value in chosen.items()}
+    return {name: value[keep][order] for name, value in found.items()}
+
+
+def _find(model: nn.Module, resized: Tensor, height: int, width: int) -> dict[str, Tensor]:
+    """Boxes in pixels of the picture of that size, scores as float64 and labels; on the CPU."""
+    with evaluating(model):
+        found = {name: value.cpu() for name, value in model([resized])[0].items()}
+    boxes = original_boxes(found["boxes"], tuple(resized.shape[-2:]), (int(height), int(width)))
+    return {"boxes": boxes, "scores": found["scores"].double(), "labels": found["labels"]}
 
 
 def draw(image: Tensor, found: dict[str, Tensor], class_names: Sequence[str]) -> Tensor:

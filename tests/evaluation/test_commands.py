@@ -10,6 +10,7 @@ from PIL import Image
 
 import imbdet
 from benchmarks.evaluation import METRICS
+from imbdet import testing
 from imbdet.commands import run
 
 from .cases import perfect, truth, write_run
@@ -180,3 +181,27 @@ def test_predict_goes_on_after_an_unreadable_picture(finished, tmp_path, capsys,
 def test_predict_without_any_picture(finished, tmp_path, capsys):
     assert run("predict", ["--run", str(finished), str(tmp_path)]) == 2
     assert "no picture to look at" in capsys.readouterr().err
+
+
+def test_tiles_of_predict_and_evaluate(tmp_path, capsys, tiny_coco):
+    """One tile as large as the picture is no tiling; smaller ones find the same kind of things in more places."""
+    small = [*testing.SMALL, "model.score_threshold=0.0", "data.val.num_images=2", "dataloader.val.num_workers=0"]
+    words = ["--config", "baselines/retinanet_shapes", *small]
+    model = testing.tiny_detector("retinanet")
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    words += ["--checkpoint", f"{tmp_path}/w.pth"]
+    found = {}
+    for tiles in ("", "1", "0.6"):
+        more = ["--tiles", tiles] if tiles else []
+        out = f"{tmp_path}/out{tiles}"
+        seen = ["--threshold", "0", f"{tiny_coco}/images/val/val_0.jpg", "--out", out]
+        with pytest.warns(UserWarning, match="was written before"):
+            assert run("predict", [*words, *more, *seen]) == 0
+            assert run("evaluate", [*words, *more, "--save-detections", f"{out}.json"]) == 0
+        saved = json.loads((tmp_path / f"out{tiles}.json").read_text())
+        found[tiles] = json.loads((tmp_path / f"out{tiles}/predictions.json").read_text())["annotations"], saved
+    assert found["1"] == found[""] and len(found[""][0]) and found["0.6"][0] != found[""][0]
+    assert len(found["0.6"][1]) >= len(found[""][1]) > 0
+    with pytest.raises(SystemExit):
+        run("predict", [*words, "--tiles", "0", "x.jpg"])
+    assert "must be above 0" in capsys.readouterr().err
