@@ -7,5 +7,6 @@ The number that shows it: the distribution of object sizes in pixels of the netw
 (`positives/level_*` in TensorBoard), and APs, APm, APl apart.
 
 Ways out: train on several sizes or on parts that come larger (slot `augment`), put pictures of other sizes in (slot
-`mix`), or mix the levels of the pyramid anew (slot `neck`). `imbdet list_remedies --imbalance scale` lists what is here.
+`mix`), or mix the levels of the pyramid anew (slot `neck`). `imbdet list_remedies --imbalance scale` lists what
+is here.
 """
