@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 GATE = ("classification", "region_sampler", "image_sampler")
 RULES = [f"tests/{name}.py" for name in ("remedies/test_contract", "remedies/test_behaviour")]
-README = "tests/commands/test_list_remedies.py"
+TABLES = "tests/commands/test_list_remedies.py"
 
 
 def examples():
@@ -70,13 +70,12 @@ def forked(checkout, words):
 
 
 def check(checkout, names, run):
-    """The README is renewed, and the tests of all remedies and their own pass."""
+    """The tables are renewed, and the tests of all remedies and their own pass."""
     table = [entry for path in sorted(checkout.glob("imbdet/remedies/*/[!_]*.py")) for entry in index.read_file(path)]
     table.sort(key=lambda entry: index.IMBALANCES.index(entry.imbalance))
-    readme = checkout / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(index.BEGIN)
-    after = rest.partition(index.END)[2]
-    readme.write_text(f"{before}{index.BEGIN}\n{index.remedy_table_markdown(table)}\n{index.END}{after}")
+    for name in index.PAGES:
+        page = checkout / name
+        page.write_text(index.with_table(page.read_text(encoding="utf-8"), name, table), encoding="utf-8")
     own = [str(path.relative_to(checkout)) for name in names for path in checkout.rglob(f"test_{name}.py")]
     words = [
         "-q",
@@ -88,7 +87,7 @@ def check(checkout, names, run):
         " or ".join([*names, "stale"]),
         *own,
         *RULES,
-        README,
+        TABLES,
     ]
     code, told = run(checkout, words)
     assert code == 0, told

@@ -8,7 +8,7 @@ from . import add_trust_argument, make_parser, parse
 EXAMPLE = """
 imbdet list_remedies --slot classification
   imbdet list_remedies --detector baselines/retinanet_shapes
-  imbdet list_remedies --write README.md
+  imbdet list_remedies --write
 """
 
 
@@ -20,19 +20,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--imbalance", metavar="I", help=f"one of {', '.join(index.IMBALANCES)}")
     parser.add_argument("--detector", metavar="C", help="only those that this config, e.g. retinanet_shapes, can take")
     add_trust_argument(parser)
-    parser.add_argument("--markdown", action="store_true", help="print the table of the README")
-    parser.add_argument("--write", metavar="FILE", help="renew the table between the markers of a Markdown file")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/remedies/index.md")
+    parser.add_argument(
+        "--write",
+        nargs="?",
+        const=".",
+        metavar="DIR",
+        help=f"renew the tables in {' and '.join(index.PAGES)} of a checkout (default: the current folder)",
+    )
     args = parse(parser, argv)
     chosen = index.choose(args.slot, args.imbalance, args.detector)
     if args.write:
-        path = Path(args.write)
-        old = path.read_text(encoding="utf-8")
-        new = index.with_table(old, args.write)
-        if new != old:
-            path.write_text(new, encoding="utf-8")
-        print(f"{path}: {'table renewed' if new != old else 'table is up to date'}")
+        for name in index.PAGES:
+            path = Path(args.write, name)
+            if not path.is_file():
+                raise ValueError(f"--write needs a checkout of imbdet, {args.write!r} has no {name}")
+            old = path.read_text(encoding="utf-8")
+            new = index.with_table(old, name)
+            if new != old:
+                path.write_text(new, encoding="utf-8")
+            print(f"{path}: {'table renewed' if new != old else 'table is up to date'}")
     elif args.markdown:
-        print(index.remedy_table_markdown(chosen))
+        print(index.index_markdown(chosen))
     else:
         print(index.remedy_table(chosen))
     return 0

@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path, text in zip(paths, _texts(args.name, args.slot, args.imbalance, parts), strict=True):
         path.write_text(text, encoding="utf-8")
         print(path)
-    print(f"Then: python tools/list_remedies.py --write README.md; imbdet remedy {args.name} shows how to test it.")
+    print(f"Then: python tools/list_remedies.py --write; imbdet remedy {args.name} shows how to test it.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Explain one remedy: formula, source, what it changes, its files, and how to test it."""
+"""Explain one remedy: formula, source, what it changes, its files, how to test it, and where to read about it."""
 
 import inspect
 import os
@@ -45,4 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         every = [os.path.relpath(root / "tests" / "remedies" / f"test_{what}.py") for what in ("contract", "behaviour")]
         words = " ".join(["python -m pytest", os.path.relpath(files[2]), *every, "-k", remedy.name])
         print(f"\nTest:\n\n    {words}")
+    if len(files) > 1:
+        pages = [root / "docs" / "remedies" / f"{name}.md" for name in (remedy.name, entries[0].imbalance, "index")]
+        pages = [os.path.relpath(page) for page in pages if page.is_file()]
+        print("\nRead about it:\n\n" + indent("\n".join(pages), "    "))
     return 0

@@ -67,6 +67,15 @@ class Entry:
         """Whether the other detector refuses it (`Home: faster_rcnn alone`)."""
         return bool(re.match(r"\w+ alone\b", self.fields.get("Home", "")))
 
+    @property
+    def files(self) -> dict[str, str]:
+        """Its class, config and test: {"class": path, ...}, relative to a checkout."""
+        folders = {"class": "imbdet/remedies", "config": "configs/remedies", "test": "tests/remedies"}
+        prefix = {"test": "test_"}
+        return {
+            what: f"{folder}/{self.imbalance}/{prefix.get(what, '')}{self.name}.py" for what, folder in folders.items()
+        }
+
     def fits(self, baseline: str, slots: Collection[str]) -> bool:
         """Whether a baseline config of that name that has those slots takes it."""
         at_home = baseline.rsplit("/", 1)[-1].startswith(f"{self.home}_")
@@ -188,22 +197,59 @@ def remedy_table(chosen: Sequence[Entry]) -> str:
     return "\n".join("  ".join([*map(str.ljust, row, widths), row[4]]) for row in rows)
 
 
-def remedy_table_markdown(chosen: Sequence[Entry] | None = None) -> str:
-    """The table of the README: every remedy (or `chosen`) by imbalance, with a link to its config."""
-    lines = ["| imbalance | remedy | home | slot | what it does | source |", "|---|---|---|---|---|---|"]
-    for entry in entries() if chosen is None else chosen:
-        link = f"[{entry.name}](configs/remedies/{entry.imbalance}/{entry.name}.py)"
-        slots = ", ".join(entry.slots)
-        cells = (entry.imbalance, link, entry.home, slots, entry.deed, entry.fields.get("Source", ""))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+def imbalance_titles() -> dict[str, tuple[str, str]]:
+    """Return {imbalance: (its name in words, one sentence)}, from the first lines of the folders' docstrings."""
+    found = {}
+    for imbalance in IMBALANCES:
+        text = (_FOLDER / imbalance / "__init__.py").read_text(encoding="utf-8")
+        line = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+        title, _, sentence = line.partition(": ")
+        found[imbalance] = (title, sentence[:1].upper() + sentence[1:])
+    return found
+
+
+def index_markdown(chosen: Sequence[Entry] | None = None) -> str:
+    """Return the tables of docs/remedies/index.md: one section per imbalance, one row per remedy (of `chosen`)."""
+    parts = []
+    for imbalance, entries_here in _by_imbalance(chosen):
+        title, sentence = imbalance_titles()[imbalance]
+        parts += [f"## {imbalance}", "", f"{title}. {sentence}", ""]
+        parts += ["| remedy | files | home | slot | what it does | source |", "|---|---|---|---|---|---|"]
+        for entry in entries_here:
+            name, slots = f'<a id="{entry.name}"></a>{entry.name}', ", ".join(entry.slots)
+            files = " ".join(f"[{what}](../../{path})" for what, path in entry.files.items())
+            parts.append(_row(name, files, entry.home, slots, entry.deed, entry.fields.get("Source", "")))
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def summary_markdown(chosen: Sequence[Entry] | None = None) -> str:
+    """Return the short form for README.md: one row per imbalance, names linked to docs/remedies/index.md."""
+    rows = [_row("imbalance", "remedies"), "|---|---|"]
+    for imbalance, entries_here in _by_imbalance(chosen):
+        page, title = "docs/remedies/index.md", imbalance_titles()[imbalance][0]
+        names = ", ".join(f"[{entry.name}]({page}#{entry.name})" for entry in entries_here)
+        rows.append(_row(f"{title} ([{imbalance}]({page}#{imbalance}))", names))
+    return "\n".join(rows)
+
+
+def _by_imbalance(chosen: Sequence[Entry] | None) -> list[tuple[str, list[Entry]]]:
+    """Return the imbalances, in order, that have entries, with these."""
+    chosen = entries() if chosen is None else chosen
+    groups = [(imbalance, [entry for entry in chosen if entry.imbalance == imbalance]) for imbalance in IMBALANCES]
+    return [group for group in groups if group[1]]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 BEGIN, END = "<!-- remedies:begin -->", "<!-- remedies:end -->"
+PAGES = {"docs/remedies/index.md": index_markdown, "README.md": summary_markdown}
 
 
-def with_table(text: str, source: str) -> str:
-    """`text` with the table of all remedies between the markers BEGIN and END.
+def with_table(text: str, page: str, chosen: Sequence[Entry] | None = None) -> str:
+    """Return the text of `page`, one of PAGES, with its table of all remedies between the markers BEGIN and END.
 
     Raises:
         ValueError: the markers are not there, once each and in this order.
@@ -211,5 +257,5 @@ def with_table(text: str, source: str) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(f"{source} must hold the lines {BEGIN} and {END}, once each and in this order")
-    return f"{before}{BEGIN}\n{remedy_table_markdown()}\n{END}{after}"
+        raise ValueError(f"{page} must hold the lines {BEGIN} and {END}, once each and in this order")
+    return f"{before}{BEGIN}\n{PAGES[page](chosen)}\n{END}{after}"

@@ -47,7 +47,7 @@ def test_fields_of_a_file(tmp_path):
 def test_tables_hold_every_remedy():
     for entry in index.entries():
         assert entry.name in index.remedy_table(index.entries())
-        assert f"[{entry.name}](configs/remedies/{entry.imbalance}/{entry.name}.py)" in index.remedy_table_markdown()
+        assert f"[config](../../configs/remedies/{entry.imbalance}/{entry.name}.py)" in index.index_markdown()
     assert index.remedy_table([]) == "no remedy matches"
 
 
