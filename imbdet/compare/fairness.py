@@ -37,7 +37,8 @@ from ..engine.origin import training_records
 from ..engine.run_folder import plain
 from ..engine.seed import preserved_rng
 from ..engine.settings import read_settings
-from ..engine.weights import initialise
+from ..engine.weights import TRAINED, initialise
+from ..modeling.trainable import entries_to_reset
 from ..runs import LAST, RunFolder
 from ..slots import slot_at
 from .structures import (
@@ -360,7 +361,9 @@ def initial_state(cfg: DictConfig, seed: int) -> dict[str, Tensor]:
     settings = read_settings(cfg)
     with preserved_rng(seed):
         model = instantiate(cfg.model)
-        initialise(model, settings, getattr(training_records(cfg), "class_names", ()), say=lambda line: None)
+        anew = entries_to_reset(model, settings.reset)
+        initialise(model, settings, getattr(training_records(cfg), "class_names", ()), lambda line: None, anew)
+        model.load_state_dict(anew, strict=False)
     return model.state_dict()
 
 
@@ -382,7 +385,7 @@ def shared_start(base: DictConfig, cfg: DictConfig, arm: str, seed: int, root: P
     common, trained = root / "init" / f"seed_{seed}.pth", start_path(root, seed)
     start = load_file(trained)["model"] if trained.is_file() else {}
     if not common.is_file():
-        _write({**drawn_entries(base, seed), **start}, common)
+        _write({**drawn_entries(base, seed), **start}, common, start)
     if _same_model(base, cfg):
         return str(common)
     drawn = {name: value for name, value in load_file(common)["model"].items() if name not in start}
@@ -394,7 +397,7 @@ def shared_start(base: DictConfig, cfg: DictConfig, arm: str, seed: int, root: P
     if len(shared) == len(would_fit):
         return str(common)
     reduced = root / "init" / f"seed_{seed}-{folder_name(arm)}.pth"
-    _write({**shared, **start}, reduced)
+    _write({**shared, **start}, reduced, start)
     return str(reduced)
 
 
@@ -409,7 +412,7 @@ def keep_start(checkpoint: Path, patterns: Sequence[str], path: Path) -> int:
     chosen = {name: value for name, value in state.items() if any(fnmatchcase(name, one) for one in patterns)}
     if not chosen:
         raise ValueError(f"--start: no entry of {checkpoint} matches {', '.join(patterns)}")
-    _write(chosen, path)
+    _write(chosen, path, chosen)
     return len(chosen)
 
 
@@ -438,7 +441,11 @@ def _same_model(base: DictConfig, cfg: DictConfig) -> bool:
     return parts(base) == parts(cfg)
 
 
-def _write(entries: dict[str, Tensor], path: Path) -> None:
-    """Several runs may write the same file at once: each has the same content, and the last rename stands."""
+def _write(entries: dict[str, Tensor], path: Path, trained: Iterable[str]) -> None:
+    """Several runs may write the same file at once: each has the same content, and the last rename stands.
+
+    trained: names of the entries that a training gave.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"model": {name: value.clone() for name, value in entries.items()}}, path)
+    state = {name: value.clone() for name, value in entries.items()}
+    save_file({"model": state, TRAINED: sorted(trained)}, path)

@@ -23,7 +23,7 @@ from .schedule import Schedule
 from .seed import rng_state, set_rng_state
 from .settings import Settings
 from .stop import signals_blocked
-from .weights import initialise, share
+from .weights import initialise, refuse_random, share
 
 
 @dataclass
@@ -173,14 +173,16 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
     model = instantiate(cfg.model)
     anew = entries_to_reset(model, settings.reset)
     if fresh:
-        initialise(model, settings, getattr(training_records(cfg), "class_names", ()), say)
-        share(model, settings.init_shared, say)
+        initialise(model, settings, getattr(training_records(cfg), "class_names", ()), say, anew)
+        trained = share(model, settings.init_shared, say)
         model.load_state_dict(anew, strict=False)
         if anew:
             say(f"train.reset: {len(anew)} entries keep their initial values: {', '.join(anew)}")
     model.accumulate = settings.accumulate
     if settings.freeze:
         model.freeze(settings.freeze)
+        if fresh and not settings.init_checkpoint:
+            refuse_random(model, trained)
     model.to(world.device)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)

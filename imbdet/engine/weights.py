@@ -5,7 +5,7 @@ dict.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from .origin import trained_on
 from .settings import Settings
 
 UNNAMED = "the file does not name its classes: rows of classes are taken as they lie (train.init_classes names them)"
+TRAINED = "trained"  #: key of a `train.init_shared` file: the names of its entries that come from a training
 SHOWN = 5  #: names listed of each kind of difference
 
 
@@ -29,6 +30,7 @@ def load_model_weights(
     class_names: Sequence[str] = (),
     their_names: Sequence[str] = (),
     say: Callable[[str], Any] | None = None,
+    anew: Collection[str] = (),
 ) -> list[str]:
     """Load the weights of checkpoint `path` into `model`; optimizer and iteration are left out.
 
@@ -41,6 +43,7 @@ def load_model_weights(
             class of the same name; without either, row by row.
         their_names: classes of a checkpoint that does not hold their names.
         say: gets the lines that tell which classes were kept.
+        anew: entries that the caller puts back afterwards; the file may lack them, or have them in another shape.
 
     Returns what was not loaded, one line each (empty if strict). Raises FileNotFoundError; ValueError for a damaged
     file, for a checkpoint of another model, for names that contradict it, or if nothing at all fits.
@@ -70,6 +73,8 @@ def load_model_weights(
         for line in lines:
             say(f"classes {line}")
 
+    own = {name: value for name, value in own.items() if name not in anew}
+    weights = {name: value for name, value in weights.items() if name not in anew}
     missing = [name for name in own if name not in weights]
     unexpected = [name for name in weights if name not in own]
     shapes = [name for name in own if name in weights and own[name].shape != weights[name].shape]
@@ -125,18 +130,23 @@ def _counted(what: str, names: list[str]) -> list[str]:
     return [f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}"]
 
 
-def initialise(model: nn.Module, settings: Settings, class_names: Sequence[str] = (), say: Any = print) -> None:
+def initialise(
+    model: nn.Module,
+    settings: Settings,
+    class_names: Sequence[str] = (),
+    say: Any = print,
+    anew: Collection[str] = (),
+) -> None:
     """`train.init_checkpoint`: weights only, with what became of which class and, if not strict, of what does not fit.
 
-    class_names: the model's classes. An empty path does nothing.
+    class_names: the model's classes. anew: see `load_model_weights`. An empty path does nothing.
     """
     path = settings.init_checkpoint
     if not path:
         return
     lines: list[str] = []
-    left_out = load_model_weights(
-        model, path, settings.init_strict, class_names, read_names(settings.init_classes), lines.append
-    )
+    names = read_names(settings.init_classes)
+    left_out = load_model_weights(model, path, settings.init_strict, class_names, names, lines.append, anew)
     say(f"weights from {path}")
     if left_out:
         lines += ["kept at their initial values or left out:", *(f"  {line}" for line in left_out)]
@@ -185,17 +195,37 @@ def _names_in(path: Path) -> list[str]:
         raise ValueError(f"{path} holds neither a list of names nor COCO's categories ({error})") from error
 
 
-def share(model: nn.Module, path: str, say: Any = print) -> None:
+def share(model: nn.Module, path: str, say: Any = print) -> set[str]:
     """`train.init_shared`: the entries of this file that the model has in the same shape, whatever else either holds.
 
     After `initialise`: so the runs of a comparison begin with the same random numbers. Empty path: nothing.
+
+    Returns:
+        The names of the model's entries that the file has from a training.
     """
     if not path:
-        return
-    weights, own = load_file(path)["model"], model.state_dict()
+        return set()
+    state, own = load_file(path), model.state_dict()
+    weights = state["model"]
     fitting = {k: value for k, value in weights.items() if k in own and own[k].shape == value.shape}
     model.load_state_dict(fitting, strict=False)
     say(f"{len(fitting)} of {len(own)} entries begin as in {path}")
+    return set(fitting) & set(state.get(TRAINED, ()))
+
+
+def refuse_random(model: nn.Module, trained: Collection[str]) -> None:
+    """Raises ValueError if a parameter is frozen that no training gave its values. A backbone has weights of its own.
+
+    trained: names of the parameters that were loaded.
+    """
+    frozen = [name for name, value in model.named_parameters() if not value.requires_grad]
+    random = [name for name in frozen if name not in trained and not name.startswith("backbone.")]
+    if random:
+        raise ValueError(
+            f"train.freeze would keep {len(random)} parameters at their random first values ({listed(random, 3)}): "
+            "begin with a finished run, train.init_checkpoint=output/run/best.pth, or imbdet compare with --start and "
+            "--start-keeps '*'"
+        )
 
 
 def cpu_copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -203,4 +233,4 @@ def cpu_copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.empty_like(value, device="cpu").copy_(value) for name, value in state.items()}
 
 
-__all__ = ["cpu_copy", "initialise", "is_detectron2", "load_model_weights", "read_names", "share"]
+__all__ = ["cpu_copy", "initialise", "is_detectron2", "load_model_weights", "read_names", "refuse_random", "share"]
