@@ -3,6 +3,7 @@
 Notable: `tiny_coco` is made once per worker and must be left as it is; `tiny_coco_copy` is one test's own to break.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -24,6 +25,12 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 TINY_CATEGORIES = [{"id": 1, "name": "disc"}, {"id": 3, "name": "bar"}, {"id": 7, "name": "rare box"}]
 TINY_COLOURS = {1: (200, 60, 60), 3: (60, 160, 80), 7: (70, 90, 200)}
 TINY_SPLITS = {"train": 8, "val": 4, "test": 4}
+
+
+def pytest_collection_finish():
+    """Keep what the imports and the collection made out of every later garbage collection: a tenth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

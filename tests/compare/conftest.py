@@ -12,15 +12,22 @@ from pathlib import Path
 import pytest
 import torch
 
+from imbdet.compare import executors
+from imbdet.compare.judge import compare_runs
 from imbdet.compare.results import append_result, keep_base, write_plan
 from imbdet.compare.run import run_cell
 from imbdet.compare.structures import BASELINE, Arm, ArmResult, Comparison, Plan
 from imbdet.config import load_config, save_config, trust
 from imbdet.evaluation.significance import Difference
 
+from . import fabricated
+
 ROOT = str(Path(__file__).resolve().parents[2])
 if ROOT not in sys.path:  # configs name objects of these tests
     sys.path.insert(0, ROOT)
+
+# Which copy of the package runs is no question here, and few processes of these tests need torch.
+executors.PRELOADED = ["imbdet.compare.executors"]
 
 BASE = "baselines/retinanet_shapes"
 WORDS = (
@@ -108,12 +115,35 @@ def finished_grid(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="session")
+def judged_root(tmp_path_factory):
+    """The folder of `cells`; nobody writes to it but what is measured there."""
+    return tmp_path_factory.mktemp("judged")
+
+
+@pytest.fixture(scope="session")
+def cells(judged_root):
+    """Records of a grid whose answer is known; no training."""
+    return fabricated.grid(judged_root)
+
+
+@pytest.fixture(scope="session")
+def comparison(judged_root, cells):
+    return compare_runs(fabricated.plan(), cells, judged_root, draws=fabricated.DRAWS)
+
+
+@pytest.fixture
+def judged_copy(comparison, judged_root, tmp_path):
+    """A copy of the grid with all that was measured, which the test may change."""
+    return Path(shutil.copytree(judged_root, tmp_path / "grid"))
+
+
 @pytest.fixture
 def reports(monkeypatch):
     """Stand-ins for the analysis and the report; the list of what they were given."""
     given = []
 
-    def compare_runs(plan, records, root):
+    def judge(plan, records, root):
         given.append((plan, records, root))
         arms = [ArmResult(arm, seeds=list(plan.seeds), means={"AP": 0.25}) for arm in plan.arms]
         for result in arms[1:]:
@@ -126,6 +156,6 @@ def reports(monkeypatch):
         (out_dir / "report.md").write_text(comparison.title)
         return {"md": out_dir / "report.md"}
 
-    monkeypatch.setattr("imbdet.compare.compare_runs", compare_runs)
+    monkeypatch.setattr("imbdet.compare.compare_runs", judge)
     monkeypatch.setattr("imbdet.report.comparison.write_comparison", write_comparison)
     return given

@@ -1,14 +1,14 @@
 """Run folders of a small grid as finished cells leave them, without a training: detections are the perturbed truth."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imbdet.compare.structures import RunRecord
+from imbdet.compare.structures import BASELINE, Arm, Plan, RunRecord
 from imbdet.config import load_config
 from imbdet.config.load import to_yaml
 from imbdet.data.datasets.shapes import shapes
@@ -94,3 +94,48 @@ def _reports(quality, seed, result):
     for i in (50, 100):
         lines.append({"iteration": i, "split": "val", "AP/AP": result["AP"] * i / 100, "loss/total": 2.0})
     return lines
+
+
+#: a grid whose answer is known: `good` is better, `same` is as good as the baseline
+BETTER = Quality(
+    found=0.95,
+    off=0.04,
+    step=0.15,
+    meters=(("share/rare", 0.2), ("positives/per_image", 4.0), ("iou/after_mean", 0.84), ("own/meter", 7.0)),
+)
+ALIKE = Quality()
+ARMS = (Arm(BASELINE), Arm("good", ("focal_loss",)), Arm("same", ("focal_loss",), ("train.x=1",)))
+SEEDS = (0, 1, 2)
+DRAWS = 40  #: of the images; runs that were measured once with as many are not measured again
+
+
+def plan(arms=ARMS, seeds=SEEDS):
+    return Plan(BASE, tuple(arms), tuple(seeds), OVERRIDES)
+
+
+def grid(root, arms=ARMS, seeds=SEEDS):
+    """Write the cells of a grid; their records."""
+    return [
+        write_cell(root, arm.name, seed, BETTER if arm.name == "good" else ALIKE, number)
+        for number, arm in enumerate(arms)
+        for seed in seeds
+    ]
+
+
+def of_two(cells, arms=2, seeds=2):
+    """Copies of the records of the first arms and seeds, which a test may change; their plan is
+    `plan(ARMS[:arms], SEEDS[:seeds])`."""
+    names = [arm.name for arm in ARMS[:arms]]
+    return [
+        replace(record, cost=dict(record.cost), pins=dict(record.pins))
+        for record in cells
+        if record.arm in names and record.seed in SEEDS[:seeds]
+    ]
+
+
+def arm(comparison, name):
+    return next(result for result in comparison.arms if result.arm.name == name)
+
+
+def said(comparison):
+    return "\n".join(comparison.notes)

@@ -1,4 +1,4 @@
-"""A grid that is killed half-way goes on, with processes here and with Ray; this is the slow part of these tests."""
+"""A grid that is killed half-way goes on, with processes here and with Ray; test_run.py has what needs no training."""
 
 import json
 import os
@@ -81,6 +81,7 @@ def assert_undisturbed(root, half, tmp_path):
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_killed_here(tmp_path, reports, capsys):
     root = tmp_path / "grid"
     half = kill_half_way(root)

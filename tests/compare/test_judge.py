@@ -8,60 +8,14 @@ import numpy as np
 import pytest
 
 from imbdet.compare.judge import compare_runs, doubling_gain, imbalances
-from imbdet.compare.kept import KEPT, Truths, keep_run, kept_config
-from imbdet.compare.structures import BASELINE, Arm, Plan, RunRecord
-from imbdet.evaluation.bootstrap import image_weights, rank_detections
+from imbdet.compare.structures import BASELINE
+from imbdet.evaluation.bootstrap import rank_detections
 from imbdet.evaluation.errors import error_types
-from imbdet.evaluation.ground_truth import as_ground_truth
 from imbdet.evaluation.lrp import optimal_lrp
-from imbdet.evaluation.metrics import COMPARED, TIDE_ERRORS
-from imbdet.evaluation.resampled import f1_of_images, measure
-from imbdet.runs import DETECTIONS, RunFolder
+from imbdet.evaluation.metrics import COMPARED
+from imbdet.evaluation.resampled import f1_of_images
 
-from .fabricated import BASE, OVERRIDES, Quality, detections_of, records, write_cell
-
-METERS = (("share/rare", 0.2), ("positives/per_image", 4.0), ("iou/after_mean", 0.84), ("own/meter", 7.0))
-BETTER = Quality(found=0.95, off=0.04, step=0.15, meters=METERS)
-ALIKE = Quality()
-ARMS = (Arm(BASELINE), Arm("good", ("focal_loss",)), Arm("same", ("focal_loss",), ("train.x=1",)))
-SEEDS = (0, 1, 2)
-METRICS_OF_DETECTIONS = ("oLRP", *TIDE_ERRORS)  #: that the evaluation of a run does not have
-
-
-def plan(arms=ARMS, seeds=SEEDS):
-    return Plan(BASE, tuple(arms), tuple(seeds), OVERRIDES)
-
-
-def grid(root, arms=ARMS, seeds=SEEDS):
-    qualities = {"good": BETTER}
-    return [
-        write_cell(root, arm.name, seed, qualities.get(arm.name, ALIKE), number)
-        for number, arm in enumerate(arms)
-        for seed in seeds
-    ]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("grid")
-
-
-@pytest.fixture(scope="module")
-def cells(root):
-    return grid(root)
-
-
-@pytest.fixture(scope="module")
-def comparison(root, cells):
-    return compare_runs(plan(), cells, root, draws=40)
-
-
-def arm(comparison, name):
-    return next(result for result in comparison.arms if result.arm.name == name)
-
-
-def said(comparison):
-    return "\n".join(comparison.notes)
+from .fabricated import ALIKE, ARMS, BETTER, DRAWS, SEEDS, arm, detections_of, of_two, plan, records, said
 
 
 def test_verdicts_of_a_better_arm_and_of_one_that_is_alike(comparison):
@@ -76,7 +30,7 @@ def test_verdicts_of_a_better_arm_and_of_one_that_is_alike(comparison):
     assert arm(comparison, BASELINE).differences == {}
 
 
-def test_values_are_those_of_the_runs(comparison, cells, root):
+def test_values_are_those_of_the_runs(comparison, cells):
     """AP of each seed, their mean and deviation; oLRP and TIDE recomputed from the detections of one run."""
     good = arm(comparison, "good")
     expected = [record.metrics["AP"] for record in cells if record.arm == "good"]
@@ -92,12 +46,12 @@ def test_values_are_those_of_the_runs(comparison, cells, root):
     assert good.differences["AP"].seed_sd == pytest.approx(np.std(paired, ddof=1))
 
 
-def test_the_primary_metric_has_the_verdict_and_another_stands_in_where_it_is_not_defined(cells, root):
+def test_the_primary_metric_has_the_verdict_and_another_stands_in_where_it_is_not_defined(cells, judged_root):
     """No object is large, so APl has no values. `good` is found by AP90 as the primary metric."""
-    found = compare_runs(replace(plan(), primary="AP90"), cells, root, draws=20)
+    found = compare_runs(replace(plan(), primary="AP90"), cells, judged_root, draws=DRAWS)
     assert found.primary == "AP90" and not arm(found, "good").differences["AP90"].exploratory
     assert arm(found, "good").differences["AP"].exploratory and arm(found, "good").differences["AP"].p_family is None
-    other = compare_runs(replace(plan(), primary="APl"), cells, root, draws=20)
+    other = compare_runs(replace(plan(), primary="APl"), cells, judged_root, draws=DRAWS)
     assert other.primary == "AP" and "The primary metric is AP: APl is not defined on these images" in said(other)
 
 
@@ -118,10 +72,10 @@ def test_undefined_metrics_stay_undefined(comparison):
     assert good.differences["dMiss"].image_sd is None and "TIDE errors hold the noise of seeds only" in said(comparison)
 
 
-def test_what_the_evaluator_calls_minus_one_is_undefined(comparison, cells, root):
+def test_what_the_evaluator_calls_minus_one_is_undefined(cells, judged_root):
     """A record may hold the -1 of a Result for "there is no such object"."""
     marked = [replace(record, metrics=record.metrics | {"APl": -1.0}) for record in cells]
-    found = compare_runs(plan(), marked, root, draws=5)
+    found = compare_runs(plan(), marked, judged_root, draws=DRAWS)
     assert arm(found, "good").values["APl"] == [None] * 3 and "APl" not in arm(found, "good").differences
 
 
@@ -194,17 +148,15 @@ def test_what_twice_the_iterations_would_add():
     assert doubling_gain({"iterations": [200, 400], "mean": [0.1, 0.2]}) is None and doubling_gain({}) is None
 
 
-def test_a_grid_that_compares_speed_of_learning_says_so(tmp_path):
+@pytest.mark.parametrize(("last", "words"), [(0.4, "about 10.0 AP"), (0.31, "about 0.1 AP")])
+def test_a_grid_that_compares_speed_of_learning_says_so(cells, judged_copy, last, words):
     """AP of fabricated runs at 25, 50 and 100 of 100 iterations; the last doubling adds 10 points, or 1."""
-    for number, (last, words) in enumerate(((0.4, "about 10.0 AP"), (0.31, "about 0.1 AP"))):
-        root = tmp_path / str(number)
-        cells = grid(root, ARMS[:2], (0, 1))
-        for record in cells:
-            path = root / record.folder / "metrics.jsonl"
-            lines = [{"iteration": i, "split": "val", "AP/AP": ap} for i, ap in ((25, 0.2), (50, 0.3), (100, last))]
-            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        notes = said(compare_runs(plan(ARMS[:2], (0, 1)), cells, root, draws=20))
-        assert words in notes and ("this compares speed of learning" in notes) == (number == 0)
+    for record in of_two(cells):
+        path = judged_copy / record.folder / "metrics.jsonl"
+        lines = [{"iteration": i, "split": "val", "AP/AP": ap} for i, ap in ((25, 0.2), (50, 0.3), (100, last))]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    notes = said(compare_runs(plan(ARMS[:2], (0, 1)), of_two(cells), judged_copy, draws=DRAWS))
+    assert words in notes and ("this compares speed of learning" in notes) == (last == 0.4)
 
 
 def test_table_of_classes(comparison, cells):
@@ -262,169 +214,14 @@ def test_head_of_the_page(comparison):
     assert "fewer than 20 test objects" in said(comparison)
 
 
-def test_the_same_records_give_the_same_comparison(comparison, cells, root):
-    assert compare_runs(plan(), cells, root, draws=40).arms == comparison.arms
-    other = compare_runs(plan(), cells, root, draws=20, seed=1)
-    assert other.arms != comparison.arms and arm(other, "good").means == arm(comparison, "good").means
-
-
-def test_failed_and_missing_cells_are_left_out_in_pairs(tmp_path):
-    """Seed 1 of the baseline and seed 0 of the arm are missing: two pairs remain, of seeds 2 and 3."""
-    arms, seeds = (Arm(BASELINE), Arm("good")), (0, 1, 2, 3)
-    cells = [r for r in grid(tmp_path, arms, seeds) if (r.arm, r.seed) not in ((BASELINE, 1), ("good", 0))]
-    cells.append(RunRecord("good", 0, "runs/good/seed_0", "failed", "diverged: loss is nan"))
-    found = compare_runs(plan(arms, seeds), cells, tmp_path, draws=50)
-    good, base = arm(found, "good"), arm(found, BASELINE)
-    assert good.seeds == [1, 2, 3] and base.seeds == [0, 2, 3]
-    assert good.failures == [(0, "diverged: loss is nan")]
-    paired = [g - b for g, b in zip(good.values["AP"][1:], base.values["AP"][1:], strict=True)]
-    assert good.differences["AP"].mean == pytest.approx(np.mean(paired))
-    notes = said(found)
-    assert "baseline has 3 of 4 seeds" in notes
-    assert "compared with baseline on the 2 seeds that both have finished" in notes
-
-
-def test_times_of_a_busy_machine_are_not_taken_for_costs(tmp_path):
-    cells = grid(tmp_path, ARMS[:2], (0, 1))
-    assert "Times differ" not in said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))
-    cells[0].cost["step_seconds"] *= 2
-    notes = said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))
-    assert "Step times of one arm differ by a factor of up to 2.0 between seeds" in notes
-
-
-def test_arms_that_differ_in_clipping_and_steps_of_an_adversary(tmp_path):
-    cells = grid(tmp_path, ARMS[:2], (0, 1))
-    for record in cells:
-        record.cost |= {"clipped_share": 0.4 if record.arm == "good" else 0.35, "adversary_steps": 0}
-    found = compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20)
-    assert "clipped" not in said(found) and "adversary_steps" not in arm(found, "good").cost
-    cells[2].cost |= {"clipped_share": 0.9}
-    cells[3].cost |= {"clipped_share": 0.5, "adversary_steps": 57}
-    cells[2].cost["adversary_steps"] = 57
-    found = compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20)
-    assert "clipped in 70 % of the steps of good and in 35 % of baseline's" in said(found)
-    assert arm(found, "good").cost["adversary_steps"] == 57
-
-
-def test_a_longer_training_is_said_where_no_control_has_it(tmp_path):
-    cells = grid(tmp_path, ARMS[:2], (0, 1))
-    assert "Trained longer" not in said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))
-    cells[-1].cost["iterations"] = 140
-    notes = said(compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20))
-    assert f"Trained longer than what they are compared with: {ARMS[1].name} (140 iterations, 100)." in notes
-
-
-def test_an_arm_that_failed_altogether(tmp_path):
-    cells = [*grid(tmp_path, ARMS[:1], (0,)), RunRecord("good", 0, "runs/good/seed_0", "failed", "out of memory: x")]
-    found = compare_runs(plan(ARMS[:2], (0,)), cells, tmp_path, draws=20)
-    good = arm(found, "good")
-    assert good.seeds == [] and good.differences == {} and good.curves == {} and good.mechanism == []
-    assert good.means["AP"] is None and good.cost["step_ratio"] is None and found.pictures == []
-
-
-def test_one_seed_makes_no_claim(tmp_path):
-    found = compare_runs(plan(ARMS[:2], (0,)), grid(tmp_path, ARMS[:2], (0,)), tmp_path, draws=50)
-    one = arm(found, "good").differences["AP"]
-    assert one.verdict == "one seed: no claim" and one.mean > 0 and one.low is None and one.image_sd > 0
-
-
-def test_runs_without_detections_are_compared_over_seeds(tmp_path):
-    """The image part is missing then, and the notes say of whom."""
-    cells = grid(tmp_path, ARMS[:2])
-    for record in cells:
-        if record.arm == "good":
-            (tmp_path / record.folder / DETECTIONS).unlink()
-    found = compare_runs(plan(ARMS[:2]), cells, tmp_path, draws=50)
-    good = arm(found, "good")
-    assert good.differences["AP"].image_sd is None and good.differences["AP"].low is not None
-    assert good.values["oLRP"] == [None] * 3 and arm(found, BASELINE).values["oLRP"][0] is not None
-    assert "No detections to resample for good, seed 0, good, seed 1, good, seed 2" in said(found)
-    for record in cells:
-        (tmp_path / record.folder / DETECTIONS).unlink(missing_ok=True)
-    shutil.rmtree(tmp_path / KEPT)
-    none = compare_runs(plan(ARMS[:2]), cells, tmp_path)
-    assert dict(none.facts)["bootstrap"] == "none, as no run has detections" and none.pictures == []
-    assert arm(none, "good").differences["AP"].p_value == pytest.approx(good.differences["AP"].p_value)
-
-
-def test_a_grid_is_judged_without_its_run_folders(tmp_path):
-    """The same report, but for the pictures; a kept file is small."""
-    cells = grid(tmp_path)
-    before = compare_runs(plan(), cells, tmp_path)
-    files = sorted((tmp_path / KEPT).glob("*/*.npz"))
-    assert len(files) == len(cells) and max(path.stat().st_size for path in files) < 60_000
-    shutil.rmtree(tmp_path / "runs")
-    after = compare_runs(plan(), cells, tmp_path)
-    assert after == before and after.arms[1].differences["AP"].image_sd > 0 and after.arms[1].curves
-    other = compare_runs(plan(), cells, tmp_path, draws=30)
-    assert "they are gone, and what is kept of them are 1000 draws, seed 0" in said(other)
-    for path in files:
-        path.unlink()
-    bare = compare_runs(plan(), cells, tmp_path)
-    assert bare.arms[1].means == {**before.arms[1].means, **dict.fromkeys(METRICS_OF_DETECTIONS)}
-
-
-def test_draws_are_kept_to_a_hundredth_of_a_point_and_holes_stay(tmp_path):
-    cells = grid(tmp_path, ARMS[:1], (0,))
-    kept, why = keep_run(tmp_path, cells[0], Truths("val", 50))
-    weights = image_weights(40, 50)
-    fresh = measure(tmp_path / cells[0].folder / DETECTIONS, as_ground_truth(records("val")), weights, None)
-    np.testing.assert_allclose(kept.measured.draws["AP"], fresh.draws["AP"], atol=1e-5)
-    assert np.isnan(kept.measured.draws["APl"]).all() and why == ""
-    assert kept_config(RunFolder(tmp_path / cells[0].folder)) is not None
-
-
-def test_runs_of_another_processor_are_not_compared_with_the_rest_of_their_seed(tmp_path):
-    """Seed 2 of `good` ran elsewhere: two pairs are left. All of seed 1 ran elsewhere: it still is a pair."""
-    cells = grid(tmp_path)
-    for record in cells:
-        elsewhere = record.seed == 1 or (record.arm, record.seed) == ("good", 2)
-        record.pins["processor"] = "chip B" if elsewhere else "chip A"
-    found = compare_runs(plan(), cells, tmp_path, draws=20)
-    good, base = arm(found, "good"), arm(found, BASELINE)
-    paired = [g - b for g, b in zip(good.values["AP"], base.values["AP"], strict=True)][:2]
-    assert good.differences["AP"].mean == pytest.approx(np.mean(paired))
-    assert "good, seed 2 (chip B)" in said(found) and "chip A: 0, 2; chip B: 1" in said(found)
-
-
-def test_detections_of_other_weights_are_found_out(tmp_path):
-    cells = grid(tmp_path, ARMS[:2], (0, 1))
-    source, target = (tmp_path / r.folder / DETECTIONS for r in (cells[0], cells[3]))
-    target.write_bytes(source.read_bytes())
-    found = compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20)
-    assert "detections of good, seed 1 cannot be used" in said(found) and "they give an AP of" in said(found)
-    assert arm(found, "good").differences["AP"].image_sd is None
-
-
-def test_data_that_cannot_be_read_any_more(tmp_path):
-    cells = grid(tmp_path, ARMS[:2], (0, 1))
-    (tmp_path / cells[0].folder / "config.yaml").write_text("model: {}\n")
-    found = compare_runs(plan(ARMS[:2], (0, 1)), cells, tmp_path, draws=20)
-    assert "has no data.val" in said(found) and arm(found, "good").differences["AP"].mean > 0
-
-
-def test_controls_are_compared_with_what_they_say(tmp_path):
-    """A remedy with 100 more iterations is held against a baseline that has them, too; the control against the plain
-    baseline."""
-    longer = "baseline (100 more iterations)"
-    arms = (Arm(BASELINE), Arm("good", compared_with=longer), Arm(longer, control_of="good"))
-    cells = grid(tmp_path, arms, (0, 1))
-    cells[-1].cost["iterations"] = 200
-    found = compare_runs(plan(arms, (0, 1)), cells, tmp_path, draws=20)
-    good, control = arm(found, "good"), arm(found, longer)
-    paired = [g - c for g, c in zip(good.values["AP"], control.values["AP"], strict=True)]
-    assert good.differences["AP"].mean == pytest.approx(np.mean(paired))
-    assert control.differences["AP"].verdict == "no evidence"
-    assert {first for _, first, _ in found.pictures} == {longer} and {p[2] for p in found.pictures} == {"good"}
-    assert dict(found.facts)["iterations"] == "100 to 200"
-
-
-def test_wrong_records(tmp_path):
-    cells = grid(tmp_path, ARMS[:1], (0,))
-    with pytest.raises(ValueError, match="arm 'baseline' has seed 0 twice"):
-        compare_runs(plan(), [*cells, *cells], tmp_path)
-    with pytest.raises(ValueError, match="arm 'elsewhere'; the plan has baseline, good, same"):
-        compare_runs(plan(), [RunRecord("elsewhere", 0, "runs/x", "finished")], tmp_path)
+def test_the_same_records_give_the_same_comparison(cells, judged_copy, tmp_path):
+    """Measured anew in a folder of its own, with as many draws and with others."""
+    of, two, anew = plan(ARMS[:2], (0, 1)), of_two(cells), tmp_path / "anew"
+    shutil.copytree(judged_copy / "runs", anew / "runs")
+    once = compare_runs(of, two, judged_copy, draws=DRAWS)
+    assert compare_runs(of, two, anew, draws=DRAWS).arms == once.arms
+    other = compare_runs(of, two, anew, draws=20, seed=1)
+    assert other.arms != once.arms and arm(other, "good").means == arm(once, "good").means
 
 
 def test_it_can_be_written_as_json(comparison):

@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from imbdet.compare import executors
 from imbdet.compare.executors import Process
 
 
@@ -37,7 +36,6 @@ def wait_for(path):
 
 def ask(path, inner):
     """Start another process and stay with it."""
-    executors.PRELOADED = []  # this one needs no torch
     started = Process(wait_for, (inner,), path)
     started.wait()
 
@@ -88,6 +86,7 @@ def test_a_signal(tmp_path):
     other.stop()  # of one that has ended: nothing
 
 
+@pytest.mark.slow  # the parent starts a server of its own
 def test_it_ends_when_its_parent_is_killed(tmp_path):
     """kill -9 to the one that asked; the process hears of it by its pipe, and is asked to stop as by SIGTERM."""
     there = tmp_path / "there"

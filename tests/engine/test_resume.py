@@ -49,6 +49,7 @@ def assert_same_run(folder, whole):
     assert numbers(folder) == numbers(whole)
 
 
+@pytest.mark.slow
 def test_kill_minus_nine(tmp_path, whole):
     code, output = start_and_signal(tmp_path, signal.SIGKILL, after=6)
     assert code == -signal.SIGKILL, output
