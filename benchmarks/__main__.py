@@ -103,8 +103,8 @@ def _remedy_table(rows: list[dict]) -> str:
         "saved_mib": "kept for backward, MiB",
         "operators_2": "operators, 2 images",
         "operators_8": "8 images",
-        "synchronisations_2": "waits, 2 images",
-        "synchronisations_8": "8 images",
+        "synchronizations_2": "waits, 2 images",
+        "synchronizations_8": "8 images",
     }
     shown = [
         [f"{row[key]:+.0%}" if key == "overhead" and key in row else row.get(key, "") for key in titles]

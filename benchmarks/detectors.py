@@ -1,6 +1,6 @@
 """Figures of the detectors: a training step and an inference beside torchvision's, and counts.
 
-The two take turns in one process, and the figure is the median of the ratios of neighbours, so that whatever else the
+The two take turns in one process, and the figure is the median of the ratios of neighbors, so that whatever else the
 machine does falls on both.
 """
 
@@ -56,7 +56,7 @@ def benchmark_detector(name: str, rounds: int = 10) -> dict:
 
     Returns:
         train_s, train_torchvision_s, train_ratio, inference_s, inference_torchvision_s, inference_ratio, and for 2 and
-        8 images operators and synchronisations of a training step's forward, of both.
+        8 images operators and synchronizations of a training step's forward, of both.
     """
     model, size, images = build_case(name)
     peer = torchvision_peer(model)
@@ -79,7 +79,7 @@ def benchmark_detector(name: str, rounds: int = 10) -> dict:
             with OperatorCount() as count:
                 detector(*batch)
             report[f"operators_{n}_{who}"] = count.operators
-            report[f"synchronisations_{n}_{who}"] = count.synchronisations
+            report[f"synchronizations_{n}_{who}"] = count.synchronizations
 
     model.eval(), peer.eval()
     with torch.no_grad():
@@ -113,7 +113,7 @@ def benchmark_remedies(name: str, remedies: list[str], rounds: int = 10) -> list
 
     Returns:
         rows of remedy, step_s, overhead (of the step against the plain detector's, in turns), parameters, saved_mib
-        (kept for the backward), operators and synchronisations of the forward at 2 and 8 images; a remedy that the
+        (kept for the backward), operators and synchronizations of the forward at 2 and 8 images; a remedy that the
         detector has no slot for, or that works on the data only, has the reason under "left_out".
     """
     plain, size, images = build_case(name)
@@ -141,7 +141,7 @@ def benchmark_remedies(name: str, remedies: list[str], rounds: int = 10) -> list
 
 
 def _counts(model, batches: dict, images: int) -> dict:
-    """What does not depend on the machine: parameters, memory for the backward, operators, synchronisations."""
+    """What does not depend on the machine: parameters, memory for the backward, operators, synchronizations."""
     row = {"parameters": sum(p.numel() for p in model.parameters())}
     with SavedBytes() as saved:
         losses, _ = model(*batches[images])
@@ -150,5 +150,5 @@ def _counts(model, batches: dict, images: int) -> dict:
     for n in (2, 8):
         with OperatorCount() as count:
             model(*batches[n])
-        row |= {f"operators_{n}": count.operators, f"synchronisations_{n}": count.synchronisations}
+        row |= {f"operators_{n}": count.operators, f"synchronizations_{n}": count.synchronizations}
     return row

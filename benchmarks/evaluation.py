@@ -133,7 +133,7 @@ def _judge_arms(whole: list[dict], drawn: list[dict], arms: int, images: int) ->
 
 
 def reference_evaluation(truth: dict, found: list) -> Any:
-    """pycocotools's COCOeval of a ground truth and results as `json.load` gives them, summarised, prints kept quiet."""
+    """pycocotools's COCOeval of a ground truth and results as `json.load` gives them, summarized, prints kept quiet."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

@@ -58,9 +58,9 @@ def generate_coco_json(path: str, images: int = 118_000, boxes: int = 860_000, s
 def _outline(rng: np.random.Generator, corners: int) -> str:
     """The JSON keys of one object's shape: a polygon around an ellipse in a 640x480 picture, its area and its box."""
     radius = np.exp(rng.uniform(np.log(4), np.log(200), 2))
-    centre = radius + rng.uniform(0, 1, 2) * (np.array([640, 480]) - 2 * radius)
+    center = radius + rng.uniform(0, 1, 2) * (np.array([640, 480]) - 2 * radius)
     turn = np.sort(rng.uniform(0, 2 * np.pi, corners))
-    points = (centre + radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)).round(2)
+    points = (center + radius * np.stack([np.cos(turn), np.sin(turn)], axis=1)).round(2)
     low, high = points.min(axis=0), points.max(axis=0)
     x, y = points.T
     area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2

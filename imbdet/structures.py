@@ -96,7 +96,7 @@ class RegionStats:
     """What one criterion saw, detached and unreduced: the meters read it on the iterations that report, and only then.
 
     matched: the regions; deltas: (R, 4), of which only the rows of foreground mean anything;
-    classification, regression: (R,) weighted values per region, before normalisation; box_coder decodes on demand.
+    classification, regression: (R,) weighted values per region, before normalization; box_coder decodes on demand.
     """
 
     matched: Matched

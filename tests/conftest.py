@@ -23,7 +23,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 # Category ids with gaps, as real files have them; the third class is rare.
 TINY_CATEGORIES = [{"id": 1, "name": "disc"}, {"id": 3, "name": "bar"}, {"id": 7, "name": "rare box"}]
-TINY_COLOURS = {1: (200, 60, 60), 3: (60, 160, 80), 7: (70, 90, 200)}
+TINY_COLORS = {1: (200, 60, 60), 3: (60, 160, 80), 7: (70, 90, 200)}
 TINY_SPLITS = {"train": 8, "val": 4, "test": 4}
 
 
@@ -84,7 +84,7 @@ def write_tiny_split(root: Path, split: str, num_images: int, seed: int) -> None
             x, y = int(rng.integers(0, width - w)), int(rng.integers(0, height - h))
             draw = ImageDraw.Draw(picture)
             shape = draw.ellipse if category == 1 else draw.rectangle
-            shape((x, y, x + w - 1, y + h - 1), fill=TINY_COLOURS[category])
+            shape((x, y, x + w - 1, y + h - 1), fill=TINY_COLORS[category])
             crowd = int(i == num_images - 2 and j == count - 1 and count > 1)
             annotations.append(
                 {

@@ -19,7 +19,7 @@ from imbdet.slots import SLOTS
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 GATE = ("classification", "region_sampler", "image_sampler")
-RULES = [f"tests/{name}.py" for name in ("remedies/test_contract", "remedies/test_behaviour")]
+RULES = [f"tests/{name}.py" for name in ("remedies/test_contract", "remedies/test_behavior")]
 TABLES = "tests/commands/test_list_remedies.py"
 
 

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files.append(test)
     print("\nFiles:\n\n" + indent("\n".join(map(os.path.relpath, files)), "    "))
     if len(files) == 3:
-        every = [os.path.relpath(root / "tests" / "remedies" / f"test_{what}.py") for what in ("contract", "behaviour")]
+        every = [os.path.relpath(root / "tests" / "remedies" / f"test_{what}.py") for what in ("contract", "behavior")]
         words = " ".join(["python -m pytest", os.path.relpath(files[2]), *every, "-k", remedy.name])
         print(f"\nTest:\n\n    {words}")
     if len(files) > 1:

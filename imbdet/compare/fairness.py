@@ -37,7 +37,7 @@ from ..engine.origin import training_records
 from ..engine.run_folder import plain
 from ..engine.seed import preserved_rng
 from ..engine.settings import read_settings
-from ..engine.weights import TRAINED, initialise
+from ..engine.weights import TRAINED, initialize
 from ..modeling.trainable import entries_to_reset
 from ..runs import LAST, RunFolder
 from ..slots import slot_at
@@ -362,7 +362,7 @@ def initial_state(cfg: DictConfig, seed: int) -> dict[str, Tensor]:
     with preserved_rng(seed):
         model = instantiate(cfg.model)
         anew = entries_to_reset(model, settings.reset)
-        initialise(model, settings, getattr(training_records(cfg), "class_names", ()), lambda line: None, anew)
+        initialize(model, settings, getattr(training_records(cfg), "class_names", ()), lambda line: None, anew)
         model.load_state_dict(anew, strict=False)
     return model.state_dict()
 

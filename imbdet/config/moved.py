@@ -15,10 +15,14 @@ MOVED = {
         "regression",
     )
 }
+_TRANSFORMER = "imbdet.remedies.class_fg_bg.adversarial_spatial_transformer"
+#: class of before -> its name now
+RENAMED = {f"{_TRANSFORMER}.LocalisationNetwork": f"{_TRANSFORMER}.LocalizationNetwork"}
 
 
 def present_name(target: str) -> str:
-    """The name of today of a `_target_`."""
+    """Return the present name of a `_target_`."""
+    target = RENAMED.get(target, target)
     module, _, name = target.rpartition(".")
     return f"{MOVED[module]}.{name}" if module in MOVED else target
 

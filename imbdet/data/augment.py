@@ -21,9 +21,9 @@ from torch import Tensor
 
 from imbdet.slots import Augment
 
-_GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL and torchvision take it
-# RGB -> YIQ: hue is the angle in the (I, Q) plane, so that turning it is a linear map of the colours.
-_YIQ = np.array([_GREY, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
+_GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL and torchvision take it
+# RGB -> YIQ: hue is the angle in the (I, Q) plane, so that turning it is a linear map of the colors.
+_YIQ = np.array([_GRAY, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 
 
 class Compose(Augment):
@@ -140,8 +140,8 @@ def _mirrored(target: dict, side: int, order: tuple[int, ...], columns: tuple[in
 class RandomCropWithBoxes(Augment):
     """Cut out a random part that still shows an object well (after SSD, Liu et al., arXiv:1512.02325, section 2.2).
 
-    A smallest overlap is drawn from `min_ious`; of `tries` random windows the first is taken that holds the centre of a
-    box and has that IoU with it; if there is none, the image stays whole. Objects whose centre lies in the window are
+    A smallest overlap is drawn from `min_ious`; of `tries` random windows the first is taken that holds the center of a
+    box and has that IoU with it; if there is none, the image stays whole. Objects whose center lies in the window are
     kept, their boxes clipped to it. An image without objects is cut anywhere.
     We differ from SSD in that the windows of all tries are drawn and judged at once.
 
@@ -179,8 +179,8 @@ class RandomCropWithBoxes(Augment):
         windows = self._windows(image.shape[1], image.shape[2], rng)
         boxes = target["boxes"].double().numpy() if "boxes" in target else np.zeros((0, 4))
         if len(boxes):
-            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-            inside = ((centres > windows[:, None, :2]) & (centres < windows[:, None, 2:])).all(axis=2)
+            centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+            inside = ((centers > windows[:, None, :2]) & (centers < windows[:, None, 2:])).all(axis=2)
             overlap = np.where(inside, _iou(windows, boxes), -1.0).max(axis=1)
             windows = windows[overlap >= wanted]
         return crop(image, target, *windows[0].tolist()) if len(windows) else (image, target)
@@ -197,13 +197,13 @@ class RandomCropWithBoxes(Augment):
 
 
 def crop(image: Tensor, target: dict, x1: int, y1: int, x2: int, y2: int) -> tuple[Tensor, dict]:
-    """The window [x1, x2) x [y1, y2) of the image; objects whose centre lies inside are kept, their boxes clipped."""
+    """The window [x1, x2) x [y1, y2) of the image; objects whose center lies inside are kept, their boxes clipped."""
     image = image[:, y1:y2, x1:x2]
     if "boxes" not in target:
         return image, target
     boxes = target["boxes"]
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = (centres > torch.tensor([x1, y1])).all(dim=1) & (centres < torch.tensor([x2, y2])).all(dim=1)
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = (centers > torch.tensor([x1, y1])).all(dim=1) & (centers < torch.tensor([x2, y2])).all(dim=1)
     target = keep_objects(target, inside)
     moved = target["boxes"] - torch.tensor([x1, y1, x1, y1], dtype=torch.float32)
     limits = torch.tensor([x2 - x1, y2 - y1] * 2, dtype=torch.float32)
@@ -227,7 +227,7 @@ class Photometric(Augment):
     """Change brightness, contrast, saturation and (off by default) hue, each with its own probability.
 
     A pixel becomes (pixel - mean) * c + mean * b, with c and b drawn from 1 - x to 1 + x and the mean of the image's
-    grey; then its colours are drawn towards or away from grey by a factor, and turned around the grey axis.
+    gray; then its colors are drawn towards or away from gray by a factor, and turned around the gray axis.
 
     Args:
         brightness, contrast, saturation: x, the largest relative change, 0 to 1.
@@ -257,7 +257,7 @@ class Photometric(Augment):
         if change[:2].any():
             image = adjust_tone(image, 1 + change[0], 1 + change[1])
         if change[2:].any():
-            image = adjust_colour(image, 1 + change[2], change[3])
+            image = adjust_color(image, 1 + change[2], change[3])
         return image, target
 
 
@@ -272,8 +272,8 @@ def adjust_tone(image: Tensor, brightness: float, contrast: float) -> Tensor:
     return torch.frombuffer(changed, dtype=torch.uint8).view(pixels.shape).permute(2, 0, 1)
 
 
-def adjust_colour(image: Tensor, saturation: float, hue: float = 0.0) -> Tensor:
-    """Scale the distance of each colour from its grey, and turn it around grey by `hue` parts of a circle."""
+def adjust_color(image: Tensor, saturation: float, hue: float = 0.0) -> Tensor:
+    """Scale the distance of each color from its gray, and turn it around gray by `hue` parts of a circle."""
     angle = 2 * np.pi * hue
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = np.eye(3)

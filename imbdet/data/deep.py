@@ -5,8 +5,8 @@ sBIT counts bits from the top, TIFF has no such tag. So the depth is that of the
 smallest of these depths that holds the largest value of the file, and the upper 8 of its bits are kept. Values are not
 stretched to the file's own range, because then a picture's brightness would follow its brightest pixel; that is done
 only where no depth can be meant, below 0 and above 16 bits. A dark picture may thus come out a depth too bright, never
-black. Floats in 0..1 have white at 1, other floats follow the same depths. Pillow reads 16-bit colour as its upper 8
-bits and no float colour at all, so both are read here.
+black. Floats in 0..1 have white at 1, other floats follow the same depths. Pillow reads 16-bit color as its upper 8
+bits and no float color at all, so both are read here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
 
 _DEPTHS = (8, 10, 12, 14, 16)
-_COLOUR = ("RGB;16", "RGBA;16", "RGBX;16")
+_COLOR = ("RGB;16", "RGBA;16", "RGBX;16")
 
 
 def to_8_bits(samples: np.ndarray, inverted: bool = False) -> np.ndarray:
@@ -61,11 +61,11 @@ def deep_rgb(data: bytes, image: Image.Image) -> np.ndarray | None:
             twice = {"F;32BF": "F;32F", "I;32BS": "I;32S", "I;16BS": "I;16S"}
             tiles = [t._replace(args=(twice.get(t.args[0], t.args[0]), *t.args[1:])) for t in image.tile]
             image.tile = [b if a.codec_name == "libtiff" else a for a, b in zip(image.tile, tiles, strict=True)]
-        grey = to_8_bits(np.asarray(ImageOps.exif_transpose(image)), inverted)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        gray = to_8_bits(np.asarray(ImageOps.exif_transpose(image)), inverted)
+        return np.repeat(gray[:, :, None], 3, axis=2)
     args = image.tile[0][3] if image.tile else ""
     raw = args if isinstance(args, str) else args[0] if args else ""
-    if not isinstance(raw, str) or raw[:-1] not in _COLOUR:
+    if not isinstance(raw, str) or raw[:-1] not in _COLOR:
         return None
     high = np.asarray(ImageOps.exif_transpose(image))[:, :, :3]
     with Image.open(io.BytesIO(data)) as again:  # the other order of bytes, whose upper 8 bits are the lower ones
@@ -108,7 +108,7 @@ class DeepTiff:
         plain = tag.get(284, 1) == 1 and tag.get(317, 1) == 1 and 322 not in tag and tag.get(259, 1) in (1, 8, 32946)
         if len(bits) != 1 or min(bits) % 8 or kind is None or not plain or 273 not in tag or 279 not in tag:
             raise ValueError(
-                "this kind of TIFF is not read (floats in colour with LZW, tiles or planes): save it plainly"
+                "this kind of TIFF is not read (floats in color with LZW, tiles or planes): save it plainly"
             )
         parts = (self._data[a : a + n] for a, n in zip(tag[273], tag[279], strict=False))
         try:

@@ -140,7 +140,7 @@ def decode(path: str, what: str = "") -> Tensor:
         what: put after the path in error messages, e.g. " (image id 7)".
 
     Returns:
-        uint8 RGB (3, H, W). Grey, palette and CMYK become RGB, an alpha channel is dropped, 16 bits and floats become 8
+        uint8 RGB (3, H, W). Gray, palette and CMYK become RGB, an alpha channel is dropped, 16 bits and floats become 8
         bits (see `deep`), and of an animation the first frame is taken.
 
     Raises:

@@ -2,7 +2,7 @@
 
 Notable: counts never include crowd regions; "rare" goes by the number of training images that hold the class, as in
 LVIS, not by the number of boxes; and a class without boxes is in no statistic at all (`takes_part`): neither a category
-that only groups others (Roboflow's id 0) nor one that nobody has labelled yet is a rare class.
+that only groups others (Roboflow's id 0) nor one that nobody has labeled yet is a rare class.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def lines(title: str, series: dict[str, tuple[Sequence[float], Sequence[float]]]
 
 
 def points(title: str, rows: Sequence[tuple[str, float, float]], x: str, y: str, log=False) -> str:
-    """One labelled point a row (name, x, y); names are written where there are at most 15."""
+    """One labeled point a row (name, x, y); names are written where there are at most 15."""
     rows = [row for row in rows if row[1] is not None and row[2] is not None and (row[1] > 0 or not log)]
     if not rows:
         return ""

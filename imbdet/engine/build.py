@@ -23,7 +23,7 @@ from .schedule import Schedule
 from .seed import rng_state, set_rng_state
 from .settings import Settings
 from .stop import signals_blocked
-from .weights import initialise, refuse_random, share
+from .weights import initialize, refuse_random, share
 
 
 @dataclass
@@ -173,7 +173,7 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
     model = instantiate(cfg.model)
     anew = entries_to_reset(model, settings.reset)
     if fresh:
-        initialise(model, settings, getattr(training_records(cfg), "class_names", ()), say, anew)
+        initialize(model, settings, getattr(training_records(cfg), "class_names", ()), say, anew)
         trained = share(model, settings.init_shared, say)
         model.load_state_dict(anew, strict=False)
         if anew:

@@ -26,7 +26,7 @@ class ModelEma:
 
     @torch.no_grad()
     def update(self) -> None:
-        """After an optimizer step; one fused pass, no synchronisation."""
+        """After an optimizer step; one fused pass, no synchronization."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(self.shadow, self.live, 1 - decay)

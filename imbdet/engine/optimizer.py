@@ -30,7 +30,7 @@ def get_default_optimizer_params(
     """The parameters that train, in groups of equal settings; signature and meaning are detectron2's.
 
     base_lr, weight_decay: only to be given when a factor or override below needs them; else the optimizer's own apply.
-    weight_decay_norm: decay of normalisation layers. bias_lr_factor, weight_decay_bias: of every parameter called
+    weight_decay_norm: decay of normalization layers. bias_lr_factor, weight_decay_bias: of every parameter called
     `bias`. lr_factor_func: parameter name -> factor on base_lr. overrides: {last part of a parameter's name:
     {"lr"|"weight_decay": value}}. Precedence: norm < lr_factor_func < bias and overrides. A shared parameter counts
     once. Raises ValueError where a factor is given without base_lr, and for a model with nothing to train.

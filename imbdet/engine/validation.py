@@ -2,7 +2,7 @@
 
 How it leaves none: the generators are restored afterwards; weights do not change (no gradient; the EMA's are swapped
 in and out); for the losses the detector is in training mode with its batch norm layers in eval mode, and every buffer
-(running statistics, moving normalisers of losses) is put back to what it was. The losses draw the same random regions
+(running statistics, moving normalizers of losses) is put back to what it was. The losses draw the same random regions
 at every evaluation.
 """
 

@@ -130,7 +130,7 @@ def _counted(what: str, names: list[str]) -> list[str]:
     return [f"{len(names)} {what}: {', '.join(names[:SHOWN])}{more}"]
 
 
-def initialise(
+def initialize(
     model: nn.Module,
     settings: Settings,
     class_names: Sequence[str] = (),
@@ -198,7 +198,7 @@ def _names_in(path: Path) -> list[str]:
 def share(model: nn.Module, path: str, say: Any = print) -> set[str]:
     """`train.init_shared`: the entries of this file that the model has in the same shape, whatever else either holds.
 
-    After `initialise`: so the runs of a comparison begin with the same random numbers. Empty path: nothing.
+    After `initialize`: so the runs of a comparison begin with the same random numbers. Empty path: nothing.
 
     Returns:
         The names of the model's entries that the file has from a training.
@@ -233,4 +233,4 @@ def cpu_copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.empty_like(value, device="cpu").copy_(value) for name, value in state.items()}
 
 
-__all__ = ["cpu_copy", "initialise", "is_detectron2", "load_model_weights", "read_names", "refuse_random", "share"]
+__all__ = ["cpu_copy", "initialize", "is_detectron2", "load_model_weights", "read_names", "refuse_random", "share"]

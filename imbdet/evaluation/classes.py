@@ -39,7 +39,7 @@ def match_classes(truth: GroundTruth, found: Detections, count_unknown: bool = F
     unknown = [label for label in range(truth.num_classes) if label not in place]
     if unknown:
         truth = _without(truth, unknown, count_unknown)
-    found, dropped = found.relabelled(truth.class_names)
+    found, dropped = found.relabeled(truth.class_names)
     if dropped:
         names = listed([f"{name} ({count})" for name, count in dropped.items()], 20)
         truth.notes.append(

@@ -85,7 +85,7 @@ class Detections:
         columns = {name: getattr(self, name)[index] for name in _COLUMNS}
         return Detections(**columns, class_names=self.class_names, source=self.source, keys=self.keys)
 
-    def relabelled(self, class_names: Sequence[str]) -> tuple[Detections, dict[str, int]]:
+    def relabeled(self, class_names: Sequence[str]) -> tuple[Detections, dict[str, int]]:
         """The same with labels that count in the order of `class_names`, matched by name; and how many were dropped of
         each class that is not among them: {name: detections}.
         """
@@ -201,7 +201,7 @@ def as_detections(
             f"({', '.join(names[:8])}"
             f"{' ...' if len(names) > 8 else ''}). Is the model of another data set?"
         )
-    return source.relabelled(names)[0]
+    return source.relabeled(names)[0]
 
 
 def score_threshold(scores: np.ndarray, objects: int) -> float:

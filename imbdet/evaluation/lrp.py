@@ -1,4 +1,4 @@
-"""Optimal Localisation Recall Precision: one error per class at its best score threshold, and what it is made of.
+"""Optimal Localization Recall Precision: one error per class at its best score threshold, and what it is made of.
 
 Oksuz, Cam, Akbas, Kalkan, "Localization Recall Precision (LRP)", ECCV 2018, doi 10.1007/978-3-030-01234-2_31. For the
 detections of a class with a score of s or more, of which N_TP found an object at IoU >= tau,

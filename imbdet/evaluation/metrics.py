@@ -14,7 +14,7 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)  #: COCO's IoU thresholds
 AREAS = ("all", "small", "medium", "large")  #: below 32^2, between, above 96^2 pixels, by the object's `area`
 
 IOU, SIZE, FREQUENCY = "by IoU", "by size of the object", "by frequency of the class"
-RECALL, LRP, TIDE = "recall", "localisation recall precision", "AP50 lost to errors (TIDE)"
+RECALL, LRP, TIDE = "recall", "localization recall precision", "AP50 lost to errors (TIDE)"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ METRICS = (
     Metric("ARs", "AR, small", RECALL, area="small"),
     Metric("ARm", "AR, medium", RECALL, area="medium"),
     Metric("ARl", "AR, large", RECALL, area="large"),
-    Metric("oLRP", "optimal localisation recall precision", LRP, iou=0.5, lower_is_better=True),
+    Metric("oLRP", "optimal localization recall precision", LRP, iou=0.5, lower_is_better=True),
     Metric("dCls", "right place, wrong class", TIDE, "class", iou=0.5, lower_is_better=True),
     Metric("dLoc", "right class, box off", TIDE, "place", iou=0.5, lower_is_better=True),
     Metric("dBoth", "class and box off", TIDE, "both", iou=0.5, lower_is_better=True),

@@ -80,7 +80,7 @@ def _find(model: nn.Module, resized: Tensor, height: int, width: int) -> dict[st
 
 
 def draw(image: Tensor, found: dict[str, Tensor], class_names: Sequence[str]) -> Tensor:
-    """uint8 (3, H, W) with a box, the class's name and the score of everything found; a colour per class."""
+    """uint8 (3, H, W) with a box, the class's name and the score of everything found; a color per class."""
     from torchvision.utils import draw_bounding_boxes
 
     boxes, labels = found["boxes"], found["labels"].tolist()
@@ -94,14 +94,14 @@ def draw(image: Tensor, found: dict[str, Tensor], class_names: Sequence[str]) ->
         image,
         torch.minimum(boxes, limits),
         labels=texts,
-        colors=[_colour(k, len(class_names)) for k in labels],
+        colors=[_color(k, len(class_names)) for k in labels],
         width=max(1, round(min(image.shape[1:]) / 250)),
         **(filled if filled.keys() <= known.keys() else {}),
     )
 
 
-def _colour(label: int, classes: int) -> tuple[int, int, int]:
-    """Dark enough for white text, and far apart on the colour circle for neighbours."""
+def _color(label: int, classes: int) -> tuple[int, int, int]:
+    """Dark enough for white text, and far apart on the color circle for neighbors."""
     import colorsys
 
     return tuple(round(255 * c) for c in colorsys.hsv_to_rgb((label * 0.618) % 1.0, 0.85, 0.75))

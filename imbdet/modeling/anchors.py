@@ -15,7 +15,7 @@ class AnchorGrid(nn.Module):
     Args:
         sizes: per level a list of square roots of areas, pixels.
         ratios: height / width.
-        offset: position of the first centre in units of the stride (detectron2: 0, torchvision: 0 too).
+        offset: position of the first center in units of the stride (detectron2: 0, torchvision: 0 too).
     """
 
     def __init__(self, sizes, ratios=(0.5, 1.0, 2.0), offset: float = 0.0):
@@ -56,8 +56,8 @@ class AnchorGrid(nn.Module):
             xs = (torch.arange(width, dtype=torch.float32) + self.offset) * stride
             ys = (torch.arange(height, dtype=torch.float32) + self.offset) * stride
             y, x = torch.meshgrid(ys, xs, indexing="ij")
-            centres = torch.stack((x, y, x, y), dim=-1).reshape(-1, 1, 4)
-            boxes.append((centres + cell).reshape(-1, 4))
+            centers = torch.stack((x, y, x, y), dim=-1).reshape(-1, 1, 4)
+            boxes.append((centers + cell).reshape(-1, 4))
             levels.append(torch.full((boxes[-1].shape[0],), level))
         device = features[0].device
         return torch.cat(boxes).to(device), torch.cat(levels).to(device)

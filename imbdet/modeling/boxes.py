@@ -27,8 +27,8 @@ class BoxCoder:
 
     def encode(self, regions: Tensor, boxes: Tensor) -> Tensor:
         """regions (..., 4), boxes (..., 4) -> deltas (..., 4)."""
-        rx, ry, rw, rh = _centre_size(regions)
-        bx, by, bw, bh = _centre_size(boxes)
+        rx, ry, rw, rh = _center_size(regions)
+        bx, by, bw, bh = _center_size(boxes)
         wx, wy, ww, wh = self.weights
         tiny = torch.finfo(rw.dtype).tiny  # a region without extent gives large but finite deltas
         rw, rh, bw, bh = (t.clamp(min=tiny) for t in (rw, rh, bw, bh))
@@ -37,7 +37,7 @@ class BoxCoder:
 
     def decode(self, deltas: Tensor, regions: Tensor) -> Tensor:
         """deltas (..., 4), regions (..., 4) -> boxes (..., 4)."""
-        rx, ry, rw, rh = _centre_size(regions)
+        rx, ry, rw, rh = _center_size(regions)
         wx, wy, ww, wh = self.weights
         dx, dy, dw, dh = deltas.unbind(dim=-1)
         cx, cy = rx + rw * dx / wx, ry + rh * dy / wy
@@ -46,7 +46,7 @@ class BoxCoder:
         return torch.stack((cx - 0.5 * w, cy - 0.5 * h, cx + 0.5 * w, cy + 0.5 * h), dim=-1)
 
 
-def _centre_size(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _center_size(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x1, y1, x2, y2 = boxes.unbind(dim=-1)
     w, h = x2 - x1, y2 - y1
     return x1 + 0.5 * w, y1 + 0.5 * h, w, h

@@ -1,4 +1,4 @@
-"""Operators and host synchronisations of a piece of code: a stand-in for its overhead on a GPU, counted anywhere.
+"""Operators and host synchronizations of a piece of code: a stand-in for its overhead on a GPU, counted anywhere.
 
 On a GPU every operator is a launch, and every one whose value or size the host needs stalls the queue.
 """
@@ -24,12 +24,12 @@ WAITS = {
 
 
 class OperatorCount(TorchDispatchMode):
-    """Use as a context: `with OperatorCount() as count: step()`, then `count.operators`, `count.synchronisations`."""
+    """Use as a context: `with OperatorCount() as count: step()`, then `count.operators`, `count.synchronizations`."""
 
     def __init__(self):
         super().__init__()
         self.by_name: Counter[str] = Counter()
-        self.synchronisations = 0
+        self.synchronizations = 0
 
     @property
     def operators(self) -> int:
@@ -39,11 +39,11 @@ class OperatorCount(TorchDispatchMode):
         name = function.__name__.split(".")[0]
         self.by_name[name] += 1
         if name in ("index", "index_put", "index_put_"):
-            self.synchronisations += any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+            self.synchronizations += any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
         elif name == "repeat_interleave":
-            self.synchronisations += (kwargs or {}).get("output_size") is None
+            self.synchronizations += (kwargs or {}).get("output_size") is None
         else:
-            self.synchronisations += name in WAITS
+            self.synchronizations += name in WAITS
         return function(*args, **(kwargs or {}))
 
 

@@ -1,6 +1,6 @@
 """What fills each slot where no remedy does: the baselines of every comparison, and the helpers that others build on.
 
-In the order of the data flow: matcher, region_sampler, region_features, classification, regression, normaliser,
+In the order of the data flow: matcher, region_sampler, region_features, classification, regression, normalizer,
 objective. The classifier of an RoI head is in `heads.py`, with the layers. Nothing here waits for the device: chosen
 regions are the top-k of random priorities, never gathered by a mask.
 

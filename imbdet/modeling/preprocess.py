@@ -12,7 +12,7 @@ from ..structures import Objects
 
 
 class Preprocess(nn.Module):
-    """uint8 RGB pictures of any sizes -> one normalised float batch, zero where padded.
+    """uint8 RGB pictures of any sizes -> one normalized float batch, zero where padded.
 
     Args:
         mean, std: three numbers each, in 0..255, in the order of `channels`.

@@ -3,7 +3,7 @@
 An adversary is a module that is `Phased` (see `imbdet/slots.py`). The trainer asks its
 `rests` before the step: steps at rest are no iterations (`imbdet/engine/adversaries.py`). What is notable here: a
 step at rest leaves no gradient and no trace in the detector, so that an optimizer skips its parameters, weight decay
-included, and every running state (batch norm, moving normalisers) is afterwards what it was. The forward itself is
+included, and every running state (batch norm, moving normalizers) is afterwards what it was. The forward itself is
 that of any training step.
 """
 

@@ -1,4 +1,4 @@
-"""What a loss, weighting, matcher or normaliser remembers from step to step: one rule for all of them.
+"""What a loss, weighting, matcher or normalizer remembers from step to step: one rule for all of them.
 
 The rule: state is persistent buffers, counts are int64 or float64 (float32 stops counting at 16.7 million), they are
 sums over all processes, they move once for each step in which the detector learns (however many batches are

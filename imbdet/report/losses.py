@@ -24,14 +24,14 @@ from ..remedies import index
 from ..remedies.spatial_regression._boxes import BoxLoss
 from ..slots import BoxForm
 from ..structures import Matched
-from .plots import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, QUIET, RED, STYLE
+from .plots import BLUE, GRAY, GREEN, INK, ORANGE, PURPLE, QUIET, RED, STYLE
 
 R, OUTLIERS = 2000, 200
 #: deviation of an inlier's and of an outlier's error, in sides of the box
 DEVIATION, OUTLIER_DEVIATION = 0.03, 0.3
 SOLID, DASHED = "-", (0, (4, 2))  # CIoU and DIoU lie on each other where the ratio of the sides is right
-LINES = [(BLUE, SOLID), (ORANGE, SOLID), (GREEN, DASHED), (PURPLE, SOLID), (RED, SOLID), (GREY, SOLID), (INK, SOLID)]
-LINES += [(BLUE, DASHED), (ORANGE, DASHED), (GREEN, SOLID), (PURPLE, DASHED), (RED, DASHED), (GREY, DASHED)]
+LINES = [(BLUE, SOLID), (ORANGE, SOLID), (GREEN, DASHED), (PURPLE, SOLID), (RED, SOLID), (GRAY, SOLID), (INK, SOLID)]
+LINES += [(BLUE, DASHED), (ORANGE, DASHED), (GREEN, SOLID), (PURPLE, DASHED), (RED, DASHED), (GRAY, DASHED)]
 
 
 @dataclass
@@ -180,10 +180,10 @@ def _figure(families: list[list[Loss]], points: int) -> Any:
 def _curves(above: Any, below: Any, family: list[Loss], sweep: Any, most: float, points: int) -> None:
     """The losses in one place, their gradients in the other, cut off where the few largest would hide the rest."""
     tops: tuple[list[float], list[float]] = ([], [])
-    for loss, (colour, dash) in zip(family, LINES, strict=False):
+    for loss, (color, dash) in zip(family, LINES, strict=False):
         x, *curves = (line.tolist() for line in sweep(loss, most, points))
         for axes, y, top in zip((above, below), curves, tops, strict=True):
-            axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.4, label=loss.name, zorder=2 + (dash != SOLID))
+            axes.plot(x, y, color=color, linestyle=dash, linewidth=1.4, label=loss.name, zorder=2 + (dash != SOLID))
             top.append(max(y))
     for axes, top in zip((above, below), tops, strict=True):
         usual = sorted(top)[len(top) // 2]
@@ -204,10 +204,10 @@ def _iou_above(axes: Any, most: float, factor: bool, iou: Any) -> None:
 def _bars(axes: Any, losses: list[Loss]) -> None:
     """The outliers' share of the gradient, largest first."""
     shares = sorted((outliers_share(loss), loss.name, loss.on_boxes) for loss in losses)
-    for on_boxes, colour in ((False, ORANGE), (True, BLUE)):
+    for on_boxes, color in ((False, ORANGE), (True, BLUE)):
         own = [row for row, share in enumerate(shares) if share[2] == on_boxes]
         what = "losses on boxes" if on_boxes else "losses on deltas"
-        axes.barh(own, [shares[row][0] for row in own], height=0.62, color=colour, label=what)
+        axes.barh(own, [shares[row][0] for row in own], height=0.62, color=color, label=what)
     axes.set_yticks(range(len(shares)), [name for _, name, _ in shares])
     for row, (share, _, _) in enumerate(shares):
         axes.annotate(f"{share:.0%}", (share, row), (4, 0), textcoords="offset points", va="center", fontsize=8)

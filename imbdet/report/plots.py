@@ -19,11 +19,11 @@ from ..evaluation.metrics import OF_GROUP
 from .run import Run
 from .tables import ClassRow
 
-# Colours that remain apart for colour-blind readers, dark enough on white.
+# Colors that remain apart for color-blind readers, dark enough on white.
 INK, QUIET, GRID = "#1f2937", "#6b7280", "#e5e7eb"
-BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#2563eb", "#d97706", "#0f8a5f", "#c2334d", "#7c3aed", "#9ca3af"
-CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, GREY)
-GROUP_COLOURS = {"rare": RED, "common": ORANGE, "frequent": BLUE}
+BLUE, ORANGE, GREEN, RED, PURPLE, GRAY = "#2563eb", "#d97706", "#0f8a5f", "#c2334d", "#7c3aed", "#9ca3af"
+CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, GRAY)
+GROUP_COLORS = {"rare": RED, "common": ORANGE, "frequent": BLUE}
 SIZE = (4.7, 2.9)  #: inches; 1 inch is 72 units of the SVG
 
 STYLE = {
@@ -110,8 +110,8 @@ def loss_curve(run: Run) -> str:
         axes.plot(*total, color=INK, label="total")
         if val[0]:
             axes.plot(*val, color=INK, linestyle="none", marker="o", markersize=4, label="total, val")
-        for tag, colour in zip(names, CYCLE, strict=False):
-            axes.plot(*run.series("train", tag), color=colour, linewidth=1.1, label=tag.removeprefix("loss/"))
+        for tag, color in zip(names, CYCLE, strict=False):
+            axes.plot(*run.series("train", tag), color=color, linewidth=1.1, label=tag.removeprefix("loss/"))
         axes.set_ylim(0, _upper(total[1] + val[1]))
         _legend_below(axes, 6)
     return figure.svg
@@ -121,17 +121,17 @@ def ap_curve(run: Run) -> str:
     """AP, AP50 and AP of the class groups over the training; "" without an evaluation."""
     wanted = (
         ("AP/AP", INK, "AP"),
-        ("AP/AP50", GREY, "AP50"),
-        *((f"AP/{OF_GROUP[group].name}", GROUP_COLOURS[group], f"AP {group}") for group in GROUPS),
+        ("AP/AP50", GRAY, "AP50"),
+        *((f"AP/{OF_GROUP[group].name}", GROUP_COLORS[group], f"AP {group}") for group in GROUPS),
     )
-    lines = [(run.series("val", tag), colour, name) for tag, colour, name in wanted]
-    lines = [((x, [100 * value for value in y]), colour, name) for (x, y), colour, name in lines]
+    lines = [(run.series("val", tag), color, name) for tag, color, name in wanted]
+    lines = [((x, [100 * value for value in y]), color, name) for (x, y), color, name in lines]
     lines = [line for line in lines if line[0][0]]
     if not lines:
         return ""
     with Figure("Average precision on val", x="iteration") as (figure, axes):
-        for (x, y), colour, name in lines:
-            axes.plot(x, y, color=colour, marker="o", markersize=3.5, label=name)
+        for (x, y), color, name in lines:
+            axes.plot(x, y, color=color, marker="o", markersize=3.5, label=name)
         axes.set_ylim(0, _upper([v for (_, y), _, _ in lines for v in y], margin=1.12))
         axes.set_xlim(0, max(run.iterations, 1) * 1.02)
         _legend_below(axes, 5)
@@ -147,9 +147,9 @@ def ap_against_count(rows: Sequence[ClassRow]) -> str:
         for group in (*GROUPS, None):
             own = [row for row in points if row.group == group]
             if own:
-                colour = GROUP_COLOURS.get(group, GREY)
+                color = GROUP_COLORS.get(group, GRAY)
                 x, y = [row.train for row in own], [100 * row.ap for row in own]
-                axes.scatter(x, y, s=26, color=colour, label=group or "ungrouped")
+                axes.scatter(x, y, s=26, color=color, label=group or "ungrouped")
         if len(points) <= 15:
             for row in points:
                 place = (row.train, 100 * row.ap)
@@ -176,8 +176,8 @@ def share_plots(run: Run) -> list[str]:
             continue
         title = f"Share of the classification loss{_of(name)}"
         with Figure(title, x="iteration") as (figure, axes):
-            colours = [GREY, *(GROUP_COLOURS.get(part, BLUE) for part in parts[1:])]
-            axes.stackplot(common, values, labels=parts, colors=colours, alpha=0.85, linewidth=0)
+            colors = [GRAY, *(GROUP_COLORS.get(part, BLUE) for part in parts[1:])]
+            axes.stackplot(common, values, labels=parts, colors=colors, alpha=0.85, linewidth=0)
             axes.set_ylim(0, 1)
             axes.set_xlim(common[0], common[-1])
             _legend_below(axes, 4)
@@ -194,8 +194,8 @@ def positive_plots(run: Run) -> list[str]:
             axes.plot(*run.series("train", f"positives/{name}per_image"), color=INK, label="all")
             lines = [(tag, run.series("train", tag)) for tag in levels]
             lines = [(tag, line) for tag, line in lines if any(line[1])]
-            for (tag, line), colour in zip(lines if len(lines) > 1 else [], CYCLE, strict=False):
-                axes.plot(*line, color=colour, linewidth=1.1, label=f"level {tag.rsplit('_', 1)[-1]}")
+            for (tag, line), color in zip(lines if len(lines) > 1 else [], CYCLE, strict=False):
+                axes.plot(*line, color=color, linewidth=1.1, label=f"level {tag.rsplit('_', 1)[-1]}")
             axes.set_ylim(0)
             _legend_below(axes, 6)
         plots.append(figure.svg)
@@ -212,7 +212,7 @@ def iou_plots(run: Run) -> list[str]:
         width = 0.5 / len(before)
         lefts = [0.5 + width * i for i in range(len(before))]
         with Figure(f"IoU of the positives, last report{_of(name)}", x="IoU", y="positives") as (figure, axes):
-            axes.bar(lefts, before, width * 0.94, align="edge", color=GREY, label="before regression")
+            axes.bar(lefts, before, width * 0.94, align="edge", color=GRAY, label="before regression")
             axes.step([*lefts, 1.0], [*after, after[-1]], where="post", color=BLUE, label="after regression")
             axes.set_xlim(0.5, 1)
             _legend_below(axes, 2)

@@ -12,7 +12,7 @@ from imbdet.data.augment import (
     RandomCropWithBoxes,
     RandomFlip,
     ResizeShortestEdge,
-    adjust_colour,
+    adjust_color,
     adjust_tone,
     crop,
     drop_empty,
@@ -145,7 +145,7 @@ def test_flip_probability():
 
 
 def test_crop_by_hand():
-    """Window x 2..8, y 1..5: the centre of box 0 is outside, 1 is clipped, 2 inside, 3 has its centre on the edge."""
+    """Window x 2..8, y 1..5: the center of box 0 is outside, 1 is clipped, 2 inside, 3 has its center on the edge."""
     target = _target([0, 0, 3, 3], [5, 2, 10, 6], [3, 2, 4, 3], [1, 2, 3, 3])
     target["weights"] = torch.tensor([0.1, 0.2, 0.3, 0.4])
     image = _image(6, 10)
@@ -201,18 +201,18 @@ def test_tone_is_the_formula_for_each_pixel():
     out += 1  # is its own memory, and writable
 
 
-def test_colour():
+def test_color():
     image = _image(8, 12)
-    assert (adjust_colour(image, 1.0).int() - image.int()).abs().max() <= 1
-    grey = adjust_colour(image, 0.0)
+    assert (adjust_color(image, 1.0).int() - image.int()).abs().max() <= 1
+    gray = adjust_color(image, 0.0)
     expected = (image.double() * torch.tensor([0.299, 0.587, 0.114]).double()[:, None, None]).sum(0)
-    assert (grey.double() - expected).abs().max() < 1.6
+    assert (gray.double() - expected).abs().max() < 1.6
     expected = tv.adjust_saturation(image, 1.3).int()
-    assert (adjust_colour(image, 1.3).int() - expected).abs().max() <= 2
-    # A full circle is none; half of one turns red to cyan, and leaves grey as it is.
-    assert (adjust_colour(image, 1.0, 1.0).int() - image.int()).abs().max() <= 1
+    assert (adjust_color(image, 1.3).int() - expected).abs().max() <= 2
+    # A full circle is none; half of one turns red to cyan, and leaves gray as it is.
+    assert (adjust_color(image, 1.0, 1.0).int() - image.int()).abs().max() <= 1
     red, plain = torch.tensor([200, 80, 80]), torch.tensor([90, 90, 90])
-    turned = adjust_colour(torch.stack([red, plain], 1).to(torch.uint8)[:, :, None], 1.0, 0.5)[:, :, 0].int()
+    turned = adjust_color(torch.stack([red, plain], 1).to(torch.uint8)[:, :, None], 1.0, 0.5)[:, :, 0].int()
     assert turned[0, 0] < turned[1, 0] and (turned[:, 1] - 90).abs().max() <= 1
 
 

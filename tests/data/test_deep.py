@@ -1,4 +1,4 @@
-"""More than 8 bits: one rule for every format, by hand; and the same picture from PNG and TIFF, grey and colour."""
+"""More than 8 bits: one rule for every format, by hand; and the same picture from PNG and TIFF, gray and color."""
 
 import io
 import struct
@@ -113,7 +113,7 @@ def test_floats_and_32_bits_in_tiff(tmp_path, order, deflated, dtype, shape):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_float_tiff_in_colour_is_turned_as_pillow_turns_others(tmp_path, orientation):
+def test_a_float_tiff_in_color_is_turned_as_pillow_turns_others(tmp_path, orientation):
     array = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
     array.flat[0] = 255
     same = tiff(array, orientation=orientation)

@@ -26,7 +26,7 @@ def turned():
 
 KINDS = {
     "jpeg": lambda p: encoded(p, "JPEG"),
-    "grey jpeg": lambda p: encoded(p.convert("L"), "JPEG"),
+    "gray jpeg": lambda p: encoded(p.convert("L"), "JPEG"),
     "cmyk jpeg": lambda p: encoded(p.convert("CMYK"), "JPEG"),
     "png": lambda p: encoded(p, "PNG"),
     "png with alpha": lambda p: encoded(p.convert("RGBA"), "PNG"),
@@ -120,7 +120,7 @@ def test_good_pictures_give_no_warning(tmp_path):
         decode(str(tmp_path / "a.png"))
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "turned jpeg", "palette png", "grey jpeg"])
+@pytest.mark.parametrize("kind", ["jpeg", "turned jpeg", "palette png", "gray jpeg"])
 def test_without_torchvisions_decoder_pil_gives_the_same(kind, tmp_path, monkeypatch):
     path = tmp_path / "picture"
     path.write_bytes(KINDS[kind](noise(30, 20)))

@@ -9,7 +9,7 @@ import torch
 from imbdet.data.records import Records, SubsetImages
 
 
-class GreyImages:
+class GrayImages:
     def __init__(self, count):
         self.count = count
 
@@ -40,7 +40,7 @@ def records():
         areas=[12, 400, 25, 25, 1, 81],
         crowd=[False] * 5 + [True],
         annotation_ids=[1, 2, 3, 4, 5, 6],
-        images=GreyImages(4),
+        images=GrayImages(4),
     )
 
 

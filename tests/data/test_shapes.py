@@ -18,7 +18,7 @@ def _size(records):
 
 
 def _eccentricity(records):
-    """Mean over the boxes of max(|x|, |y|) of their centre, where the border of what is reachable is 1."""
+    """Mean over the boxes of max(|x|, |y|) of their center, where the border of what is reachable is 1."""
     half = records.xywh[:, 2:] / 2
     reach = records.widths[0] / 2 - half
     return np.abs((records.xywh[:, :2] + half - records.widths[0] / 2) / reach).max(axis=1).mean()
@@ -107,7 +107,7 @@ def _shoelace(ring):
     return abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
 
 
-def test_objects_are_visible_and_their_colour_does_not_tell_the_class():
+def test_objects_are_visible_and_their_color_does_not_tell_the_class():
     records = shapes("val", seed=1, num_images=150, distractors=0)
     scene = records.images.scene
     inside, outside = np.zeros((records.num_objects, 3)), np.zeros((records.num_objects, 3))
@@ -154,7 +154,7 @@ def test_sizes_are_log_uniform_unless_skewed():
 
 
 def test_places():
-    """Mean eccentricity of uniform places 2/3, at the centre 1/5, at the border 16/17 (u^4, u^(1/16))."""
+    """Mean eccentricity of uniform places 2/3, at the center 1/5, at the border 16/17 (u^4, u^(1/16))."""
     mean = {place: _eccentricity(shapes(num_images=600, objects_per_image=(1, 1), place=place)) for place in (0, 1, -1)}
     assert mean[0] == pytest.approx(2 / 3, abs=0.03)
     assert mean[1] == pytest.approx(1 / 5, abs=0.03)
@@ -163,8 +163,8 @@ def test_places():
 
 def test_uniform_places_fill_the_square_evenly():
     records = shapes(num_images=2000, objects_per_image=(1, 1), size=(12, 12))
-    centres = records.xywh[:, :2] + records.xywh[:, 2:] / 2
-    counts, _, _ = np.histogram2d(*centres.T, bins=4, range=[[6, 122], [6, 122]])
+    centers = records.xywh[:, :2] + records.xywh[:, 2:] / 2
+    counts, _, _ = np.histogram2d(*centers.T, bins=4, range=[[6, 122], [6, 122]])
     assert np.abs(counts - 125).max() < 45  # 4 standard deviations of a count of 125
 
 
@@ -225,7 +225,7 @@ def test_covered_objects_lose_a_part_from_one_side_and_keep_their_boxes():
 
 
 def test_the_share_of_covered_objects():
-    """Half of them, and some that lie under a neighbour's cover (4 deviations of 200 objects are 0.14)."""
+    """Half of them, and some that lie under a neighbor's cover (4 deviations of 200 objects are 0.14)."""
     hit = (changed_shares(0.5) > 0.1).mean()
     assert 0.38 < hit < 0.72
     assert torch.equal(shapes("test", num_images=3, covered=0.0).images[2], shapes("test", num_images=3).images[2])

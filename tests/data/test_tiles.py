@@ -59,7 +59,7 @@ def test_what_a_cut_leaves_of_the_objects():
 
 
 class Corners(nn.Module):
-    """Finds the bright pixels of a picture: a box of one pixel each, its score the brightness, its label the colour."""
+    """Finds the bright pixels of a picture: a box of one pixel each, its score the brightness, its label the color."""
 
     nms_threshold, max_detections = 0.5, 100
 

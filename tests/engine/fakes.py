@@ -37,8 +37,8 @@ class FakeDetector(nn.Module):
             one = torch.ones(1, device=x.device)
             return [{"boxes": b[None].abs().cumsum(1), "scores": one, "labels": one.long() * 0} for b in boxes]
         self.calls += 1
-        centres = [target["boxes"].mean(dim=0) if len(target["boxes"]) else torch.zeros(4) for target in targets]
-        wanted = torch.stack(centres).to(boxes) / 16
+        centers = [target["boxes"].mean(dim=0) if len(target["boxes"]) else torch.zeros(4) for target in targets]
+        wanted = torch.stack(centers).to(boxes) / 16
         error = (boxes - wanted).square()
         loss = error.mean() * (float("nan") if self.calls == self.poison_at else 1.0)
         return {"loss_box": loss, "loss_size": 0.1 * boxes.square().mean()}, {"mean_error": error.detach().mean()}

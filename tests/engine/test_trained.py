@@ -1,6 +1,6 @@
 """A run carries its classes: it works without its data, on data of another order, and refuses to go on with others.
 
-The detector of these tests finds a class by its colour and learns nothing, so what it finds is known beforehand.
+The detector of these tests finds a class by its color and learns nothing, so what it finds is known beforehand.
 """
 
 import json
@@ -30,31 +30,31 @@ from imbdet.engine.trained import evaluate_checkpoint, load_run
 from imbdet.engine.weights import read_names
 from imbdet.modeling.class_rows import by_class
 from imbdet.runs import RunFolder
-from tests.conftest import TINY_COLOURS
+from tests.conftest import TINY_COLORS
 from tests.engine.fakes import fake_config
 
 NAMES = ["disc", "bar", "rare box"]
-COLOURS = [list(TINY_COLOURS[i]) for i in (1, 3, 7)]
+COLORS = [list(TINY_COLORS[i]) for i in (1, 3, 7)]
 
 
-class Colours(nn.Module):
-    """One box around all pixels of a class's colour; the rows of `colours` (K, 3) are by class."""
+class Colors(nn.Module):
+    """One box around all pixels of a class's color; the rows of `colors` (K, 3) are by class."""
 
-    def __init__(self, num_classes, colours=()):
+    def __init__(self, num_classes, colors=()):
         super().__init__()
-        rows = torch.tensor([*colours, *[[0.0] * 3] * num_classes], dtype=torch.float32)[:num_classes]
-        self.colours = nn.Parameter(rows)
+        rows = torch.tensor([*colors, *[[0.0] * 3] * num_classes], dtype=torch.float32)[:num_classes]
+        self.colors = nn.Parameter(rows)
         by_class(self)
 
     def forward(self, images, targets=None):
         if self.training:
-            return {"loss": (self.colours * 0).sum()}, {}
+            return {"loss": (self.colors * 0).sum()}, {}
         return [self.find(image) for image in images]
 
     def find(self, image):
         boxes, labels = [], []
-        for label, colour in enumerate(self.colours.detach()):
-            rows, columns = ((image - colour.view(3, 1, 1)).abs().amax(dim=0) < 40).nonzero().unbind(1)
+        for label, color in enumerate(self.colors.detach()):
+            rows, columns = ((image - color.view(3, 1, 1)).abs().amax(dim=0) < 40).nonzero().unbind(1)
             if len(rows) > 20:
                 boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
                 labels.append(label)
@@ -74,7 +74,7 @@ def config(root, output, **train_keys):
         train=L(coco_folder)(root="${data.root}", split="train"),
         val=L(coco_folder)(root="${data.root}", split="val"),
     )
-    cfg.model = L(Colours)(num_classes=L(num_classes)(records="${data.train}"), colours=COLOURS)
+    cfg.model = L(Colors)(num_classes=L(num_classes)(records="${data.train}"), colors=COLORS)
     resize = L(ResizeShortestEdge)(short_edge_length=80)
     cfg.dataloader = dict(
         train=L(TrainLoader)(records="${data.train}", batch_size=2, augment=L(Compose)(transforms=[]), num_workers=0),
@@ -86,7 +86,7 @@ def config(root, output, **train_keys):
 
 @pytest.fixture(scope="module", autouse=True)
 def trusted():
-    trust(Colours.__module__)
+    trust(Colors.__module__)
 
 
 @pytest.fixture(scope="module")
@@ -242,10 +242,10 @@ def test_init_checkpoint_takes_the_rows_of_known_classes(finished, tiny_coco_cop
     rewrite(tiny_coco_copy, exchanged)
     rewrite(tiny_coco_copy, renamed(bar="star"))  # star, rare box, disc
     cfg = config(tiny_coco_copy, tmp_path / "next", init_checkpoint=str(finished / "last.pth"), init_strict=True)
-    cfg.model.colours = [[7, 7, 7]] * 3
+    cfg.model.colors = [[7, 7, 7]] * 3
     train(cfg)
-    rows = load_file(tmp_path / "next" / "last.pth")["model"]["colours"].tolist()
-    assert rows == [[7, 7, 7], COLOURS[2], COLOURS[0]]
+    rows = load_file(tmp_path / "next" / "last.pth")["model"]["colors"].tolist()
+    assert rows == [[7, 7, 7], COLORS[2], COLORS[0]]
     said = capsys.readouterr().out
     assert "classes kept by name: 'rare box', 'disc'" in said and "classes initial values: 'star'" in said
     assert "classes not used: 'bar'" in said
@@ -281,9 +281,9 @@ def test_classes_of_a_checkpoint_that_does_not_say(finished, tmp_path, tiny_coco
     start = {"init_checkpoint": str(old / "last.pth")}
     named = config(tiny_coco, tmp_path / "a", **start, init_classes=["rare box", "disc", "bar"])
     train(named)
-    assert load_file(tmp_path / "a" / "last.pth")["model"]["colours"].tolist() == [COLOURS[1], COLOURS[2], COLOURS[0]]
+    assert load_file(tmp_path / "a" / "last.pth")["model"]["colors"].tolist() == [COLORS[1], COLORS[2], COLORS[0]]
     train(config(tiny_coco, tmp_path / "b", **start))
-    assert load_file(tmp_path / "b" / "last.pth")["model"]["colours"].tolist() == COLOURS
+    assert load_file(tmp_path / "b" / "last.pth")["model"]["colors"].tolist() == COLORS
     contradiction = {"init_checkpoint": str(finished / "last.pth"), "init_classes": ["a", "b", "c"]}
     with pytest.raises(ValueError, match="holds the classes 'disc', .*train.init_classes says 'a', 'b', 'c'"):
         train(config(tiny_coco, tmp_path / "c", **contradiction))

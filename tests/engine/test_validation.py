@@ -118,7 +118,7 @@ def test_observing_changes_nothing():
     images = [torch.full((3, 16, 16), 255, dtype=torch.uint8)] * 2
     with observing(model), torch.no_grad():
         losses, _ = model(images, [{"boxes": torch.rand(1, 4)}] * 2)
-        model.norm.running_mean.add_(1.0)  # as a loss that keeps a moving normaliser would
+        model.norm.running_mean.add_(1.0)  # as a loss that keeps a moving normalizer would
     assert set(losses) == {"loss_box", "loss_size"}
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from imbdet.engine.ema import ModelEma
 from imbdet.engine.settings import Settings
-from imbdet.engine.weights import initialise, load_model_weights
+from imbdet.engine.weights import initialize, load_model_weights
 
 
 def net(classes=3, width=4):
@@ -49,7 +49,7 @@ def test_a_head_for_other_classes_keeps_its_initial_values_if_not_strict(tmp_pat
     source, target, said = net(classes=3), net(classes=5), []
     head = target["head"].weight.clone()
     settings = Settings(init_checkpoint=str(save(source, tmp_path / "a.pth")), init_strict=False)
-    initialise(target, settings, say=said.append)
+    initialize(target, settings, say=said.append)
     assert torch.equal(target["body"].weight, source["body"].weight) and torch.equal(target["head"].weight, head)
     assert any("head.weight (3, 4), here (5, 4)" in line for line in said)
 

@@ -50,7 +50,7 @@ def test_padding_does_not_change_what_is_found(model):
         beside = model(images + [torch.zeros(3, 128, 128, dtype=torch.uint8)])[0]
     assert torch.allclose(alone["scores"], beside["scores"], atol=1e-6)
     rows = [torch.cat((found["boxes"], 1000.0 * found["labels"].unsqueeze(1)), dim=1) for found in (alone, beside)]
-    # scores of untrained anchors are nearly equal, so neighbours in the order change places
+    # scores of untrained anchors are nearly equal, so neighbors in the order change places
     apart = torch.cdist(*rows, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
     assert (apart < 1e-3).sum() >= 0.98 * len(apart)
 
@@ -70,9 +70,9 @@ def test_operators_and_waits_do_not_grow_with_the_images(model):
             model(images, targets)
         counts[n] = count
     assert counts[8].operators <= counts[2].operators + 60  # rounds of suppression may differ
-    assert counts[8].synchronisations <= 20 and counts[2].synchronisations <= 20
+    assert counts[8].synchronizations <= 20 and counts[2].synchronizations <= 20
     if not hasattr(model, "roi_heads"):
-        assert counts[8].synchronisations <= 8 and counts[8].operators == counts[2].operators
+        assert counts[8].synchronizations <= 8 and counts[8].operators == counts[2].operators
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from imbdet.modeling.backbones import TimmBackbone, TinyBackbone
 from imbdet.modeling.folding import Folded, fold
 
 
-def randomised(network):
+def randomized(network):
     """Eval mode, with norms that do something."""
     g = torch.Generator().manual_seed(0)
     for module in network.modules():
@@ -31,7 +31,7 @@ BACKBONES = {
 @pytest.mark.parametrize("name", list(BACKBONES))
 @torch.no_grad()
 def test_equals_the_network(name):
-    network, x = randomised(BACKBONES[name]()), torch.randn(2, 3, 64, 96)
+    network, x = randomized(BACKBONES[name]()), torch.randn(2, 3, 64, 96)
     before = copy.deepcopy(network.state_dict())
     plain, folded = network(x), Folded(network)
     found = folded(x)
@@ -65,7 +65,7 @@ def test_by_hand():
 
 @torch.no_grad()
 def test_a_changed_weight_is_seen():
-    network, x = randomised(TinyBackbone()), torch.randn(1, 3, 64, 64)
+    network, x = randomized(TinyBackbone()), torch.randn(1, 3, 64, 64)
     folded = Folded(network)
     folded(x)
     network.stem[0].weight.mul_(2.0)
@@ -85,7 +85,7 @@ def test_a_convolution_with_a_second_reader_is_left_alone():
             y = self.conv(x)
             return {"c1": self.norm(y) + y}
 
-    network, x = randomised(Two()), torch.randn(1, 3, 8, 8)
+    network, x = randomized(Two()), torch.randn(1, 3, 8, 8)
     assert fold(network, x) is None and torch.equal(Folded(network)(x)["c1"], network(x)["c1"])
 
 

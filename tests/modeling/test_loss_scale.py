@@ -157,7 +157,7 @@ def test_afterwards_nothing_is_measured_and_nothing_waits():
     with OperatorCount() as count:
         for one in batches:
             step(made, *one)
-    assert Counting.calls == 2 and count.synchronisations == 0
+    assert Counting.calls == 2 and count.synchronizations == 0
 
 
 def test_values_beside_the_deltas_are_cut_off_for_the_loss_before():

@@ -1,4 +1,4 @@
-"""Pictures and targets into padded tensors: zero padding after normalising, channel order, refusals."""
+"""Pictures and targets into padded tensors: zero padding after normalizing, channel order, refusals."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ def pictures(*sizes):
 
 
 @pytest.mark.parametrize("sizes", [[(64, 96)], [(33, 50), (40, 31)], [(64, 64), (64, 64)]])
-def test_normalised_and_zero_padded(sizes):
+def test_normalized_and_zero_padded(sizes):
     images = pictures(*sizes)
     batch, got = Preprocess((1, 2, 3), (4, 5, 6), divisor=32)(images)
     assert got == sizes and batch.shape[-2] % 32 == batch.shape[-1] % 32 == 0

@@ -252,8 +252,8 @@ class Sides(BoxForm):
 
     def boxes(self, outputs, regions, box_coder):
         share = outputs[..., :12].unflatten(-1, (4, 3)).softmax(dim=-1) @ outputs.new_tensor([0.25, 0.5, 0.75])
-        centre, size = (regions[..., :2] + regions[..., 2:]) / 2, regions[..., 2:] - regions[..., :2]
-        return torch.cat((centre - share[..., :2] * size, centre + share[..., 2:] * size), dim=-1)
+        center, size = (regions[..., :2] + regions[..., 2:]) / 2, regions[..., 2:] - regions[..., :2]
+        return torch.cat((center - share[..., :2] * size, center + share[..., 2:] * size), dim=-1)
 
     def __call__(self, outputs, matched, box_coder):
         return (self.boxes(outputs, matched.boxes, box_coder) - matched.targets).abs().sum(dim=1) / 10, {}

@@ -63,7 +63,7 @@ def stateful(model):
 
 
 def candidates(*words):
-    """Remedies whose code, or that of a base class, has one of the words; "" is the plain detector, whose normaliser
+    """Remedies whose code, or that of a base class, has one of the words; "" is the plain detector, whose normalizer
     moves."""
     found = [""]
     for entry in index.entries():

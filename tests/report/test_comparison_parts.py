@@ -159,13 +159,13 @@ def test_forest_pairs_the_seeds():
     assert plots.seed_differences(compare(lost), lost, "AP") == []
 
 
-def test_forest_shows_names_numbers_and_colours(comparison):
+def test_forest_shows_names_numbers_and_colors(comparison):
     svg = plots.forest(comparison)
     drawn = html.unescape(" ".join(re.findall(r">([^<>]+)</text>", svg)))
     for words in ("_focal_loss", "+1.23  [+0.40, +2.07]", "−2.12  [−3.01, −1.23]", "$y$", "↳ baseline (loss scale)"):
         assert words in drawn, words
-    colours = {kind: svg.lower().count(colour) for kind, colour in plots.VERDICT_COLOURS.items()}
-    assert all(colours[kind] for kind in ("better", "worse", "none", "one"))
+    colors = {kind: svg.lower().count(color) for kind, color in plots.VERDICT_COLORS.items()}
+    assert all(colors[kind] for kind in ("better", "worse", "none", "one"))
     assert plots.forest(comparison, "AP50") == "" and plots.forests(compare()) == []
     assert "the arm it is compared with" in svg and "arm minus baseline" in plots.forest(compare(arm("a", "better")))
 

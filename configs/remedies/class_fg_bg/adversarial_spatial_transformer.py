@@ -13,7 +13,7 @@ from imbdet.config import LazyCall as L
 from imbdet.modeling.defaults import Chain
 from imbdet.remedies.class_fg_bg.adversarial_spatial_transformer import (
     AdversarialSpatialTransformer,
-    LocalisationNetwork,
+    LocalizationNetwork,
 )
 
 from ._phases import foreground_per_image, with_phases
@@ -26,7 +26,7 @@ def apply(cfg):
     phases, before = with_phases(cfg), cfg.model.roi_heads.region_features
     head = OmegaConf.select(cfg, "model.roi_heads.box_head.widths")  # the paper's network is as wide as the head
     transformer = L(AdversarialSpatialTransformer)(
-        network=L(LocalisationNetwork)(widths=[1024, 1024] if head is None else head),
+        network=L(LocalizationNetwork)(widths=[1024, 1024] if head is None else head),
         phases=phases,
         max_angle=10.0,
         blocks=4,

@@ -1,7 +1,7 @@
 """Online hard example mining: all proposals are scored, and the 64 an image with the highest loss are learned from.
 
 Expect fewer false alarms on background that looks like an object. All proposals pass the head forward and backward, so
-the step takes longer; with noisy labels the hardest regions are the wrongly labelled ones.
+the step takes longer; with noisy labels the hardest regions are the wrongly labeled ones.
 """
 
 from imbdet.config import LazyCall as L

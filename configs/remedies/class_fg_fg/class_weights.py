@@ -2,7 +2,7 @@
 
 Expect better AP of rare classes, more false alarms of theirs, and some loss on the frequent ones. Other rules:
 `...weighting.rule.power=1` for the plain inverse, or in a config of your own
-`rule=L(ByName)(weights={"bicycle": 3.0})`. With an image sampler, too, rare classes are favoured twice: the counts are
+`rule=L(ByName)(weights={"bicycle": 3.0})`. With an image sampler, too, rare classes are favored twice: the counts are
 those of the data set, not of what the sampler draws.
 """
 

@@ -2,7 +2,7 @@
 
 The target is the square root of the class ratio. Expect a lower ratio of boxes than repeat-factor sampling reaches, as
 images that bring frequent classes only are shown less; where many classes share an image, no choice of images can
-equalise them, and what remains is printed before training.
+equalize them, and what remains is printed before training.
 """
 
 from imbdet.config import LazyCall as L

@@ -1,4 +1,4 @@
-"""CIoU loss: the overlap, the distance of the centres and the aspect ratio.
+"""CIoU loss: the overlap, the distance of the centers and the aspect ratio.
 
 Expect what DIoU gives, and truer shapes of boxes that overlap well; mmdetection's zoo has no number of it.
 """

@@ -1,4 +1,4 @@
-"""DIoU loss: the overlap and the distance of the centres.
+"""DIoU loss: the overlap and the distance of the centers.
 
 Expect it to move boxes where IoU and GIoU would grow them or rest; mmdetection's zoo has no number of it.
 """

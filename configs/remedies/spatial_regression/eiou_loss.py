@@ -1,4 +1,4 @@
-"""EIoU loss (Efficient IoU): the overlap, the distance of the centres and each side for itself.
+"""EIoU loss (Efficient IoU): the overlap, the distance of the centers and each side for itself.
 
 Expect what CIoU gives, with sides that settle sooner; gamma=0.5 (Focal-EIoU) leaves poor boxes behind.
 """

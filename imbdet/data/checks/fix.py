@@ -1,4 +1,4 @@
-"""Repair of a COCO file, as far as no person's judgement is needed, with an account of every entry.
+"""Repair of a COCO file, as far as no person's judgment is needed, with an account of every entry.
 
 Notable: the repairs are those that the rules bring along, applied in the order of the rules. What can be computed is
 computed; an entry is dropped only on demand. Nothing else in the file is touched: info, licenses, segmentations and

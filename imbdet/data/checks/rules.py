@@ -6,7 +6,7 @@ An error is what makes a training or an evaluation wrong or impossible, and trai
 framework copes with, but other tools do not, or what you should know; an info is neither.
 
 A rule is found by a function of a table (`checks/table.py`) that yields hits. A hit that can be repaired without a
-person's judgement brings its repair along (`mend`); of what cannot be computed, entries of rules with `drops` may be
+person's judgment brings its repair along (`mend`); of what cannot be computed, entries of rules with `drops` may be
 dropped, which is done on demand only. Rules marked `quick` need no file and run before every training; what rules
 marked `once` say of one file is not said again of the next. A rule without such a function is found elsewhere (where
 files are opened and splits compared).

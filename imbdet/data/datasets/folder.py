@@ -71,7 +71,7 @@ def folder_records(root: str, split: str = "train", format: str = "auto", **opti
 
 
 def detect_format(root: str, split: str = "train") -> str:
-    """ "coco", "voc" or "yolo"; "coco" where nothing is recognised, whose error lists what was looked for."""
+    """ "coco", "voc" or "yolo"; "coco" where nothing is recognized, whose error lists what was looked for."""
     if find_annotations(root, split, by_part=False)[0]:
         return "coco"
     folders = [root, *(os.path.join(root, name) for name in split_names(split))]

@@ -54,7 +54,7 @@ class ShapesSpec:
         small, large = self.size
         _check("size", self.size, 4 <= small <= large <= self.image_size, "(min, max), 4 <= min <= max <= image_size")
         _check("size_skew", self.size_skew, -4 <= self.size_skew <= 4, "-4 (small) to 4 (large)")
-        _check("place", self.place, -1 <= self.place <= 1, "-1 (border) to 1 (centre)")
+        _check("place", self.place, -1 <= self.place <= 1, "-1 (border) to 1 (center)")
         _check("clutter", self.clutter, 0 <= self.clutter <= 2, "0 (plain) to 2")
         _check("distractors", self.distractors, 0 <= self.distractors <= 50, "0 to 50")
         _check("occlusion", self.occlusion, 0 <= self.occlusion <= 1, "0 to 1")
@@ -107,7 +107,7 @@ def shapes(
         objects_per_image: (fewest, most), all numbers between equally likely. 0 gives images without objects.
         size: (min, max) of the longer side of a box, in pixels, log-uniform between them.
         size_skew: 0 leaves it so; 1 moves the mean of log size from 1/2 to 2/3 of the range, -1 to 1/3, and so on.
-        place: where the centres lie: 0 uniform, 1 crowded at the centre, -1 at the border.
+        place: where the centers lie: 0 uniform, 1 crowded at the center, -1 at the border.
         clutter: strength of the textures of ground and objects; 0 gives plain ones.
         distractors: each image has 0 to so many things that look like a shape and are none: hard background.
         occlusion: how much of the smaller box two things may share, 0 to 1. An object that finds no place is left out.

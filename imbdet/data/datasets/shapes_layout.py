@@ -48,7 +48,7 @@ class Scene:
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea, Flood 2014): an input bit changes each output bit half of the time."""
+    """The finalizer of splitmix64 (Steele, Lea, Flood 2014): an input bit changes each output bit half of the time."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -71,8 +71,8 @@ def class_probabilities(num_classes: int, ratio: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def centres(u: np.ndarray, place: float) -> np.ndarray:
-    """Places in [-1, 1]² for uniform numbers u (..., 2): uniform at place 0, the centre at 1, the border at -1.
+def centers(u: np.ndarray, place: float) -> np.ndarray:
+    """Places in [-1, 1]² for uniform numbers u (..., 2): uniform at place 0, the center at 1, the border at -1.
 
     A point lies on the square ring of radius r = u0^(8^place / 2); place 0 gives the square root, which is uniform over
     the area. At 1 the mean radius is 0.2, at -1 it is 0.94 (uniform: 0.67).
@@ -88,12 +88,12 @@ def centres(u: np.ndarray, place: float) -> np.ndarray:
 
 
 def _jitter(boxes: np.ndarray, u: np.ndarray, amount: float) -> np.ndarray:
-    """Shift the centre by up to `amount` sides and the sides by up to a factor of exp(amount); u (..., 4) in [0, 1)."""
+    """Shift the center by up to `amount` sides and the sides by up to a factor of exp(amount); u (..., 4) in [0, 1)."""
     move = amount * (2.0 * u - 1.0)
     size = boxes[..., 2:] - boxes[..., :2]
-    centre = (boxes[..., :2] + boxes[..., 2:]) / 2 + move[..., :2] * size
+    center = (boxes[..., :2] + boxes[..., 2:]) / 2 + move[..., :2] * size
     half = size * np.exp(move[..., 2:]) / 2
-    return np.concatenate([centre - half, centre + half], axis=-1)
+    return np.concatenate([center - half, center + half], axis=-1)
 
 
 @lru_cache(maxsize=16)
@@ -201,7 +201,7 @@ def _place(sides: np.ndarray, u: np.ndarray, wanted: np.ndarray, spec) -> tuple[
     every = np.arange(rows)
     for s in range(slots):
         half = sides[:, s, None] / 2  # (N, 1, 2)
-        spot = centres(u[:, s].reshape(rows, TRIES, 2), spec.place)
+        spot = centers(u[:, s].reshape(rows, TRIES, 2), spec.place)
         middle = spec.image_size / 2 + spot * (spec.image_size / 2 - half)
         tried = np.concatenate([middle - half, middle + half], axis=-1)  # (N, T, 4)
         fits = np.ones((rows, TRIES), dtype=bool)

@@ -22,10 +22,10 @@ class Outline(NamedTuple):
     hole: np.ndarray | None = None
 
 
-def _arc(radius: float, start: float, stop: float, corners: int = 40, centre: tuple[float, float] = (0.0, 0.0)):
+def _arc(radius: float, start: float, stop: float, corners: int = 40, center: tuple[float, float] = (0.0, 0.0)):
     """Corners (V, 2) of an arc from angle start to stop, in degrees, both ends included."""
     angles = np.radians(np.linspace(start, stop, corners))
-    return np.stack([centre[0] + radius * np.cos(angles), centre[1] + radius * np.sin(angles)], axis=1)
+    return np.stack([center[0] + radius * np.cos(angles), center[1] + radius * np.sin(angles)], axis=1)
 
 
 def _regular(corners: int, inner: float | None = None) -> np.ndarray:
@@ -38,12 +38,12 @@ def _regular(corners: int, inner: float | None = None) -> np.ndarray:
 
 
 def _crescent(offset: float = 0.5, inner: float = 0.8) -> np.ndarray:
-    """The unit disc without a disc of radius `inner` whose centre lies `offset` to the right."""
+    """The unit disc without a disc of radius `inner` whose center lies `offset` to the right."""
     # Both circles meet where x = (1 + offset² - inner²) / (2 offset).
     x = (1 + offset**2 - inner**2) / (2 * offset)
     tip = np.degrees(np.arccos(x))
     inner_tip = np.degrees(np.arctan2(np.sqrt(1 - x**2), x - offset))
-    bite = _arc(inner, 360 - inner_tip, inner_tip, centre=(offset, 0.0))
+    bite = _arc(inner, 360 - inner_tip, inner_tip, center=(offset, 0.0))
     return np.concatenate([_arc(1.0, tip, 360 - tip), bite[1:-1]]) + (0.3, 0.0)
 
 
@@ -67,7 +67,7 @@ def _blob(seed: int) -> np.ndarray:
     return np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
 
 
-# From the most to the least frequent class of an imbalanced split. Neighbours in looks (circle and ring, square and
+# From the most to the least frequent class of an imbalanced split. Neighbors in looks (circle and ring, square and
 # diamond, cross and star, triangle and arrow) are spread over the list, so that being rare does not mean being alike.
 CLASSES: dict[str, Outline] = {
     "circle": Outline(_arc(1.0, 0, 360, 49)[:-1]),

@@ -31,7 +31,7 @@ class MaskNetwork(nn.Module):
         self.width, self.depth = width, depth
 
     def build(self, channels: int, prior: float) -> None:
-        """channels: C. prior: share of cells that will be labelled 1, which the last bias starts from."""
+        """channels: C. prior: share of cells that will be labeled 1, which the last bias starts from."""
         width, layers = self.width or min(256, channels), []
         for _ in range(self.depth):
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]

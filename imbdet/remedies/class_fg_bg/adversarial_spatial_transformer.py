@@ -15,7 +15,7 @@ from ...structures import Matched
 from ._adversary import Adversary, Phases, choose_foreground, mean_over, probability, spared, sureness
 
 
-class LocalisationNetwork(nn.Module):
+class LocalizationNetwork(nn.Module):
     """Three fully connected layers from pooled features to angles; the last starts at zero, so nothing turns at first.
 
     Args:
@@ -98,7 +98,7 @@ class AdversarialSpatialTransformer(Adversary):
 
     def __init__(
         self,
-        network: LocalisationNetwork | None = None,
+        network: LocalizationNetwork | None = None,
         phases: Phases | None = None,
         max_angle: float = 10.0,
         blocks: int = 4,
@@ -168,7 +168,7 @@ class Reversed(torch.autograd.Function):
 def turn(x: Tensor, angles: Tensor) -> Tensor:
     """x (F, C, S, S), angles (F, B) in radians -> (F, C, S, S): block b of C / B channels turned by angle b.
 
-    Sampled between the centres of the cells (align_corners=False: the region's edge is that of its outer cells), with
+    Sampled between the centers of the cells (align_corners=False: the region's edge is that of its outer cells), with
     zeros outside, in float32 whatever the precision of x.
     """
     f, c, s, _ = x.shape

@@ -18,7 +18,7 @@ class IoUBalancedSampling(RandomSampling):
     Source: Pang, Chen, Shi, Feng, Ouyang, Lin, 2019, arXiv 1904.02701, section 3.1, equation 2
     Neutral: IoUBalancedSampling(bins=1), which draws at random
     Differs: from the authors' code, whose bins end at the highest IoU of any region (1 once the objects are appended,
-        so that the last bin is empty and only [1/3, 0.5) is favoured) and which keeps a state between images: the
+        so that the last bin is empty and only [1/3, 0.5) is favored) and which keeps a state between images: the
         bins cover [0, limit), as in the paper, and nothing is remembered
 
     Of n background regions wanted in an image, each of the `bins` equal parts of [0, limit) gives n / bins (rounded

@@ -1,6 +1,6 @@
 """What random over-sampling and random under-sampling share: one label for an image, and imbalanced-learn's draw.
 
-Notable: imbalanced-learn balances rows with one label each, and an image has many. The rule is: an image is labelled by
+Notable: imbalanced-learn balances rows with one label each, and an image has many. The rule is: an image is labeled by
 its rarest class, the one in fewest images. Then more of a rare label means more of that class, but every image brings
 its other objects along; with many classes an image the boxes may come out less equal than before, which is warned of.
 Letters: N images, K classes.

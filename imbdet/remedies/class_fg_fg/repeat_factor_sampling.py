@@ -34,7 +34,7 @@ class RepeatFactorSampling(RepeatedImages):
         seed: of the stream.
         threshold: t in 0..1, the share of images from which on a class is not repeated; None takes the median of f_c
             over the classes that occur. 1e-3 in the source.
-        max_repeats: limit of r_i, None for none (the source). Ten times the same picture is a lot to memorise.
+        max_repeats: limit of r_i, None for none (the source). Ten times the same picture is a lot to memorize.
 
     Raises:
         ValueError: threshold outside 0..1, max_repeats below 1.

@@ -13,7 +13,7 @@ from ...modeling.necks import FPN
 
 
 class BalancedFeaturePyramid(FPN):
-    """An FPN whose levels exchange what they know: none is served by its neighbours only.
+    """An FPN whose levels exchange what they know: none is served by its neighbors only.
 
     Slot: neck
     Imbalance: scale
@@ -23,7 +23,7 @@ class BalancedFeaturePyramid(FPN):
     Differs: nothing; `strength` is a setting of ours for comparisons
 
     With P_l the levels of the FPN and `to` the resizing to another level's size (maximum pooling to a coarser one,
-    nearest neighbour to a finer one):
+    nearest neighbor to a finer one):
 
         B = refine(mean over l of to_r(P_l)),    Q_l = P_l + strength to_l(B)
 

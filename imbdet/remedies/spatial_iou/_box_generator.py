@@ -36,7 +36,7 @@ def boxes_at(objects: Tensor, target: Tensor, sizes: Tensor) -> Tensor:
     """
     limit = sizes.to(objects.dtype).flip(-1).unsqueeze(1)
     low, high = (torch.minimum(corner.clamp(min=0), limit) for corner in (objects[..., :2], objects[..., 2:]))
-    centre, half = (low + high) / 2, (high - low) / 2
+    center, half = (low + high) / 2, (high - low) / 2
     direction = torch.nn.functional.normalize(torch.randn_like(objects), dim=-1)
     move, grow = 2 * half * direction[..., :2], direction[..., 2:]
     area = 4 * half[..., 0] * half[..., 1]
@@ -44,7 +44,7 @@ def boxes_at(objects: Tensor, target: Tensor, sizes: Tensor) -> Tensor:
     def box(t: Tensor) -> tuple[Tensor, Tensor]:
         """Lengths (N, B, S) -> corners (N, B, S, 2) each."""
         t = t.unsqueeze(-1)
-        c, h = centre.unsqueeze(2) + t * move.unsqueeze(2), half.unsqueeze(2) * torch.exp(t * grow.unsqueeze(2))
+        c, h = center.unsqueeze(2) + t * move.unsqueeze(2), half.unsqueeze(2) * torch.exp(t * grow.unsqueeze(2))
         return (c - h).clamp(min=0), torch.minimum(c + h, limit.unsqueeze(2))
 
     def reaches(t: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def by_sampling(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor) -> Tens
     tap = torch.arange(TAPS, device=x.device).repeat(g).view(-1, 1, 1)
     down = offset[:, 0::2] + torch.div(tap, 3, rounding_mode="floor") - 1 + torch.arange(h, device=x.device).view(h, 1)
     across = offset[:, 1::2] + tap % 3 - 1 + torch.arange(w, device=x.device)
-    # centres of cells are whole numbers here; grid_sample has the map's edges at -1 and 1
+    # centers of cells are whole numbers here; grid_sample has the map's edges at -1 and 1
     grid = torch.stack(((2 * across + 1) / w - 1, (2 * down + 1) / h - 1), dim=-1).flatten(2, 3)
     samples = F.grid_sample(x, grid, padding_mode="zeros", align_corners=False)
     rows = weight.view(-1, g, c, TAPS).transpose(1, 2).reshape(len(weight), c * g * TAPS)

@@ -77,7 +77,7 @@ class HardNegatives(Weighting):
 
 
 class ForegroundOr(Normalizer):
-    """Normaliser: the foreground regions of the batch, where an image without any counts as `stand_in`.
+    """Normalizer: the foreground regions of the batch, where an image without any counts as `stand_in`.
 
     Args:
         stand_in: as of HardNegatives, so that an image without objects weighs as much as others.

@@ -121,8 +121,8 @@ class HierarchicalShotDetector(Detector):
             last = step is self.steps[-1]
             with torch.no_grad():
                 after = step.decode(shot, before)
-            labelled = after if self.shift else before
-            more = step.losses(shot, before, labelled, levels, objects if last else anything, dismissed)
+            labeled = after if self.shift else before
+            more = step.losses(shot, before, labeled, levels, objects if last else anything, dismissed)
             losses.update(more[0])
             stats.update(more[1])
             with torch.no_grad():

@@ -20,7 +20,7 @@ class TAL(ThresholdMatcher):
     Source: Feng et al., 2021, arXiv 2108.07755, section 3.2 (TOOD)
     Neutral: TAL(topk=0), which is the first pass, ThresholdMatcher
     Differs: the source starts with 4 epochs of ATSS, this has no such phase; the task-aligned head, the targets
-        normalised to the IoU and the weights of the box loss are not part of it (`quality_focal_loss` is near to the
+        normalized to the IoU and the weights of the box loss are not part of it (`quality_focal_loss` is near to the
         second). Regions that the first pass left between its thresholds are background here, as in the source
 
     With s the score of the object's class and u the IoU of the predicted box:

@@ -54,8 +54,8 @@ def hull(a: Tensor, b: Tensor) -> Tensor:
     return torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
 
 
-def centre_offset(a: Tensor, b: Tensor) -> Tensor:
-    """From b's centre to a's, (..., 2)."""
+def center_offset(a: Tensor, b: Tensor) -> Tensor:
+    """From b's center to a's, (..., 2)."""
     return 0.5 * ((a[..., :2] - b[..., :2]) + (a[..., 2:] - b[..., 2:]))
 
 
@@ -65,10 +65,10 @@ def empty_share(a: Tensor, b: Tensor, union: Tensor) -> Tensor:
     return (around - union) / around.clamp(min=TINY)
 
 
-def centre_distance(a: Tensor, b: Tensor) -> Tensor:
-    """DIoU's penalty: squared distance of the centres over the squared diagonal of the box around both; 0..1."""
+def center_distance(a: Tensor, b: Tensor) -> Tensor:
+    """DIoU's penalty: squared distance of the centers over the squared diagonal of the box around both; 0..1."""
     diagonal = hull(a, b).square().sum(dim=-1)
-    return centre_offset(a, b).square().sum(dim=-1) / diagonal.clamp(min=TINY)
+    return center_offset(a, b).square().sum(dim=-1) / diagonal.clamp(min=TINY)
 
 
 def aspect_difference(a: Tensor, b: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Letters: R regions.
 
 from torch import Tensor
 
-from ._boxes import BoxLoss, aspect_difference, aspect_weight, centre_distance, empty_share, iou_and_union
+from ._boxes import BoxLoss, aspect_difference, aspect_weight, center_distance, empty_share, iou_and_union
 
 #: smallest base of a power, as the gradient of x^alpha at 0 is infinite for alpha below 1
 SMALLEST = 1e-9
@@ -22,13 +22,13 @@ def giou(predicted: Tensor, target: Tensor) -> tuple[Tensor, ...]:
 
 
 def diou(predicted: Tensor, target: Tensor) -> tuple[Tensor, ...]:
-    return iou_and_union(predicted, target)[0], centre_distance(predicted, target)
+    return iou_and_union(predicted, target)[0], center_distance(predicted, target)
 
 
 def ciou(predicted: Tensor, target: Tensor) -> tuple[Tensor, ...]:
     overlap, _ = iou_and_union(predicted, target)
     v = aspect_difference(predicted, target)
-    return overlap, centre_distance(predicted, target), aspect_weight(v, overlap) * v
+    return overlap, center_distance(predicted, target), aspect_weight(v, overlap) * v
 
 
 FORMS = {"iou": iou, "giou": giou, "diou": diou, "ciou": ciou}

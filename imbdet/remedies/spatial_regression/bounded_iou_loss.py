@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._boxes import BoxLoss, centre_offset, sides
+from ._boxes import BoxLoss, center_offset, sides
 
 #: added to each denominator, pixels
 EPS = 1e-3
@@ -24,12 +24,12 @@ class BoundedIoULoss(BoxLoss):
     Differs: nothing in the formula; weight 10 on RoI heads is mmdetection's, weight 2 on RetinaNet is that of
         mmdetection's dense detectors with GIoU, as none is published
 
-    With (dx, dy) from centre to centre:
+    With (dx, dy) from center to center:
 
         B_x = 1 - max(0, (w_t - 2 |dx|) / (w_t + 2 |dx| + eps)),    B_w = 1 - min(w_t / (w + eps), w / (w_t + eps))
         L = sum over x, y, w, h of smooth_l1(B; beta)
 
-    Bounded in 0..4, and still four separate errors. A centre that is off by more than half the object has no gradient.
+    Bounded in 0..4, and still four separate errors. A center that is off by more than half the object has no gradient.
 
     Args:
         beta: where smooth L1's parabola ends; 0.2 in mmdetection.
@@ -48,8 +48,8 @@ class BoundedIoULoss(BoxLoss):
 
     def between(self, predicted: Tensor, target: Tensor) -> Tensor:
         own, wanted = sides(predicted), sides(target)
-        off = 2 * centre_offset(predicted, target).abs()
-        of_centre = 1 - ((wanted - off) / (wanted + off + EPS)).clamp(min=0)
+        off = 2 * center_offset(predicted, target).abs()
+        of_center = 1 - ((wanted - off) / (wanted + off + EPS)).clamp(min=0)
         of_sides = 1 - torch.minimum(wanted / (own + EPS), own / (wanted + EPS))
-        bounds = torch.cat((of_centre, of_sides), dim=-1)
+        bounds = torch.cat((of_center, of_sides), dim=-1)
         return F.smooth_l1_loss(bounds, torch.zeros_like(bounds), reduction="none", beta=self.beta).sum(dim=-1)

@@ -1,11 +1,11 @@
-"""CIoU loss: overlap, distance of the centres, and the ratio of the sides.
+"""CIoU loss: overlap, distance of the centers, and the ratio of the sides.
 
 Letters: R regions.
 """
 
 from torch import Tensor
 
-from ._boxes import BoxLoss, aspect_difference, aspect_weight, centre_distance, iou_and_union
+from ._boxes import BoxLoss, aspect_difference, aspect_weight, center_distance, iou_and_union
 
 
 class CIoULoss(BoxLoss):
@@ -44,4 +44,4 @@ class CIoULoss(BoxLoss):
     def between(self, predicted: Tensor, target: Tensor) -> Tensor:
         iou, _ = iou_and_union(predicted, target)
         v = aspect_difference(predicted, target)
-        return 1 - iou + centre_distance(predicted, target) + aspect_weight(v, iou, self.gate) * v
+        return 1 - iou + center_distance(predicted, target) + aspect_weight(v, iou, self.gate) * v

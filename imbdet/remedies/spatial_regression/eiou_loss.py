@@ -1,11 +1,11 @@
-"""EIoU loss (Efficient IoU): overlap, distance of the centres, and each side for itself.
+"""EIoU loss (Efficient IoU): overlap, distance of the centers, and each side for itself.
 
 Letters: R regions.
 """
 
 from torch import Tensor
 
-from ._boxes import TINY, BoxLoss, centre_distance, hull, iou_and_union, sides
+from ._boxes import TINY, BoxLoss, center_distance, hull, iou_and_union, sides
 
 
 class EIoULoss(BoxLoss):
@@ -17,7 +17,7 @@ class EIoULoss(BoxLoss):
     Source: Zhang, Ren, Zhang, Jia, Wang, Tan, 2021, arXiv 2101.08158 (L_EIoU and L_Focal-EIoU)
     Neutral: none that gives L1 on deltas; gamma=0 is EIoU without focus; where the sides agree it is DIoULoss
     Differs: this is Efficient IoU, while mmdetection's EIoULoss is another loss, Extended IoU; the focal weight
-        IoU^gamma has no gradient and is not normalised over the batch; no loss weight is published for these
+        IoU^gamma has no gradient and is not normalized over the batch; no loss weight is published for these
         detectors, so 10 on RoI heads (as IoU and GIoU) and 2 on RetinaNet (as mmdetection's dense ones with GIoU)
 
     With (w_c, h_c) the sides of the smallest box around both:
@@ -46,5 +46,5 @@ class EIoULoss(BoxLoss):
         iou, _ = iou_and_union(predicted, target)
         around = hull(predicted, target).square().clamp(min=TINY)
         of_sides = ((sides(predicted) - sides(target)).square() / around).sum(dim=-1)
-        loss = 1 - iou + centre_distance(predicted, target) + of_sides
+        loss = 1 - iou + center_distance(predicted, target) + of_sides
         return iou.detach() ** self.gamma * loss if self.gamma else loss

@@ -1,6 +1,6 @@
 """KL loss: the head says how sure it is of each side of a box, and learns less from sides that nobody can place.
 
-At test the same numbers let neighbours vote: each side of a kept box is the mean of the candidates' around it, weighed
+At test the same numbers let neighbors vote: each side of a kept box is the mean of the candidates' around it, weighed
 by how sure they are (`VarianceVoting`).
 
 Letters: N images, D candidates and T detections of one image, R regions, V = 4 values beside the deltas.
@@ -25,7 +25,7 @@ class KLLoss(Regression):
     Source: He, Zhu, Wang, Savvides, Zhang, 2019, arXiv 1809.08545, sections 3.1 to 3.3
     Neutral: with s = 0 it is smooth L1 of beta 1 on the sides, and voting=None leaves the detections alone, bit for bit
     Differs: the errors are those of the decoded box's sides, and s is the sides', as in the paper, but the head still
-        predicts centre and size, so decoder and cascade stay as they are. s is kept within least..limit by a tanh,
+        predicts center and size, so decoder and cascade stay as they are. s is kept within least..limit by a tanh,
         where the authors have no bound (exp(-s) can explode) and a hard one has no way back. On boxes without noise the
         best exp(-s) grows as errors shrink, until this loss outweighs all others: hence `least`, and loss weight 0.2 on
         RoI heads, where theirs is 1. The authors' code sums the

@@ -6,11 +6,11 @@ Letters: R regions.
 import torch
 from torch import Tensor
 
-from ._boxes import TINY, BoxLoss, centre_offset, hull, iou_and_union, product, sides
+from ._boxes import TINY, BoxLoss, center_offset, hull, iou_and_union, product, sides
 
 
 class SIoULoss(BoxLoss):
-    """1 - IoU, a distance of the centres that asks for one axis at a time, and the relative error of the sides.
+    """1 - IoU, a distance of the centers that asks for one axis at a time, and the relative error of the sides.
 
     Slot: regression
     Imbalance: spatial_regression
@@ -22,7 +22,7 @@ class SIoULoss(BoxLoss):
         arcus. No loss weight is published for these detectors, so 10 on RoI heads (as IoU and GIoU) and 2 on RetinaNet
         (as mmdetection's dense detectors with GIoU)
 
-    With (dx, dy) from centre to centre, sigma its length, (w_c, h_c) the sides of the smallest box around both:
+    With (dx, dy) from center to center, sigma its length, (w_c, h_c) the sides of the smallest box around both:
 
         L = 1 - IoU + (D + O) / 2
         D = sum over x, y of 1 - exp(-(2 - A) rho),    rho_x = (dx / w_c)^2,    A = sin(2 asin(min(dx, dy) / sigma))
@@ -47,7 +47,7 @@ class SIoULoss(BoxLoss):
 
     def between(self, predicted: Tensor, target: Tensor) -> Tensor:
         iou, _ = iou_and_union(predicted, target)
-        offset = centre_offset(predicted, target).abs()
+        offset = center_offset(predicted, target).abs()
         angle = 2 * product(offset) / offset.square().sum(dim=-1).clamp(min=TINY)
         rho = offset.square() / hull(predicted, target).square().clamp(min=TINY)
         distance = (1 - torch.exp((angle - 2).unsqueeze(-1) * rho)).sum(dim=-1)

@@ -1,6 +1,6 @@
 """Plots of a comparison, in the manner of `plots`: inline SVG at the width of a telephone.
 
-Notable: an arm has one colour and one marker in all plots, and the baseline is ink. A plot takes at most five arms,
+Notable: an arm has one color and one marker in all plots, and the baseline is ink. A plot takes at most five arms,
 since more bands cannot be told apart; with more there are several plots, each with the baseline in it. Names are data:
 they are drawn as they are, also where they hold a dollar or begin with an underscore.
 """
@@ -15,13 +15,13 @@ from typing import Any
 from ...compare.structures import BASELINE, ArmResult, Comparison
 from ...evaluation.metrics import BY_NAME
 from .. import numbers
-from ..plots import BLUE, GREEN, GREY, GRID, INK, ORANGE, PURPLE, QUIET, RED, SIZE, Figure, _upper
+from ..plots import BLUE, GRAY, GREEN, GRID, INK, ORANGE, PURPLE, QUIET, RED, SIZE, Figure, _upper
 from .rows import KINDS, Row, rows
 
-ARM_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, "#0891b2", "#be185d", "#65a30d", "#92400e", "#475569")
+ARM_COLORS = (BLUE, ORANGE, GREEN, PURPLE, RED, "#0891b2", "#be185d", "#65a30d", "#92400e", "#475569")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 ARMS_A_PLOT = 5
-VERDICT_COLOURS = {"better": GREEN, "worse": RED, "none": QUIET, "one": GREY, "failed": GREY}
+VERDICT_COLORS = {"better": GREEN, "worse": RED, "none": QUIET, "one": GRAY, "failed": GRAY}
 FORESTS = ("AP", "AP75", "APr", "APf")  #: metrics whose differences are drawn
 LISTED_CLASSES = 30  #: up to so many classes are named one by one
 SEEN_CLASSES = 150  #: up to so many are drawn as points
@@ -56,25 +56,23 @@ def forest(comparison: Comparison, metric: str = "AP") -> str:
 
 def _forest_line(axes: Any, y: int, row: Row, metric: str, seeds: Sequence[float]) -> None:
     found = row.result.differences[metric]
-    colour = VERDICT_COLOURS[KINDS.get(found.verdict, "none")]
+    color = VERDICT_COLORS[KINDS.get(found.verdict, "none")]
     low_high = numbers.interval(found)
     if low_high:
-        axes.plot([100 * found.low, 100 * found.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+        axes.plot([100 * found.low, 100 * found.high], [y, y], color=color, linewidth=2.2, solid_capstyle="butt")
         for end in (found.low, found.high):
-            axes.plot([100 * end] * 2, [y - 0.09, y + 0.09], color=colour, linewidth=1.4)
+            axes.plot([100 * end] * 2, [y - 0.09, y + 0.09], color=color, linewidth=1.4)
     if len(seeds) > 1:
-        axes.plot(
-            [100 * v for v in seeds], [y - 0.2] * len(seeds), "o", color=colour, alpha=0.55, markersize=2.6, mew=0
-        )
-    face = colour if low_high else "white"
-    axes.plot([100 * found.mean], [y], "o", color=colour, markerfacecolor=face, markersize=6, zorder=3)
+        axes.plot([100 * v for v in seeds], [y - 0.2] * len(seeds), "o", color=color, alpha=0.55, markersize=2.6, mew=0)
+    face = color if low_high else "white"
+    axes.plot([100 * found.mean], [y], "o", color=color, markerfacecolor=face, markersize=6, zorder=3)
     name = ("↳ " if row.depth else "") + short(row.name, 40)
     shown = numbers.signed(found.mean) + (f"  [{low_high.replace(' to ', ', ')}]" if low_high else "")
     look = {"xycoords": ("axes fraction", "data"), "fontsize": 8, "va": "center", "annotation_clip": False}
     look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
     weight = "bold" if found.verdict in ("better", "worse") else "normal"
     axes.annotate(plain(name), (0, y + 0.36), color=INK, **look)
-    axes.annotate(shown.replace("-", "−"), (1, y + 0.36), color=colour, ha="right", weight=weight, **look)
+    axes.annotate(shown.replace("-", "−"), (1, y + 0.36), color=color, ha="right", weight=weight, **look)
 
 
 def seed_differences(comparison: Comparison, result: ArmResult, metric: str) -> list[float]:
@@ -159,10 +157,10 @@ def _cloud(axes: Any, x: Sequence[float], y: Sequence[float], look: dict[str, An
         return
     if len(x) <= SEEN_CLASSES:
         axes.plot(x, y, linestyle="none", alpha=0.3, **style)
-    centres, means, errors = binned(x, y)
+    centers, means, errors = binned(x, y)
     low, high = ([mean + side * error for mean, error in zip(means, errors, strict=True)] for side in (-2, 2))
-    axes.fill_between(centres, low, high, color=look["color"], alpha=0.13, linewidth=0)
-    axes.plot(centres, means, color=look["color"], linestyle=look["linestyle"], linewidth=1.6, label=name)
+    axes.fill_between(centers, low, high, color=look["color"], alpha=0.13, linewidth=0)
+    axes.plot(centers, means, color=look["color"], linestyle=look["linestyle"], linewidth=1.6, label=name)
 
 
 def binned(x: Sequence[float], y: Sequence[float], bins: int = 10) -> tuple[list[float], list[float], list[float]]:
@@ -170,10 +168,10 @@ def binned(x: Sequence[float], y: Sequence[float], bins: int = 10) -> tuple[list
     order = sorted(range(len(x)), key=lambda i: x[i])
     parts = [order[len(order) * k // bins : len(order) * (k + 1) // bins] for k in range(bins)]
     parts = [part for part in parts if part]
-    centres = [math.exp(sum(math.log(x[i]) for i in part) / len(part)) for part in parts]
+    centers = [math.exp(sum(math.log(x[i]) for i in part) / len(part)) for part in parts]
     values = [[y[i] for i in part] for part in parts]
     errors = [statistics.stdev(part) / math.sqrt(len(part)) if len(part) > 1 else 0.0 for part in values]
-    return centres, [statistics.fmean(part) for part in values], errors
+    return centers, [statistics.fmean(part) for part in values], errors
 
 
 def _class_points(result: ArmResult, key: str) -> tuple[list[float], list[float]]:
@@ -261,13 +259,13 @@ def panels(
 
 
 def arm_looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    """Colour, marker and line of each arm: ink for the baseline, dashed for controls."""
+    """Color, marker and line of each arm: ink for the baseline, dashed for controls."""
     looks: dict[str, dict[str, Any]] = {}
     for row in rows(comparison):
-        k = sum(name != BASELINE for name in looks) % len(ARM_COLOURS)
+        k = sum(name != BASELINE for name in looks) % len(ARM_COLORS)
         baseline = row.name == BASELINE
         looks[row.name] = {
-            "color": INK if baseline else ARM_COLOURS[k],
+            "color": INK if baseline else ARM_COLORS[k],
             "marker": "o" if baseline else MARKERS[k],
             "linestyle": (0, (4, 1.5)) if row.control_of else "-",
         }

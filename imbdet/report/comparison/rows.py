@@ -16,7 +16,7 @@ from ..numbers import COST, DASH, change, cost_text, interval, mean_sd, number, 
 
 CLAIM = 5  #: seeds; with fewer a verdict is indicative
 
-#: verdict -> the class that colours it
+#: verdict -> the class that colors it
 KINDS = {"better": "better", "worse": "worse", "no evidence": "none", "one seed: no claim": "one"}
 
 
@@ -115,7 +115,7 @@ def _row(comparison: Comparison, result: ArmResult, depth: int) -> Row:
 
 
 def _verdict(result: ArmResult, found: Difference | None) -> tuple[str, str]:
-    """The verdict, and the kind that colours it."""
+    """The verdict, and the kind that colors it."""
     if not result.seeds:
         return "failed", "failed"
     if result.arm.name == BASELINE:

@@ -242,7 +242,7 @@ def test_repair_merges_before_it_drops():
         (lambda b: [b[0] / 640, b[1] / 640, b[2] / 640, b[3] / 640], "fractions"),
     ],
 )
-def test_other_conventions_are_recognised_and_not_repaired(convert, words):
+def test_other_conventions_are_recognized_and_not_repaired(convert, words):
     coco = tiny_coco()
     coco["images"] = [{"id": 5, "file_name": "a.png", "width": 640, "height": 640}]
     boxes = [[300, 400, 200, 100], [10, 20, 30, 30], [320, 10, 310, 600], [400, 400, 100, 100], [1, 1, 2, 2]]
@@ -308,7 +308,7 @@ def test_many_findings_are_counted_and_not_all_kept(monkeypatch):
 
 
 def test_a_grouping_category_is_said_once():
-    """Roboflow's category 0: the `supercategory` of the others, with no box; and a class that nobody labelled."""
+    """Roboflow's category 0: the `supercategory` of the others, with no box; and a class that nobody labeled."""
     findings = Findings()
     for path in ("train.json", "val.json"):
         coco = tiny_coco()

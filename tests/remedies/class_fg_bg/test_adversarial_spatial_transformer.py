@@ -13,7 +13,7 @@ from imbdet.modeling.defaults import Chain
 from imbdet.remedies.class_fg_bg._adversary import Phases
 from imbdet.remedies.class_fg_bg.adversarial_spatial_transformer import (
     AdversarialSpatialTransformer,
-    LocalisationNetwork,
+    LocalizationNetwork,
     turn,
 )
 from imbdet.remedies.class_fg_bg.focal_loss import FocalLoss
@@ -36,7 +36,7 @@ FOREGROUND = [0, 1, 3, 5, 7]
 
 
 def transformer(network=True, **settings):
-    return AdversarialSpatialTransformer(LocalisationNetwork([16]) if network else None, **settings)
+    return AdversarialSpatialTransformer(LocalizationNetwork([16]) if network else None, **settings)
 
 
 def one_pass(change, labels=LABELS, classification=None, seed=0, images=1):
@@ -296,7 +296,7 @@ def test_nothing_grows_with_the_images(phase):
             model(*batch)
         with OperatorCount() as baseline:
             plain(*batch)
-        assert count.synchronisations == baseline.synchronisations
+        assert count.synchronizations == baseline.synchronizations
         counts.append(count.operators - baseline.operators)  # the baseline's depend on what it has to suppress
     assert counts[0] == counts[1] < 400
 

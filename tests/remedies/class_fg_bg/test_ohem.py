@@ -17,8 +17,8 @@ def weights(mining, classification, regression, matched):
 def crowded(n=2, a=60, seed=0):
     """Regions of which many overlap, and their losses."""
     g = torch.Generator().manual_seed(seed)
-    centre = random_boxes(6, seed=seed)[torch.randint(0, 6, (n * a,), generator=g)]
-    boxes = centre + torch.randn(n * a, 4, generator=g) * 1.5
+    center = random_boxes(6, seed=seed)[torch.randint(0, 6, (n * a,), generator=g)]
+    boxes = center + torch.randn(n * a, 4, generator=g) * 1.5
     boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2] + 1)
     labels = torch.randint(-1, K + 1, (n, a), generator=g)
     m = batch(labels, boxes=boxes)

@@ -40,8 +40,8 @@ def world(n=2, p=24, seed=0):
     labels = torch.randint(0, K, (n, 4), generator=g)
     objects = Objects(boxes, labels, torch.ones(n, 4, dtype=torch.bool))
 
-    centre = (torch.arange(SIZE // STRIDE) + 0.5) * STRIDE
-    x, y = centre.view(1, 1, 1, -1), centre.view(1, 1, -1, 1)
+    center = (torch.arange(SIZE // STRIDE) + 0.5) * STRIDE
+    x, y = center.view(1, 1, 1, -1), center.view(1, 1, -1, 1)
     x1, y1, x2, y2 = (boxes[..., i, None, None] for i in range(4))
     inside = ((x > x1) & (x < x2) & (y > y1) & (y < y2)).float()  # (N, M, H, W)
     kind = torch.nn.functional.one_hot(labels, K).float()

@@ -106,7 +106,7 @@ def test_operators_do_not_grow_with_the_images_and_nothing_waits():
         with OperatorCount() as counts[n]:
             model(*batch)
     assert counts[2].operators == counts[8].operators < 1800
-    assert counts[2].synchronisations == counts[8].synchronisations == 0
+    assert counts[2].synchronizations == counts[8].synchronizations == 0
 
 
 def test_loss_falls_and_the_meters_read_every_pass():

@@ -296,7 +296,7 @@ def test_any_number_and_size_of_objects_trains(model, kind, half):
 
 
 def test_operators_and_waits_do_not_grow_with_the_images(model):
-    assert max(count.synchronisations for count in count_operators(model)) <= 40
+    assert max(count.synchronizations for count in count_operators(model)) <= 40
 
 
 def test_neutral_detector_equals_faster_rcnn():

@@ -139,7 +139,7 @@ def test_generation_waits_for_nothing():
     objects, sizes = grid([0, 1, 2])
     with OperatorCount() as count:
         generator().generate(objects, sizes)
-    assert count.synchronisations == 0
+    assert count.synchronizations == 0
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_any_number_and_size_of_objects_trains(model, kind, half):
 
 
 def test_operators_and_waits_do_not_grow_with_the_images(model):
-    assert max(count.synchronisations for count in count_operators(model)) <= 40
+    assert max(count.synchronizations for count in count_operators(model)) <= 40
 
 
 def test_it_serves_a_cascade_too():

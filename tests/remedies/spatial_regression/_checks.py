@@ -20,7 +20,7 @@ from imbdet.testing import random_boxes
 from tests.helpers import K, criterion
 
 TARGET = (0.0, 0.0, 10.0, 10.0)
-#: a box that is TARGET, one inside of it at its centre, one that touches it, one far off
+#: a box that is TARGET, one inside of it at its center, one that touches it, one far off
 PAIRS = {
     "identical": TARGET,
     "nested": (2.5, 2.5, 7.5, 7.5),
@@ -220,7 +220,7 @@ class RegressionChecks:
             with OperatorCount() as count:
                 loss(deltas, m, ROI)
             launched = count.operators - sum(count.by_name[name] for name in VIEWS)
-            assert launched <= self.operators and count.synchronisations == 0, count.by_name
+            assert launched <= self.operators and count.synchronizations == 0, count.by_name
 
     def test_configs(self):
         """Either detector has the loss, its published weight, and the values that it asks of the head."""

@@ -16,7 +16,7 @@ def hull_of(p, t):
 
 
 def offset_of(p, t):
-    """x, y from centre to centre."""
+    """x, y from center to center."""
     return (p[0] + p[2] - t[0] - t[2]) / 2, (p[1] + p[3] - t[1] - t[3]) / 2
 
 

@@ -1,4 +1,4 @@
-"""Bounded IoU loss: four bounds by hand, bounded values, and a gradient that ends where the centre leaves the box."""
+"""Bounded IoU loss: four bounds by hand, bounded values, and a gradient that ends where the center leaves the box."""
 
 import pytest
 import torch

@@ -30,7 +30,7 @@ class TestCIoULoss(BoxChecks):
 
 
 def test_by_hand():
-    """20 x 10 against 10 x 20 at one centre: IoU 100 / 300, v = 4 / pi^2 (atan 2 - atan 1/2)^2 = 0.16784."""
+    """20 x 10 against 10 x 20 at one center: IoU 100 / 300, v = 4 / pi^2 (atan 2 - atan 1/2)^2 = 0.16784."""
     a, b = torch.tensor([[0.0, 0, 20, 10]]), torch.tensor([[5.0, -5, 15, 15]])
     v = 4 / math.pi**2 * (math.atan(2) - math.atan(0.5)) ** 2
     assert CIoULoss().between(a, b).item() == pytest.approx(2 / 3 + v * v / (2 / 3 + v), rel=1e-5)
@@ -100,7 +100,7 @@ def test_small_boxes_do_not_explode():
 
 def test_mechanism_the_ratio_is_corrected_where_diou_is_blind():
     """10 x 10 sought; 5 x 15 and 15 x 5 would do for the area. The pull on w / h is stronger than DIoU's, for a box of
-    the right overlap and centre but the wrong shape.
+    the right overlap and center but the wrong shape.
     """
     pull, target = {}, torch.tensor([[0.0, 0, 10, 10]])
     for loss in (DIoULoss(), CIoULoss()):

@@ -1,4 +1,4 @@
-"""DIoU loss: torchvision's values, the centre that pulls, and the coordinates that it is measured in."""
+"""DIoU loss: torchvision's values, the center that pulls, and the coordinates that it is measured in."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from tests.remedies.spatial_regression._naive import distance_of, iou_of
 
 
 class TestDIoULoss(BoxChecks):
-    """Nested: one centre, 1 - 1/4. Touching: 1 + 10^2 / (20^2 + 10^2). Disjoint: 1 + 20^2 / (30^2 + 10^2)."""
+    """Nested: one center, 1 - 1/4. Touching: 1 + 10^2 / (20^2 + 10^2). Disjoint: 1 + 20^2 / (30^2 + 10^2)."""
 
     make, remedy, weights = DIoULoss, "diou_loss", (12.0, 2.0)
     worked = {"identical": 0, "nested": 0.75, "touching": 1.2, "disjoint": 1.4}
@@ -27,7 +27,7 @@ def test_equals_torchvision():
     assert torch.allclose(DIoULoss().between(a, b), distance_box_iou_loss(a, b), atol=1e-5)
 
 
-def test_neutral_one_centre_is_the_linear_iou_loss():
+def test_neutral_one_center_is_the_linear_iou_loss():
     a, b = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[2.0, -5, 8, 15]])
     assert torch.equal(DIoULoss().between(a, b), IoULoss("linear").between(a, b))
 
@@ -44,8 +44,8 @@ def test_trap_coordinates_are_pixels():
     assert GIoULoss().between(a / unit, b / unit).item() == pytest.approx(GIoULoss().between(a, b).item(), rel=1e-5)
 
 
-def test_mechanism_a_box_inside_is_drawn_to_the_centre():
-    """Where IoU and GIoU do not care, the gradient (shift of the whole box) points to the target's centre."""
+def test_mechanism_a_box_inside_is_drawn_to_the_center():
+    """Where IoU and GIoU do not care, the gradient (shift of the whole box) points to the target's center."""
     target = torch.tensor([[0.0, 0, 20, 20]])
     pull = {}
     for loss in (GIoULoss(), DIoULoss()):
@@ -54,13 +54,13 @@ def test_mechanism_a_box_inside_is_drawn_to_the_centre():
         loss.between(inside, target).sum().backward()
         pull[type(loss)] = -shift.grad
     assert torch.allclose(pull[GIoULoss], torch.zeros(2), atol=1e-7)
-    to_centre = torch.tensor([5.0, 3.0])
-    assert torch.allclose(pull[DIoULoss] / pull[DIoULoss].norm(), to_centre / to_centre.norm(), atol=1e-5)
+    to_center = torch.tensor([5.0, 3.0])
+    assert torch.allclose(pull[DIoULoss] / pull[DIoULoss].norm(), to_center / to_center.norm(), atol=1e-5)
 
 
 def test_mechanism_disjoint_boxes_grow_less_for_the_way_they_move():
     """Sides x1 = 20 and x2 = 30 against 0..10. GIoU: dL/dx1 = 1 / x2 = 1 / 30, dL/dx2 = -1 / 90. DIoU: rho / c^2 = 0.02
-    and 0.02 - 2 x2 rho^2 / c^4 = -0.004. So the width grows 4 times as fast as the centre moves, against 3 times.
+    and 0.02 - 2 x2 rho^2 / c^4 = -0.004. So the width grows 4 times as fast as the center moves, against 3 times.
     """
     target, pull = torch.tensor([[0.0, 0, 10, 10]]), {}
     for loss in (GIoULoss(), DIoULoss()):

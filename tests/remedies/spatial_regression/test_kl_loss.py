@@ -56,7 +56,7 @@ def test_neutral_s_0_is_smooth_l1_of_the_sides():
 
 
 def test_neutral_for_a_shift_it_is_twice_the_deltas_smooth_l1():
-    """Both sides move with the centre: with the RoI's weight of 10 the error of either is that of dx."""
+    """Both sides move with the center: with the RoI's weight of 10 the error of either is that of dx."""
     box, shifted = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[0.3, 0, 10.3, 10]])
     m, deltas = regions(box, shifted), torch.zeros(1, 8)
     assert KLLoss()(deltas, m, ROI)[0].item() == pytest.approx(2 * SmoothL1(1.0)(deltas[:, :4], m, ROI)[0].item())

@@ -49,7 +49,7 @@ def test_nothing_grows_with_the_images(phase):
             model(*batch)
         with OperatorCount() as baseline:
             plain(*batch)
-        assert count.synchronisations == baseline.synchronisations
+        assert count.synchronizations == baseline.synchronizations
         counts.append(count.operators - baseline.operators)  # the baseline's depend on what it has to suppress
     assert counts[0] == counts[1] < 200
 

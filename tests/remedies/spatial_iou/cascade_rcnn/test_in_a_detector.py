@@ -36,7 +36,7 @@ def test_any_number_and_size_of_objects_trains(model, kind, half):
 
 
 def test_operators_and_waits_do_not_grow_with_the_images(model):
-    assert max(count.synchronisations for count in count_operators(model)) <= 40
+    assert max(count.synchronizations for count in count_operators(model)) <= 40
 
 
 @pytest.mark.slow
@@ -46,7 +46,7 @@ def test_operators_and_waits_on_a_whole_pyramid():
     words += ["model.roi_heads.box_head.widths=[16, 16]", "model.rpn.before_nms=[200, 100]"]
     cfg = load_config("baselines/faster_rcnn_r50_coco", ["cascade_rcnn"], words)
     cfg.model.num_classes = 10
-    assert max(count.synchronisations for count in count_operators(instantiate(cfg.model))) <= 40
+    assert max(count.synchronizations for count in count_operators(instantiate(cfg.model))) <= 40
 
 
 def test_stages_in_the_report(model):

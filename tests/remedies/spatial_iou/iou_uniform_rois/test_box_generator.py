@@ -135,7 +135,7 @@ def test_generator_repeats_under_a_seed_and_waits_for_nothing(generator):
         torch.manual_seed(5)
         with OperatorCount() as count:
             results.append(generator(objects, sizes, 256))
-        assert count.synchronisations == 0
+        assert count.synchronizations == 0
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
