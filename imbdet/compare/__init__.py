@@ -11,7 +11,10 @@
     executors.py    local processes, Ray
     results.py      plan.json, results.jsonl, locks
     kept.py         what judging needs of a run, in a small file that outlives its folder
-    judge.py        numbers of an arm, paired differences, verdicts, notes
+    judge.py        numbers of an arm, paired differences, verdicts
+    mechanism.py    meters of the imbalance that a remedy claims to change
+    curves.py       curves over the iterations, and what a longer training would add
+    notes.py        what a reader must know besides the numbers
 
 The leader plans and judges; each cell is a process that trains one arm with one seed and evaluates its last weights.
 Whatever is killed, the same call on the same folder goes on.

@@ -17,7 +17,7 @@ import json
 import math
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from ..evaluation.ground_truth import GroundTruth, as_ground_truth
 from ..evaluation.resampled import Measured, measure
 from ..runs import CONFIG, RunFolder
 from ..write import write_whole
-from .structures import RunRecord
+from .structures import BASELINE, RunRecord
 
 KEPT = "kept"
 DRAWS, SEED = 1000, 0  #: of the bootstrap over images
@@ -83,6 +83,49 @@ class Kept:
     @property
     def reports(self) -> list[dict[str, Any]]:
         return self.facts.get("reports", [])
+
+
+@dataclass
+class Finished:
+    """A finished run of a comparison, with what is kept of it."""
+
+    record: RunRecord
+    kept: Kept = field(default_factory=Kept)
+
+    @property
+    def measured(self) -> Measured | None:
+        return self.kept.measured
+
+    def fact(self, name: str) -> dict[str, Any]:
+        """ "environment" or "evaluation", {} where unknown."""
+        return self.kept.facts.get(name) or {}
+
+    @property
+    def machine(self) -> str:
+        """What computes: one seed does not give the same run on two kinds of it. "" where unknown."""
+        return str(self.record.pins.get("gpu") or self.record.pins.get("processor") or "")
+
+    def __str__(self) -> str:
+        return f"{self.record.arm}, seed {self.record.seed}"
+
+    def value(self, metric: str) -> float | None:
+        """A metric as the run's own evaluation has it, else as its detections give it; None where it is undefined."""
+        value = self.record.metrics.get(metric)
+        if metric not in self.record.metrics and self.measured is not None:
+            value = self.measured.values.get(metric)
+        return None if value is None or value == -1 or not np.isfinite(value) else float(value)
+
+
+Runs = Mapping[str, Mapping[int, Finished]]  #: {arm: {seed: its run}}
+
+
+def machines_of(by_arm: Runs) -> dict[int, str]:
+    """{seed: the kind of machine that computed it}: the baseline's where it is known, else the first."""
+    found: dict[int, str] = {}
+    for _, runs in sorted(by_arm.items(), key=lambda item: item[0] != BASELINE):
+        for seed, run in runs.items():
+            found[seed] = found.get(seed) or run.machine
+    return found
 
 
 class Truths:

@@ -27,8 +27,8 @@ from ..remedies.index import HOMES, home_baseline
 from ..runs import CONFIG, DETECTIONS, RunFolder
 from ..write import write_json
 from .fairness import MADE, check_equal, config_changes, config_pins, extra_iterations, made_by_remedy, with_controls
-from .judge import imbalances
 from .kept import kept_config
+from .mechanism import imbalances
 from .results import (
     BASE,
     RECORD,

@@ -7,7 +7,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from imbdet.compare.judge import compare_runs, doubling_gain, imbalances
+from imbdet.compare.curves import doubling_gain
+from imbdet.compare.judge import compare_runs
+from imbdet.compare.mechanism import imbalances
 from imbdet.compare.structures import BASELINE
 from imbdet.evaluation.bootstrap import rank_detections
 from imbdet.evaluation.errors import error_types

@@ -1,0 +1,171 @@
+"""What a reader must know besides the numbers: what they were made with, what is missing, what limits a verdict."""
+
+import shlex
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..evaluation.metrics import TIDE_ERRORS
+from ..evaluation.noise import detectable, residual_sd
+from ..evaluation.significance import Sample
+from .curves import doubling_gain
+from .kept import Finished, Runs, Scene, machines_of
+from .structures import BASELINE, ArmResult, Plan
+
+ENOUGH_SEEDS = 5  #: for a claim; with fewer a verdict is indicative
+UNEVEN = 1.2  #: slowest to fastest step of one arm's seeds from which its times say more of the machine than of the arm
+STILL_LEARNING = 0.02  #: AP that twice the iterations would add, above which arms differ in how fast they learn
+UNEVEN_CLIPPING = 0.1  #: difference in the share of clipped steps that is worth a note
+FEW_OBJECTS = 20  #: test objects of a class below which its own AP does not tell remedies apart
+
+
+def notes_of(plan: Plan, results: Sequence[ArmResult], by_arm: Runs, truth: Scene | None) -> list[str]:
+    """What a reader must know besides the numbers."""
+    notes = _notes_of_arms(plan, results, by_arm)
+    curve = next((result.curves.get("AP/AP", {}) for result in results if result.arm.name == BASELINE), {})
+    gain = doubling_gain(curve)
+    if gain is not None:
+        slow = ": this compares speed of learning; train longer" if gain > STILL_LEARNING else ""
+        notes.append(
+            f"By the baseline's curve on val, twice the iterations would add about {100 * gain:.1f} AP (an upper "
+            f"estimate){slow}"
+        )
+    steps = {name: [c.record.cost.get("step_seconds") for c in cells.values()] for name, cells in by_arm.items()}
+    spread = max((max(s) / min(s) for s in steps.values() if s and all(s)), default=1.0)
+    if spread > UNEVEN:
+        notes.append(
+            f"Step times of one arm differ by a factor of up to {spread:.1f} between seeds: other work ran on the "
+            "machine. python -m benchmarks --remedies measures the cost of a step side by side"
+        )
+    machines = machines_of(by_arm)
+    if len(kinds := sorted({kind for kind in machines.values() if kind})) > 1:
+        seeds = {kind: ", ".join(str(s) for s, one in machines.items() if one == kind) for kind in kinds}
+        notes.append(
+            "Seeds were computed by several kinds of machine, and runs are compared within a seed only: "
+            + "; ".join(f"{kind}: {seeds[kind]}" for kind in kinds)
+        )
+    other = [c for cells in by_arm.values() for c in cells.values() if c.machine not in ("", machines[c.record.seed])]
+    if other:
+        notes.append(
+            "One seed gives results that differ by 1 to 4 AP between processors, so these runs are not compared with "
+            "the rest of their seed: " + "; ".join(f"{cell} ({cell.machine})" for cell in other)
+        )
+    without = [str(cell) for cells in by_arm.values() for cell in cells.values() if cell.measured is None]
+    if without:
+        shown = ", ".join(without[:4]) + (f" and {len(without) - 4} more" if len(without) > 4 else "")
+        notes.append(
+            f"No detections to resample for {shown}: intervals and p values that involve them hold the noise of seeds "
+            "only, not of the choice of images, and are too narrow"
+        )
+    if any(name in result.differences for result in results for name in TIDE_ERRORS):
+        notes.append(
+            "Intervals of TIDE errors hold the noise of seeds only: these errors are not resampled over images"
+        )
+
+    counts = [len(r.seeds) for r in results if r.arm.name != BASELINE and r.seeds]
+    if counts and min(counts) < ENOUGH_SEEDS:
+        notes.append(f"With fewer than {ENOUGH_SEEDS} seeds a verdict is indicative")
+    if truth is not None:
+        boxes = truth.class_counts
+        few = int(((boxes > 0) & (boxes < FEW_OBJECTS)).sum())
+        if few:
+            notes.append(
+                f"{few} of {len(boxes)} classes have fewer than {FEW_OBJECTS} test objects: AP of such a class alone "
+                "cannot tell remedies apart"
+            )
+    return notes
+
+
+def _notes_of_arms(plan: Plan, results: Sequence[ArmResult], by_arm: Runs) -> list[str]:
+    notes = []
+    for result in results:
+        arm = result.arm
+        if len(result.seeds) < len(plan.seeds):
+            notes.append(f"{arm.name} has {len(result.seeds)} of {len(plan.seeds)} seeds")
+        shared = [s for s in result.seeds if s in by_arm.get(arm.compared_with, {})]
+        if arm.name != BASELINE and result.seeds and len(shared) < len(result.seeds):
+            notes.append(
+                f"{arm.name} is compared with {arm.compared_with} on the {len(shared)} seeds that both have finished"
+            )
+    shares = {arm: [c.record.cost.get("clipped_share") or 0.0 for c in runs.values()] for arm, runs in by_arm.items()}
+    clipped = {arm: statistics.fmean(of) if of else None for arm, of in shares.items()}
+    for result in results:
+        mine, theirs = clipped[result.arm.name], clipped.get(result.arm.compared_with)
+        if mine is not None and theirs is not None and abs(mine - theirs) > UNEVEN_CLIPPING:
+            notes.append(
+                f"Gradients were clipped in {100 * mine:.0f} % of the steps of {result.arm.name} and in "
+                f"{100 * theirs:.0f} % of {result.arm.compared_with}'s: clipping scales a step down, so the two differ "
+                "in more than the remedy; train.clip_grad.max_norm=0 or a larger one takes that away"
+            )
+    if plan.budget == "iterations":
+        longer = [name for result in results if (name := _trained_longer(result, by_arm))]
+        if longer:
+            notes.append(
+                f"Trained longer than what they are compared with: {', '.join(longer)}. That alone may explain a gain: "
+                "compare with a baseline trained for as long; `imbdet compare` adds one unless --no-controls is given"
+            )
+    return notes
+
+
+def _trained_longer(result: ArmResult, by_arm: Runs) -> str:
+    """The arm with both numbers of iterations if it has more than the arm it is compared with, else nothing."""
+    own, other = (
+        max((c.record.cost.get("iterations") or 0 for c in by_arm.get(name, {}).values()), default=0)
+        for name in (result.arm.name, result.arm.compared_with)
+    )
+    is_remedy = result.arm.name != BASELINE and not result.arm.control_of
+    return f"{result.arm.name} ({own:g} iterations, {other:g})" if is_remedy and own > other > 0 else ""
+
+
+def facts_of(plan: Plan, cells: Sequence[Finished], truth: Scene | None, draws: int) -> list[tuple[str, str]]:
+    """What the numbers were made with; what no run says is left out."""
+    evaluator = first(cell.record.pins.get("evaluator") or cell.fact("evaluation").get("evaluator") for cell in cells)
+    environment = first(cell.fact("environment") for cell in cells) or {}
+    packages = {"imbdet": environment.get("imbdet"), **environment.get("packages", {})}
+    iterations = sorted({c.record.cost["iterations"] for c in cells if c.record.cost.get("iterations") is not None})
+    images = len(truth) if truth is not None else first(cell.fact("evaluation").get("images") for cell in cells)
+    resampled = any(cell.measured is not None for cell in cells)
+    found = {
+        "date": date.today().isoformat(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "overrides": " ".join(plan.overrides),
+        "budget": f"equal {plan.budget}",
+        "iterations": " to ".join(f"{n:g}" for n in dict.fromkeys([*iterations[:1], *iterations[-1:]])),
+        "images": f"{images} ({plan.split})" if images else "",
+        "objects": str(int(truth.class_counts.sum())) if truth is not None else "",
+        "bootstrap": f"{draws} draws of the images" if resampled else "none, as no run has detections",
+        "evaluator": _describe(evaluator) if evaluator else "",
+        "device": environment.get("gpu") or environment.get("device") or "",
+        "processor": environment.get("processor") or "",
+        "threads": str(environment.get("threads") or ""),
+        "versions": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
+    }
+    return [(name, value) for name, value in found.items() if value]
+
+
+def _describe(evaluator: dict[str, Any]) -> str:
+    limits = "/".join(map(str, evaluator.get("max_dets", ())))
+    return f"{evaluator.get('name')} {evaluator.get('version')}" + (f", maxDets {limits}" if limits else "")
+
+
+def power_of(sample: Sample, seeds: int) -> list[tuple[str, str]]:
+    """What a grid of this size finds, by the noise that it has measured."""
+    remedies = [arm for arm in sample.against if arm not in sample.controls]
+    sd = residual_sd(sample.matrix())
+    if sd is None or seeds < 2 or not remedies:
+        return []
+    images = np.diag(sample.image_covariance(remedies))
+    image_sd = float(np.sqrt(np.nanmedian(images))) if np.isfinite(images).any() else 0.0
+    found = detectable(seeds, len(remedies), sd, image_sd)
+    text = f"a difference of {100 * found:.1f} points with 80 % power; sd of a run {100 * sd:.2f}"
+    return [("can find", text + (f", of the choice of images {100 * image_sd:.2f}" if image_sd else ""))]
+
+
+def first(values: Iterable[Any]) -> Any:
+    """The first that is not empty, or None."""
+    return next((value for value in values if value), None)
