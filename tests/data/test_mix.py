@@ -1,14 +1,23 @@
 """The slot `mix`: other images, by a pure function of seed and position."""
 
+import json
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, load_config
+from imbdet.data.datasets.coco import load_coco
+from imbdet.data.images import decode
 from imbdet.data.loader import TrainLoader
+from imbdet.remedies import index
 from imbdet.slots import Mix
+from tests.helpers import load
+
+FILLERS = [entry.name for entry in index.entries() if entry.slots == ("mix",)]
 
 
 class Beside(Mix):
@@ -92,3 +101,54 @@ def test_a_detector_trains_on_mixed_images():
         )
         sum(losses.values()).backward()
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def filler(name):
+    """What a remedy puts into the slot, acting to the end of the training."""
+    return instantiate(load("baselines/faster_rcnn_shapes", name).dataloader.train.mix)
+
+
+def test_the_fillers_are_found():
+    assert set(FILLERS) >= {"mosaic", "mixup", "copy_paste", "class_targeted_copy_paste"}
+
+
+@pytest.mark.parametrize("name", FILLERS)
+def test_a_remedy_gives_the_same_to_other_workers_and_after_a_resume(name, records):
+    """Six batches, over the end of the epoch, with two workers, and from the fourth on."""
+    whole = batches(records, 0, 6, mix=filler(name))
+    assert equal(whole[3:], batches(records, 3, 3, mix=filler(name)))
+    assert equal(whole, batches(records, 0, 6, mix=filler(name), workers=2))
+    assert not equal(whole, batches(records, 0, 6)), "it did nothing"
+    labels = torch.cat([target["labels"] for _, targets in whole for target in targets])
+    assert labels.dtype == torch.int64 and 0 <= labels.min() and labels.max() < records.num_classes
+
+
+@pytest.mark.parametrize("name", FILLERS)
+def test_grey_pictures_deep_ones_and_floats_come_as_the_loader_reads_them(name, tmp_path):
+    """Four kinds of the same grey ramp, which all decode to three equal channels of 8 bits, and so do their mixes."""
+    ramp = np.linspace(0.1, 0.9, 48)[None].repeat(40, axis=0)
+    kinds = {
+        "grey.png": Image.fromarray((ramp * 255).astype(np.uint8)),
+        "deep.png": Image.fromarray((ramp * 65535).astype(np.uint16)),
+        "float.tif": Image.fromarray(ramp.astype(np.float32)),
+        "rgb.png": Image.fromarray((ramp * 255).astype(np.uint8)).convert("RGB"),
+    }
+    images, annotations = [], []
+    for i, (file, image) in enumerate(kinds.items()):
+        image.save(tmp_path / file)
+        images.append({"id": i, "file_name": file, "width": 48, "height": 40})
+        boxes = [(0, [2, 2, 20, 20]), (0, [30, 4, 10, 30])] if i else [(1, [8, 8, 24, 16])]
+        annotations += [{"image_id": i, "category_id": k, "bbox": box, "area": 1, "iscrowd": 0} for k, box in boxes]
+    for number, annotation in enumerate(annotations, 1):
+        annotation["id"] = number
+    categories = [{"id": k, "name": word} for k, word in enumerate("abc")]  # nobody has labelled the last
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "train.json").write_text(json.dumps(document))
+    records = load_coco(str(tmp_path / "train.json"), str(tmp_path))
+    plain = [records.images[i] for i in range(4)]
+    assert all(torch.equal(image, decode(str(tmp_path / file))) for image, file in zip(plain, kinds, strict=True))
+    assert all((image.int() - plain[0].int()).abs().max() <= 1 for image in plain)
+    for images, targets in batches(records, 0, 4, mix=filler(name)):
+        for image, target in zip(images, targets, strict=True):
+            assert image.dtype == torch.uint8 and torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])
+            assert 24 <= image.median() <= 230 and len(target["boxes"]) == len(target["labels"])

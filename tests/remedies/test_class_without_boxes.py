@@ -20,7 +20,7 @@ from tests.helpers import fitting
 EMPTY = 2  # the label of the class without boxes
 #: what a config asks of the train records as a whole
 COUNTS = re.compile("class_counts|image_counts|image_shares|class_groups|class_dimensions")
-LOADER = ("dataloader.train.image_sampler", "dataloader.train.balance")
+LOADER = ("dataloader.train.image_sampler", "dataloader.train.balance", "dataloader.train.mix")
 
 
 def made(empty: bool):
@@ -47,7 +47,7 @@ def counting() -> list[str]:
     found = []
     for entry in index.entries():
         path = files.configs_dir() / "remedies" / entry.imbalance / f"{entry.name}.py"
-        if {"image_sampler", "balance"} & set(entry.slots) or COUNTS.search(path.read_text(encoding="utf-8")):
+        if {"image_sampler", "balance", "mix"} & set(entry.slots) or COUNTS.search(path.read_text(encoding="utf-8")):
             found.append(entry.name)
     return sorted(set(found))
 
@@ -76,6 +76,9 @@ def numbers(baseline: str, path: str, remedy: str, empty: bool) -> dict[str, np.
         part = part(records, seed=0)
         held["drawn"] = np.array(list(itertools.islice(part.indices(), 300)))
         held["before"], held["after"] = part.change.before, part.change.after
+    if path.endswith("mix"):
+        part.build(records)
+        held["settings"] = np.array([str(value) for key, value in vars(part).items() if np.isscalar(value)])
     buffers = part.named_buffers() if isinstance(part, torch.nn.Module) else []
     held.update((name, value.numpy()) for name, value in buffers)
     held.update((name, value) for name, value in vars(part).items() if isinstance(value, np.ndarray))
