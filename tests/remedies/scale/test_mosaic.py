@@ -102,7 +102,7 @@ def test_the_config_ends_it_in_the_last_tenth():
 
 def test_mechanism_objects_come_in_more_sizes():
     """The scale is drawn from 0.5 to 1.5: sizes of whole objects spread by that much more."""
-    records, mosaic = shapes(num_images=40, image_size=64), Mosaic(off=0, least=1.0)
+    records, mosaic = shapes(num_images=40), Mosaic(off=0, least=1.0)
     before, after = [], []
     for i in range(len(records)):
         pair = records.images[i], records.target(i)
