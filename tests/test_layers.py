@@ -22,7 +22,7 @@ LAYERS = (
     ("evaluation", "runs"),
     ("remedies",),
     ("engine",),
-    ("compare",),
+    ("compare", "export"),
     ("report",),
     ("diagnose",),  # a page of its own, drawn with the report's parts, that also reads comparisons
     ("balance",),  # with the measures and the near-duplicates of a diagnosis

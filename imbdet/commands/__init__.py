@@ -22,6 +22,7 @@ _ORDER = (
     "train",
     "evaluate",
     "predict",
+    "export",
     "compare",
     "show_config",
     "list_remedies",

@@ -12,8 +12,9 @@ from ..write import write_json
 from . import add_tiles_argument, add_trust_argument, config_from, make_parser, parse
 
 EXAMPLE = """
-imbdet predict --run output/faster_rcnn_shapes photo.jpg folder/ "more/*.png" --threshold 0.3
+imbdet predict --run output/faster_rcnn_shapes photo.jpg folder/ "more/*.png" clip.mp4 --threshold 0.3 --save yolo
 """
+FORMS = ("coco", "yolo", "fiftyone", "label_studio")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,15 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", metavar="DIR", help="where to write (default: predictions/ in the run, or in output/)")
     parser.add_argument("--threshold", type=float, default=0.5, metavar="T", help="lowest score (default: 0.5)")
     add_tiles_argument(parser)
-    parser.add_argument("words", nargs="+", metavar="IMAGE", help="pictures, folders, globs; key=value for the config")
+    parser.add_argument("--save", action="append", default=[], choices=FORMS, help="one more form; may be repeated")
+    parser.add_argument("words", nargs="+", metavar="IMAGE", help="pictures, videos, folders, globs; key=value")
     args = parse(parser, argv)
     _check(parser, args)
 
     from ..evaluation.pictures import find_pictures
+    from ..evaluation.video import is_video
 
     args.overrides = [word for word in args.words if _is_override(word)]
     paths, problems = find_pictures([word for word in args.words if not _is_override(word)])
-    if not paths:
+    args.videos, paths = [path for path in paths if is_video(path)], [path for path in paths if not is_video(path)]
+    if not paths and not args.videos:
         raise ValueError("no picture to look at. " + "; ".join(problems or ["name files, folders or globs"]))
     for problem in problems:
         _complain(problem)
@@ -44,18 +48,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = "output" if run is None else run.parent if run.is_file() else run
     out = Path(args.out or Path(folder) / "predictions")
     unreadable, found = _predict(args, paths, out)
-    print(f"{found} objects of score >= {args.threshold:g} in {len(paths) - unreadable} pictures, drawn into {out}")
+    looked = f"{len(paths) + len(args.videos) - unreadable} {'pictures and videos' if args.videos else 'pictures'}"
+    print(f"{found} objects of score >= {args.threshold:g} in {looked}, drawn into {out}")
     return 1 if problems or unreadable else 0
 
 
 def _predict(args: argparse.Namespace, paths: list[Path], out: Path) -> tuple[int, int]:
     """Write a picture per path and predictions.json; returns the numbers of unreadable pictures and of objects."""
     from PIL import Image
+    from tqdm import tqdm
 
     from ..data.images import decode
     from ..data.tiles import Tiles
     from ..engine.trained import load_predictor, load_run
     from ..evaluation.pictures import draw
+    from ..evaluation.predictions import save_predictions
 
     if args.run:
         detector = load_run(args.run, args.which, None, args.remedy, args.overrides)
@@ -74,7 +81,7 @@ def _predict(args: argparse.Namespace, paths: list[Path], out: Path) -> tuple[in
     }
     taken: set[str] = set()
     unreadable = 0
-    for path in paths:
+    for path in tqdm(paths, desc="predict", unit="picture", leave=False, disable=None):
         try:
             image = decode(str(path))
         except (OSError, ValueError) as error:
@@ -86,8 +93,30 @@ def _predict(args: argparse.Namespace, paths: list[Path], out: Path) -> tuple[in
         drawn = draw(image, found, detector.class_names)
         Image.fromarray(drawn.permute(1, 2, 0).numpy()).save(out / name, quality=92)
         _add(document, path, name, image, found, detector)
+    for path in args.videos:
+        try:
+            _video(document, path, out / f"{Path(_free_name(path.stem, taken)).stem}.mp4", detector, args.threshold)
+        except ValueError as error:
+            _complain(str(error))
+            unreadable += 1
     write_json(out / "predictions.json", document)
+    save_predictions(document, out, args.save)
     return unreadable, len(document["annotations"])
+
+
+def _video(document: dict, path: Path, out: Path, detector: Any, threshold: float) -> None:
+    """Each frame as a picture named `FILE#frame`, drawn into an .mp4."""
+    from tqdm import tqdm
+
+    from ..evaluation.pictures import draw
+    from ..evaluation.video import VideoWriter, read_frames
+
+    rate, count, frames = read_frames(path)
+    with VideoWriter(out, rate) as writer:
+        for i, frame in enumerate(tqdm(frames, path.name, count or None, leave=False, unit="frame", disable=None)):
+            found = detector.predict(frame, threshold)
+            writer.add(draw(frame, found, detector.class_names))
+            _add(document, Path(f"{path}#{i}"), f"{out.name}#{i}", frame, found, detector)
 
 
 def _add(document: dict, path: Path, drawn: str, image: Any, found: dict, detector: Any) -> None:

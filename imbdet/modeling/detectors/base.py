@@ -143,6 +143,15 @@ class Detector(nn.Module):
             for b, s, c, k in zip(boxes, scores, labels, kept, strict=True)
         ]
 
+    def top(self, scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """scores (N, D) -> the best `most` of each image, or fewer if fewer are above the threshold, and their places.
+
+        A long top-k is slow where few scores reach the threshold; at test, waiting for their number is allowed.
+        """
+        count = int((scores > self.score_threshold).sum(dim=1).amax())
+        values, index = scores.topk(min(most, max(1, count)), dim=1)
+        return values, index
+
     def suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
         """Candidates as of `candidates` -> those that stay, (N, D) bool."""
         return suppress(boxes, scores, labels, valid, self.nms_threshold, limit_at_test(boxes))

@@ -61,12 +61,9 @@ class RetinaNet(Detector):
         for count, level in zip(cells, logits.float().split(cells, dim=1), strict=True):
             level = self.criterion.scores(level, self.calibration)  # (N, count, K)
             k = level.shape[-1]
-            level = level.flatten(1)
-            # a long top-k is slow where few scores reach the threshold; at test, waiting for their number is allowed
-            most = int((level > self.score_threshold).sum(dim=1).amax())
-            top = level.topk(min(self.candidates_per_level, max(1, most)), dim=1)
-            places.append(top.indices + start * k)
-            values.append(top.values)
+            value, index = self.top(level.flatten(1), self.candidates_per_level)
+            places.append(index + start * k)
+            values.append(value)
             start += count
         best, scores = torch.cat(places, dim=1), torch.cat(values, dim=1)
         labels = best % k

@@ -143,10 +143,7 @@ class HierarchicalShotDetector(Detector):
         if dismissed is not None:
             scores = scores.masked_fill(dismissed, 0.0)
         k = scores.shape[2]
-        scores = scores.flatten(1)
-        # as in RetinaNet: at test, waiting for the number of scores that reach the threshold is allowed
-        most = int((scores > self.score_threshold).sum(dim=1).amax())
-        scores, index = scores.topk(min(self.max_candidates, max(1, most)), dim=1)
+        scores, index = self.top(scores.flatten(1), self.max_candidates)
         rows = torch.div(index, k, rounding_mode="floor").unsqueeze(-1).expand(-1, -1, 4)
         return boxes.gather(1, rows), scores, index % k, scores > self.score_threshold
 
