@@ -25,7 +25,7 @@ def limit_spinning() -> None:
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Cores that this process may use: the least of its affinity and the quota of its control group, at least 1.
+    """Return cores that this process may use: the least of its affinity and the quota of its control group, at least 1.
 
     root: where /proc and /sys lie, for tests.
     """

@@ -9,8 +9,8 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def is_users_mistake(error: BaseException) -> bool:
-    """Whether one line tells it all: a file that cannot be used, a part that cannot be built from its config, or an
-    error that this package raised on purpose.
+    """Return whether one line tells it all: a file that cannot be used, a part that cannot be built from its config, or
+    an error that this package raised on purpose.
 
     A ValueError out of torch or another library says little without its traceback, so it does not count.
     """

@@ -55,11 +55,11 @@ class RunFolder:
         return self.path / name
 
     def has(self, name: str) -> bool:
-        """Whether it holds a file of this name."""
+        """Return whether it holds a file of this name."""
         return (self.path / name).is_file()
 
     def files(self) -> list[Path]:
-        """The files of a run that are there, and no others."""
+        """Return the files of a run that are there, and no others."""
         return [path for pattern in FILES for path in sorted(self.path.glob(pattern))]
 
     @property
@@ -68,7 +68,7 @@ class RunFolder:
         return not self.has(METRICS) and (self.has(OF_DETECTRON2[0]) or self.detections().name == OF_DETECTRON2[1])
 
     def checked(self) -> "RunFolder":
-        """Itself. Raises FileNotFoundError if it is no folder of a run, with runs that are near."""
+        """Return itself. Raises FileNotFoundError if it is no folder of a run, with runs that are near."""
         if not self.path.is_dir():
             raise FileNotFoundError(
                 f"no run at {self.path}: a run is the folder that training wrote (train.output_dir)"
@@ -80,48 +80,50 @@ class RunFolder:
         return self
 
     def config(self, remedies: Sequence[str] = (), overrides: Sequence[str] = ()) -> "DictConfig":
-        """Its config, see `load_config`. Raises as that does."""
+        """Return its config, see `load_config`. Raises as that does."""
         from .config import load_config
 
         return load_config(self.path / CONFIG, remedies, overrides)
 
     def config_text(self) -> str:
-        """config.yaml as text, "" without one."""
+        """Return config.yaml as text, "" without one."""
         return (self.path / CONFIG).read_text(encoding="utf-8") if self.has(CONFIG) else ""
 
     def environment(self) -> dict[str, Any]:
-        """environment.json, {} without one."""
+        """Return environment.json, {} without one."""
         return read_json(self.path / ENVIRONMENT)
 
     def trained_on(self) -> dict[str, Any]:
-        """The classes, their counts, the data's fingerprint and the preprocessing, as its checkpoints hold them; {} of
-        an older run.
+        """Return the classes, their counts, the data's fingerprint and the preprocessing, as its checkpoints hold them;
+        {} of an older run.
         """
         return read_json(self.path / TRAINED_ON)
 
     def result(self) -> dict[str, Any]:
-        """result.json, {} without one."""
+        """Return result.json, {} without one."""
         return read_json(self.path / RESULT)
 
     def evaluation(self) -> dict[str, Any]:
-        """The evaluation in result.json, {} without one: a training's file holds it under a key, a file that
+        """Return the evaluation in result.json, {} without one: a training's file holds it under a key, a file that
         `imbdet evaluate --out` wrote is one.
         """
         result = self.result()
         return (result["evaluation"] or {}) if "evaluation" in result else result
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl (of detectron2: metrics.json) in order, [] without one."""
+        """Return the lines of metrics.jsonl (of detectron2: metrics.json) in order, [] without one."""
         name = next((one for one in (METRICS, OF_DETECTRON2[0]) if self.has(one)), None)
         return read_metrics(self.path / name) if name else []
 
     def detections(self) -> Path:
-        """The COCO results of its last weights, where they were kept; also where detectron2's evaluator puts them."""
+        """Return the COCO results of its last weights, where they were kept; also where detectron2's evaluator puts
+        them.
+        """
         theirs = (self.path / "inference" / OF_DETECTRON2[1], self.path / OF_DETECTRON2[1])
         return next((path for path in theirs if path.is_file() and not self.has(DETECTIONS)), self.path / DETECTIONS)
 
     def checkpoint(self, which: str | None = None) -> Path:
-        """The weights "best" or "last"; None: the best, or the last if nothing was evaluated.
+        """Return the weights "best" or "last"; None: the best, or the last if nothing was evaluated.
 
         Raises FileNotFoundError: there are none; with what there is.
         """
@@ -135,7 +137,7 @@ class RunFolder:
 
 
 def parse_json(text: bytes | str) -> Any:
-    """What JSON text in UTF-8 holds. Raises ValueError, whatever is wrong with it."""
+    """Return what JSON text in UTF-8 holds. Raises ValueError, whatever is wrong with it."""
     try:
         return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
     except RecursionError:
@@ -143,7 +145,9 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
-    """The object in a JSON file, {} if there is no such file. Raises ValueError if it is not valid, with the place."""
+    """Return the object in a JSON file, {} if there is no such file. Raises ValueError if it is not valid, with the
+    place.
+    """
     try:
         value = parse_json(Path(path).read_bytes())
     except FileNotFoundError:
@@ -156,7 +160,7 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl, without a last line that a kill has cut."""
+    """Return the lines of a metrics.jsonl, without a last line that a kill has cut."""
     lines = []
     for text in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:

@@ -71,7 +71,7 @@ SLOTS = {
 
 
 def slots_of(cfg: DictConfig) -> dict[str, tuple[str, str]]:
-    """{slot: (config key, what fills it)} of every slot in `cfg`, in the order of the data flow.
+    """Return {slot: (config key, what fills it)} of every slot in `cfg`, in the order of the data flow.
 
     What fills it is the `_target_` of the node, "(default)" for null, else the value itself.
     """
@@ -87,7 +87,7 @@ def slots_of(cfg: DictConfig) -> dict[str, tuple[str, str]]:
 
 
 def slot_at(path: str) -> str:
-    """The slot that a config key belongs to, "" if none: "augment" for "dataloader.train.augment.0.size"."""
+    """Return the slot that a config key belongs to, "" if none: "augment" for "dataloader.train.augment.0.size"."""
     for slot, places in SLOTS.items():
         if any(path == place or path.startswith(f"{place}.") for place in places):
             return slot
@@ -126,7 +126,7 @@ class Slot:
     tunable: ClassVar[dict[str, tuple[float, ...]]] = {}
 
     def describe(self) -> str:
-        """What it does with its settings, for the log before the first step; "" says nothing."""
+        """Return what it does with its settings, for the log before the first step; "" says nothing."""
         return ""
 
 
@@ -137,7 +137,7 @@ class Balance(Slot):
         raise NotImplementedError
 
     def report(self, before: Any, after: Any) -> str:
-        """What was done to the records, for the log; "" says nothing."""
+        """Return what was done to the records, for the log; "" says nothing."""
         return ""
 
 
@@ -162,7 +162,7 @@ class Mix(Slot):
         raise NotImplementedError
 
     def build(self, records: Any) -> None:
-        """Called once with the records that `draw` takes its images from."""
+        """Take, once, the records that `draw` takes its images from."""
 
 
 class Augment(Slot):
@@ -203,12 +203,12 @@ class Matcher(Slot):
         raise NotImplementedError
 
     def build(self, strides: tuple[int, ...]) -> None:
-        """Called once with the stride of each level of the pyramid, finest first; `levels` are indices into it."""
+        """Take, once, the stride of each level of the pyramid, finest first; `levels` are indices into it."""
 
     def rematch(
         self, matched: Matched, objects: Objects, logits: Tensor, outputs: Tensor, criterion: Criterion
     ) -> Matched:
-        """A second pass that sees the predictions; dense heads (RetinaNet, RPN) only, without gradient.
+        """Match again with the predictions; dense heads (RetinaNet, RPN) only, without gradient.
 
         Args:
             matched: what the first pass made of the R = N*A regions, in which `images` and `levels` are known.
@@ -240,11 +240,11 @@ class Head(Slot):
         raise NotImplementedError
 
     def fixed(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The same with the head's weights as constants, so that a gradient reaches the features only."""
+        """Return the same with the head's weights as constants, so that a gradient reaches the features only."""
         raise NotImplementedError
 
     def scores(self, logits: Tensor) -> Tensor:
-        """logits (R, C) -> (R, K) in 0..1, as the classification slot has them, in float32."""
+        """Map logits (R, C) -> (R, K) in 0..1, as the classification slot has them, in float32."""
         raise NotImplementedError
 
 
@@ -286,7 +286,7 @@ class Phased(Slot):
         raise NotImplementedError
 
     def begin_step(self) -> bool:
-        """Called once when a training step begins, not for validation losses. False freezes the detector for this
+        """Note that a training step begins (not for validation losses). False freezes the detector for this
         step: only the filler's own parameters get a gradient.
         """
         raise NotImplementedError
@@ -305,11 +305,11 @@ class Classification(Slot):
     normalizer: Callable[[Matched], Tensor] | None
 
     def num_logits(self, num_classes: int) -> int:
-        """C for K classes."""
+        """Return C for K classes."""
         raise NotImplementedError
 
     def initial_bias(self, num_classes: int) -> float | Tensor:
-        """First bias of the logits: one number, or (C,) one for each."""
+        """Return first bias of the logits: one number, or (C,) one for each."""
         raise NotImplementedError
 
     def __call__(self, logits: Tensor, matched: Matched) -> tuple[Tensor, Stats]:
@@ -317,12 +317,12 @@ class Classification(Slot):
         raise NotImplementedError
 
     def scores(self, logits: Tensor) -> Tensor:
-        """logits (..., C) -> (..., K) in 0..1."""
+        """Map logits (..., C) -> (..., K) in 0..1."""
         raise NotImplementedError
 
     def background(self, logits: Tensor) -> Tensor | None:
-        """logits (..., C) -> score of background (...) where the scores of a region and this one add up to 1 (softmax);
-        None where each class is scored by itself (sigmoid).
+        """Map logits (..., C) -> score of background (...) where the scores of a region and this one add up to 1
+        (softmax); None where each class is scored by itself (sigmoid).
         """
         return None
 
@@ -340,11 +340,11 @@ class Regression(Slot):
         raise NotImplementedError
 
     def deltas(self, outputs: Tensor, regions: Tensor, box_coder: Any) -> Tensor:
-        """outputs (..., 4 + V) of regions (..., 4) -> deltas (..., 4)."""
+        """Map outputs (..., 4 + V) of regions (..., 4) -> deltas (..., 4)."""
         return outputs[..., :4]
 
     def boxes(self, outputs: Tensor, regions: Tensor, box_coder: Any) -> Tensor:
-        """outputs (..., 4 + V) of regions (..., 4) -> boxes (..., 4)."""
+        """Map outputs (..., 4 + V) of regions (..., 4) -> boxes (..., 4)."""
         return box_coder.decode(self.deltas(outputs, regions, box_coder), regions)
 
     def deviations(self, extra: Tensor, regions: Tensor) -> Tensor | None:
@@ -407,7 +407,7 @@ class Objective(Slot):
         raise NotImplementedError
 
     def build(self, points: dict[str, Any]) -> None:
-        """Called before each step with the detector's `balance_points`: where the two losses part."""
+        """Take, before each step, the detector's `balance_points`: where the two losses part."""
 
 
 class Calibration(Slot):
@@ -422,12 +422,13 @@ class Calibration(Slot):
         raise NotImplementedError
 
     def logits(self, logits: Tensor) -> Tensor:
-        """logits (..., C) -> (..., C), before they become scores; the first K are those of the classes."""
+        """Map logits (..., C) -> (..., C), before they become scores; the first K are those of the classes."""
         return logits
 
 
 def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:
-    """`value` with a gradient that was worked out by hand, for losses that autograd cannot follow (ranks, sorting).
+    """Return `value` with a gradient that was worked out by hand, for losses that autograd cannot follow (ranks,
+    sorting).
 
     Args:
         value: (R,) what each region costs. logits: (R, C). gradient: (R, C) of the region's value, a constant.

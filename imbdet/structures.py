@@ -69,18 +69,18 @@ class Matched:
         return self.labels >= 0
 
     def take(self, index: Tensor) -> "Matched":
-        """The regions at `index` (R',) int64, in that order."""
+        """Return the regions at `index` (R',) int64, in that order."""
         fields = ("labels", "objects", "iou", "images", "levels", "boxes", "targets", "deltas")
         values = {name: getattr(self, name) for name in fields}
         return replace(self, **{name: value[index] for name, value in values.items() if value is not None})
 
     def regressed(self) -> Tensor:
-        """(R, 4) XYXY: the regions after regression, without gradient; those that are not foreground stay."""
+        """Return (R, 4) XYXY: the regions after regression, without gradient; those that are not foreground stay."""
         assert self.deltas is not None, "the head's deltas are known inside of the criterion only"
         return self.box_coder.decode(self.deltas, self.boxes)
 
     def ignore_all_but(self, keep: Tensor) -> "Matched":
-        """Regions outside the mask `keep` (R,) get the label -1."""
+        """Give regions outside the mask `keep` (R,) the label -1."""
         return replace(self, labels=torch.where(keep, self.labels, IGNORE))
 
 
@@ -106,5 +106,5 @@ class RegionStats:
     box_coder: Any
 
     def decoded(self) -> Tensor:
-        """(R, 4) XYXY: the regions after regression."""
+        """Return (R, 4) XYXY: the regions after regression."""
         return self.box_coder.decode(self.deltas, self.matched.boxes)

@@ -69,7 +69,7 @@ def write(
 
 
 def check_out(out: Path, provenance: Provenance, overwrite: bool) -> None:
-    """Raises ValueError if nothing may be written there."""
+    """Raise ValueError if nothing may be written there."""
     real = out.expanduser().resolve()
     given = [Path(path).expanduser() for path in provenance.balanced.places]
     for part in provenance.balanced.work.pool.splits.values():

@@ -60,7 +60,7 @@ def _select(work: Working, labels: list[int]) -> None:
 
 
 def filter_boxes(work: Working, options: Options) -> None:
-    """By size, aspect, outliers and closeness to the border."""
+    """Filter boxes by size, aspect, outliers and closeness to the border."""
     records, on = work.pool.records, work.objects_on()
     x, y, w, h = records.xywh.T
     width, height = records.widths[records.object_image], records.heights[records.object_image]
@@ -105,7 +105,7 @@ def filter_boxes(work: Working, options: Options) -> None:
 def filter_pictures(
     work: Working, options: Options, groups: np.ndarray | None, progress: Callable[[], None] = lambda: None
 ) -> None:
-    """By sharpness, exposure, group, and whether there is a box.
+    """Filter pictures by sharpness, exposure, group, and whether there is a box.
 
     groups: (N,) names, of `groups_of`; None without.
     """
@@ -138,7 +138,7 @@ def _by_light(work: Working, options: Options, progress: Callable[[], None]) -> 
 
 
 def sharpness(rgb: np.ndarray) -> float:
-    """Variance of the Laplacian (4 neighbors) of the gray levels 0..255 of a picture uint8 (3, H, W).
+    """Return the variance of the Laplacian (4 neighbors) of the gray levels 0..255 of a picture uint8 (3, H, W).
 
     Source: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy"; gray by ITU-R BT.601.
     """
@@ -150,7 +150,7 @@ def sharpness(rgb: np.ndarray) -> float:
 
 
 def groups_of(work: Working, spec: str, fields: Callable[[int], dict]) -> np.ndarray:
-    """object (N,): the group of each image of the pool; one that has none is its own, called by its file name.
+    """Return object (N,): the group of each image of the pool; one that has none is its own, called by its file name.
 
     Args:
         spec: see `Options.group`. fields: image index -> what its file says of it, besides the usual.

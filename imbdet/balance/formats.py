@@ -25,7 +25,7 @@ def _put(path: Path, content: str | bytes) -> None:
 
 
 def write_coco(provenance: Provenance, parts: dict[str, Records], places: Places, base: Path) -> None:
-    """annotations/instances_{part}.json; what the input's file says besides boxes is kept."""
+    """Write annotations/instances_{part}.json; what the input's file says besides boxes is kept."""
     originals = provenance.balanced.originals
     licenses = originals.files[0].licenses
     for part, records in parts.items():
@@ -103,7 +103,7 @@ def _annotations(provenance: Provenance, part: str, records: Records, base: Path
 
 
 def write_yolo(provenance: Provenance, parts: dict[str, Records], places: Places, base: Path) -> None:
-    """data.yaml and labels/{part}/*.txt: `class cx cy w h` in fractions; boxes clipped, crowd left out."""
+    """Write data.yaml and labels/{part}/*.txt: `class cx cy w h` in fractions; boxes clipped, crowd left out."""
     first = next(iter(parts.values()))
     lines = [f"# {provenance.command}", f"# imbdet {provenance.version}, input {provenance.input['fingerprint']}"]
     lines += [f"{part}: images/{part}" for part in parts]
@@ -124,7 +124,7 @@ def write_yolo(provenance: Provenance, parts: dict[str, Records], places: Places
 
 
 def write_voc(provenance: Provenance, parts: dict[str, Records], places: Places, base: Path) -> None:
-    """Annotations/*.xml (pixels from 1, crowd as difficult) and ImageSets/Main/{part}.txt."""
+    """Write Annotations/*.xml (pixels from 1, crowd as difficult) and ImageSets/Main/{part}.txt."""
     for part, records in parts.items():
         whole = _whole_name(provenance, part, base)
         for i, name in enumerate(places[part]):

@@ -127,20 +127,20 @@ class Options:
 
     @classmethod
     def of(cls, **options: Any) -> Options:
-        """Raises ValueError for an option that there is not, with the nearest one."""
+        """Raise ValueError for an option that there is not, with the nearest one."""
         names = [field.name for field in fields(cls)]
         for name in options:
             known(name, names, "option")
         return cls(**options)
 
     def given(self) -> dict[str, Any]:
-        """The options that are not at their defaults."""
+        """Return the options that are not at their defaults."""
         values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def check_shares(shares: dict[str, float]) -> None:
-    """Raises ValueError unless the parts' shares are positive and sum up to 1."""
+    """Raise ValueError unless the parts' shares are positive and sum up to 1."""
     if any(not value > 0 for value in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
         listed = ", ".join(f"{name}={value:g}" for name, value in shares.items())
         raise ValueError(f"the shares of the parts must be above 0 and sum up to 1, got {listed}")
@@ -157,7 +157,7 @@ def number(text: str) -> float:
 
 
 def read_range(text: str) -> Range:
-    """ "16:256", "16:" or ":256"."""
+    """Return "16:256", "16:" or ":256"."""
     low, colon, high = text.partition(":")
     if not colon or not (low or high):
         raise ValueError(f"{text!r} is no range; right is LOW:HIGH, LOW: or :HIGH")
@@ -168,7 +168,7 @@ def read_range(text: str) -> Range:
 
 
 def read_pairs(text: str) -> dict[str, float]:
-    """ "a=1,b=2" -> {"a": 1.0, "b": 2.0}."""
+    """Map "a=1,b=2" -> {"a": 1.0, "b": 2.0}."""
     pairs = {}
     for word in filter(None, text.split(",")):
         name, equals, value = word.rpartition("=")
@@ -179,7 +179,7 @@ def read_pairs(text: str) -> dict[str, float]:
 
 
 def read_cap(text: str) -> dict[str, int]:
-    """ "100" -> {"*": 100}; "a=100,b=20"."""
+    """Map "100" -> {"*": 100}; "a=100,b=20"."""
     pairs = read_pairs(text) if "=" in text else {"*": number(text)}
     for name, value in pairs.items():
         if value != int(value) or value < 0:
@@ -188,7 +188,7 @@ def read_cap(text: str) -> dict[str, int]:
 
 
 def read_strategy(text: str) -> str | float | dict[str, int]:
-    """imbalanced-learn's sampling_strategy: a word, a number, or CLASS=IMAGES,..."""
+    """Return imbalanced-learn's sampling_strategy: a word, a number, or CLASS=IMAGES,..."""
     if "=" in text:
         return {name: int(value) for name, value in read_pairs(text).items()}
     try:
@@ -198,12 +198,12 @@ def read_strategy(text: str) -> str | float | dict[str, int]:
 
 
 def read_target(text: str) -> str | dict[str, float]:
-    """ "equal", "sqrt", "power:0.5", "ratio:10", or CLASS=SHARE,..."""
+    """Return "equal", "sqrt", "power:0.5", "ratio:10", or CLASS=SHARE,..."""
     return read_pairs(text) if "=" in text else text
 
 
 def read_split(text: str) -> dict[str, float]:
-    """ "0.8,0.1,0.1" (train, val, test), "0.8,0.2" (train, val), or "train=0.8,val=0.2"."""
+    """Return "0.8,0.1,0.1" (train, val, test), "0.8,0.2" (train, val), or "train=0.8,val=0.2"."""
     if "=" in text:
         shares = read_pairs(text)
     else:
@@ -219,12 +219,12 @@ def read_split(text: str) -> dict[str, float]:
 
 
 def names_of(words: Sequence[str]) -> list[str]:
-    """["a,b", "c"] -> ["a", "b", "c"]."""
+    """Map ["a,b", "c"] -> ["a", "b", "c"]."""
     return [name.strip() for word in words for name in word.split(",") if name.strip()]
 
 
 def read_equations(words: Sequence[str], many: bool) -> dict:
-    """rename: ["old=new"] -> {old: new}; merge (many): ["a,b=new"] -> {new: [a, b]}."""
+    """Map rename: ["old=new"] -> {old: new}; merge (many): ["a,b=new"] -> {new: [a, b]}."""
     found: dict = {}
     for word in words:
         left, equals, right = word.rpartition("=")
@@ -238,5 +238,5 @@ def read_equations(words: Sequence[str], many: bool) -> dict:
 
 
 def as_words(options: Options) -> str:
-    """The options as one line of JSON, for provenance."""
+    """Return the options as one line of JSON, for provenance."""
     return json.dumps(options.given(), sort_keys=True, default=str)

@@ -51,17 +51,17 @@ class Originals:
         return [_File(part) for part in self._parts]
 
     def image_fields(self, image: int) -> dict[str, Any]:
-        """What the file says of an image of the pool, besides the usual keys, as plain values."""
+        """Return what the file says of an image of the pool, besides the usual keys, as plain values."""
         raw = self.image(image)
         return {key: msgspec.json.decode(value) for key, value in raw.items()}
 
     def image(self, image: int) -> dict[str, msgspec.Raw]:
-        """The same as raw JSON."""
+        """Return the same as raw JSON."""
         file = self.files[int(self._pool.split[image])]
         return file.images.get(msgspec.json.encode(self._pool.image_key(image)), {})
 
     def annotation(self, index: int) -> dict[str, msgspec.Raw]:
-        """What the file says of an object of the pool, besides the usual keys, as raw JSON."""
+        """Return what the file says of an object of the pool, besides the usual keys, as raw JSON."""
         image = int(self._pool.records.object_image[index])
         split = int(self._pool.split[image])
         return self.files[split].annotations.get(msgspec.json.encode(int(self.annotation_ids[index])), {})
@@ -72,7 +72,7 @@ class Originals:
         return np.concatenate([part.annotation_ids for part in self._parts])
 
     def category(self, category_id: int) -> dict[str, msgspec.Raw]:
-        """The same of a class of the first split."""
+        """Return the same of a class of the first split."""
         return self.files[0].categories.get(msgspec.json.encode(category_id), {})
 
 

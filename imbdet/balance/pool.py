@@ -32,7 +32,7 @@ class PoolImages:
         return int(self.starts[-1])
 
     def place(self, index: int) -> tuple[int, int]:
-        """(number of the split, index in it)."""
+        """Return (number of the split, index in it)."""
         split = int(np.searchsorted(self.starts, index, side="right")) - 1
         return split, index - int(self.starts[split])
 
@@ -45,12 +45,12 @@ class PoolImages:
         return self.sources[split].name(local)
 
     def path(self, index: int) -> str:
-        """Where the picture should lie; "" where it is no file."""
+        """Return where the picture should lie; "" where it is no file."""
         split, local = self.place(index)
         return getattr(self.sources[split], "path", lambda _: "")(local)
 
     def find(self, index: int) -> str:
-        """The file that is read. Raises FileNotFoundError as reading would, ValueError where it is no file."""
+        """Return the file that is read. Raises FileNotFoundError as reading would, ValueError where it is no file."""
         split, local = self.place(index)
         if not hasattr(self.sources[split], "find"):
             raise ValueError(f"{self.name(index)}: this picture is no file, so it can be neither linked nor copied")
@@ -73,7 +73,7 @@ class Pool:
         self.split = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
     def image_key(self, index: int) -> int | float | str:
-        """The id of an image as its file writes it."""
+        """Return the id of an image as its file writes it."""
         split, local = self.records.images.place(index)
         part = list(self.splits.values())[split]
         return part.image_keys[local] if part.image_keys else int(part.image_ids[local])
@@ -105,15 +105,15 @@ class Working:
         self.notes: list[str] = []
 
     def label(self, name: str) -> int:
-        """The label of a class. Raises ValueError with the nearest name."""
+        """Return the label of a class. Raises ValueError with the nearest name."""
         return self.names.index(known(name, self.names, "class"))
 
     def records(self, part: str) -> Records:
-        """A part as it is now; its image ids and annotation ids are indices into the pool."""
+        """Return a part as it is now; its image ids and annotation ids are indices into the pool."""
         return self.chosen(self.parts[part], part)
 
     def chosen(self, images: np.ndarray, name: str = "") -> Records:
-        """The images of these indices with what is kept of their objects."""
+        """Return the images of these indices with what is kept of their objects."""
         pool, keep = self.pool.records, self.keep
         counts = np.bincount(pool.object_image[keep], minlength=len(pool))
         kept = replace(
@@ -131,11 +131,11 @@ class Working:
         return kept.subset(images)
 
     def images_on(self) -> np.ndarray:
-        """int64: the images of the parts that are changed, each once, sorted."""
+        """Return int64: the images of the parts that are changed, each once, sorted."""
         return np.unique(np.concatenate([np.zeros(0, np.int64), *(self.parts[name] for name in self.on)]))
 
     def objects_on(self) -> np.ndarray:
-        """bool (M,): objects that are kept, not crowd, and in an image of `images_on`."""
+        """Return bool (M,): objects that are kept, not crowd, and in an image of `images_on`."""
         inside = np.zeros(len(self.pool.records), dtype=bool)
         inside[self.images_on()] = True
         return self.keep & ~self.crowd & inside[self.pool.records.object_image]
@@ -149,7 +149,7 @@ class Working:
 
 
 def known(name: str, names: Sequence[str], what: str) -> str:
-    """`name`, if it is one of `names`. Raises ValueError with the nearest one."""
+    """Return `name`, if it is one of `names`. Raises ValueError with the nearest one."""
     if name in names:
         return name
     near = [other for other in names if other.lower() == str(name).lower()]

@@ -47,7 +47,7 @@ class Reachable:
     what: str = "ratio of the most to the least frequent class"
 
     def says(self) -> str:
-        """In words."""
+        """Return it in words."""
         text = f"the {self.what} is {self.now:.3g} and, with at least {self.fewest} of the {self.images} pictures"
         text += f" left, cannot fall below {self.without:.3g} without repeats"
         if self.copies > 1:
@@ -87,7 +87,7 @@ def resample(work: Working, options: Options, part: str, rng: np.random.Generato
 
 
 def reachable(records: Records, shares: np.ndarray, copies: int, keep_images: float) -> Reachable:
-    """The bounds; see `target.least_spread`. shares: (K,)."""
+    """Return the bounds; see `target.least_spread`. shares: (K,)."""
     held = ImageClasses.of(records)
     n, fewest = len(records), math.ceil(keep_images * len(records))
 
@@ -137,7 +137,7 @@ def to_target(work: Working, options: Options, part: str, records: Records, rng:
 
 
 def long_tail(work: Working, options: Options, records: Records) -> np.ndarray:
-    """Shares (K,) whose ratio is `make_imbalanced`, falling geometrically with the rank of the class.
+    """Return shares (K,) whose ratio is `make_imbalanced`, falling geometrically with the rank of the class.
 
     Source: the exponential profile of Cui et al. 2019, arXiv 1901.05555 (long-tailed CIFAR). Classes rank by
     `order`, then by their boxes.
@@ -154,7 +154,7 @@ def long_tail(work: Working, options: Options, records: Records) -> np.ndarray:
 
 
 def size_halves(records: Records) -> Records:
-    """The same with two classes: boxes with a side up to the median, and larger ones."""
+    """Return the same with two classes: boxes with a side up to the median, and larger ones."""
     good = usable(records)
     if not good.any():
         raise ValueError("size_skew: there is no box with a width and a height")

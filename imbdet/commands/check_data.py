@@ -26,7 +26,7 @@ example:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     options = _parser().parse_args(argv)
     findings = Findings()
     try:

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def state_of(folder: Path, cfg: "DictConfig") -> str:
-    """What is in the demo's folder: "finished" with this config, "begun" with it, or "absent"."""
+    """Return what is in the demo's folder: "finished" with this config, "begun" with it, or "absent"."""
     from imbdet.config import diff
     from imbdet.runs import CONFIG as RUN_CONFIG
     from imbdet.runs import LAST, RunFolder
@@ -90,7 +90,9 @@ def train(cfg: "DictConfig", resume: bool) -> None:
 
 
 def evaluate(cfg: "DictConfig", folder: Path) -> tuple[object, str]:
-    """Detections of the last weights on val, also written to detections.json, and the evaluation as text."""
+    """Evaluate the last weights on val; return the detections, also written to detections.json, and the result as
+    text.
+    """
     from imbdet.config import instantiate
     from imbdet.engine.trained import evaluate_checkpoint
     from imbdet.runs import RunFolder

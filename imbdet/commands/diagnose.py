@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def summary(diagnosis: Any) -> str:
-    """A few lines for the terminal."""
+    """Return a few lines for the terminal."""
     lines = []
     for name, row in diagnosis.splits.items():
         lines.append(f"{name}: {row['images']} images ({row['empty_images']} without objects), {row['boxes']} boxes")

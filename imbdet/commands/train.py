@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def default_output_dir(args: Any, cfg: Any) -> str:
-    """output/faster_rcnn_shapes+focal_loss: the plain config's name and those of all remedies on it."""
+    """Return output/faster_rcnn_shapes+focal_loss: the plain config's name and those of all remedies on it."""
     from imbdet.config import baseline_of
 
     names = [Path(str(baseline_of(args.config))).stem, *(Path(str(name)).stem for name in cfg.get("remedies", ()))]
@@ -65,7 +65,7 @@ def default_output_dir(args: Any, cfg: Any) -> str:
 
 
 def resume_command(argv: Sequence[str] | None) -> str:
-    """The command that was typed, with --resume."""
+    """Return the command that was typed, with --resume."""
     words = list(sys.argv[1:] if argv is None else argv)
     if "--resume" not in words:
         words.append("--resume")
@@ -80,7 +80,7 @@ def resume_command(argv: Sequence[str] | None) -> str:
 
 
 def where_things_are(result: dict) -> str:
-    """The last lines of a run."""
+    """Return the last lines of a run."""
     folder = Path(result["output_dir"])
     said = {
         BEST: "weights of the best evaluation",

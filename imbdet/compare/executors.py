@@ -180,7 +180,7 @@ def _begin(ray: Any) -> None:
 
 
 def places(machine: dict[str, float], cpus: float, gpus: float) -> int:
-    """How many runs fit on a machine with these resources.
+    """Return how many runs fit on a machine with these resources.
 
     Example:
         >>> places({"CPU": 16, "GPU": 2}, 4, 1), places({"CPU": 16}, 4, 1), places({"CPU": 3}, 1, 0)
@@ -193,7 +193,7 @@ def places(machine: dict[str, float], cpus: float, gpus: float) -> int:
 def run_cell_here(
     absolute: str, root: str, arm: str, seed: int, folder: str, trusted: str | None = None
 ) -> tuple[int, float]:
-    """On a worker: run a cell in a process of its own; its exit code and the seconds it took.
+    """Run a cell in a process of its own, on a worker; return its exit code and the seconds it took.
 
     absolute: the comparison's folder; root: the same as it was named, from the working directory `folder`. trusted:
     what the leader's user trusts.
@@ -252,7 +252,7 @@ class Process:
         return self._process.exitcode
 
     def answer(self) -> Any:
-        """What the function returned, once the process has ended.
+        """Return what the function returned, once the process has ended.
 
         Raises:
             RuntimeError: it raised, with the first line of the error; or it ended without an answer.

@@ -82,7 +82,7 @@ BATCH = "dataloader.train.batch_size"
 
 
 def config_pins(cfg: DictConfig, split: str) -> dict[str, Any]:
-    """The pins that a config holds: every key of the budget, and how the split is read."""
+    """Return the pins that a config holds: every key of the budget, and how the split is read."""
     sections = (*BUDGET, "dataloader.val", f"dataloader.{split}")
     flat = flatten(plain(cfg))
     pins = {key: value for key, value in flat.items() if _inside(key, sections) and not is_harmless(key, "compare")}
@@ -92,7 +92,7 @@ def config_pins(cfg: DictConfig, split: str) -> dict[str, Any]:
 
 
 def run_pins(cfg: DictConfig, split: str, folder: Path, evaluator: dict, data: dict[str, str]) -> dict[str, Any]:
-    """All pins of a finished run.
+    """Return all pins of a finished run.
 
     Args:
         cfg: its config. folder: its run folder, with environment.json. evaluator: of its Result. data: {split:
@@ -125,7 +125,7 @@ def _over(sessions: list[dict], read: Any) -> Any:
 def made_by_remedy(
     base: DictConfig, cfg: DictConfig, split: str, extra: int = 0, tuned: Sequence[str] = ()
 ) -> list[str]:
-    """The pins in which an arm's config differs from the base because of what its remedies may change.
+    """Return the pins in which an arm's config differs from the base because of what its remedies may change.
 
     A remedy may change its slots and how the training loader feeds them, but not the batch; the iterations only if it
     declares them. extra: how many more it declares. tuned: keys that may differ in any arm, as all were tuned.
@@ -217,13 +217,13 @@ def _who(record: RunRecord) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value in one short line: `Compose(transforms=[RandomFlip(...)])` for a node."""
+    """Return a value in one short line: `Compose(transforms=[RandomFlip(...)])` for a node."""
     text = "nothing" if value is None else describe(value)
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 
 def config_changes(before: DictConfig, now: DictConfig) -> list[str]:
-    """Lines "key: before -> now" of what differs in two configs and may not: one grid has one base config."""
+    """Return lines "key: before -> now" of what differs in two configs and may not: one grid has one base config."""
     return judged(before, now, "revisit")[0]
 
 
@@ -241,7 +241,7 @@ WINDOW = 50  #: iterations over which the balance is measured: that of a single 
 
 
 def with_controls(configs: Configs, arm: Arm, wanted: bool = True) -> list[Arm]:
-    """An arm with its remedies only -> the same arm with what it needs, and its controls.
+    """Map an arm with its remedies only -> the same arm with what it needs, and its controls.
 
     Args:
         wanted: False leaves the controls out.
@@ -261,7 +261,7 @@ def with_controls(configs: Configs, arm: Arm, wanted: bool = True) -> list[Arm]:
 
 
 def extra_iterations(arm: Arm, base: DictConfig) -> int:
-    """How many more iterations than the base config the arm's remedies declare, together.
+    """Return how many more iterations than the base config the arm's remedies declare, together.
 
     A remedy's config file says `extra_iterations = 200`, or `def extra_iterations(cfg)` of the base config. A function
     that two of them share, as the adversaries share their phases, counts once.
@@ -287,7 +287,7 @@ def extra_iterations(arm: Arm, base: DictConfig) -> int:
 
 
 def scaled_losses(base: DictConfig, cfg: DictConfig) -> str:
-    """The key of the weight that gives the baseline the balance of an arm; "" if the arm cannot have changed it.
+    """Return the key of the weight that gives the baseline the balance of an arm; "" if the arm cannot have changed it.
 
     It is the weight of the loss whose slot the arm filled or whose weight it set; of the box loss, where the arm did so
     to both, or weighs regions, or divides by another number of them. A criterion that the arm replaced as a whole has
@@ -308,12 +308,13 @@ def scaled_losses(base: DictConfig, cfg: DictConfig) -> str:
 
 
 def unmatched(plan: Plan) -> list[Arm]:
-    """The loss-scale controls whose weights have not been measured yet."""
+    """Return the loss-scale controls whose weights have not been measured yet."""
     return [arm for arm in plan.arms if arm.control_of and not arm.overrides]
 
 
 def matching_iterations(cfg: DictConfig) -> int:
-    """How long the baseline and an arm are trained to measure what `match_losses` needs: a third of their iterations.
+    """Return how long the baseline and an arm are trained to measure what `match_losses` needs: a third of their
+    iterations.
 
     A loss may change its balance in training (KL, GHM), so the first iterations say little of the rest.
     """
@@ -321,7 +322,7 @@ def matching_iterations(cfg: DictConfig) -> int:
 
 
 def match_losses(base: DictConfig, cfg: DictConfig, before: float, after: float) -> tuple[tuple[str, ...], str]:
-    """What a loss-scale control is matched by: the ratio of the gradient norms of box and classification loss.
+    """Return what a loss-scale control is matched by: the ratio of the gradient norms of box and classification loss.
 
     AdamW does not see the scale of a loss where only that loss arrives; where both meet, the balance of their gradients
     counts, not the value of either.
@@ -341,7 +342,7 @@ def match_losses(base: DictConfig, cfg: DictConfig, before: float, after: float)
 
 
 def mean_balance(reports: Sequence[dict]) -> float:
-    """Geometric mean of `balance/box_over_cls` over reports; of the first stage where there are several.
+    """Return the geometric mean of `balance/box_over_cls` over reports; of the first stage where there are several.
 
     Raises:
         ValueError: it was not reported, or one of the losses has no gradient.
@@ -357,7 +358,7 @@ OTHER = 1_000_003  #: added to a seed, it gives the second draw that tells rando
 
 
 def initial_state(cfg: DictConfig, seed: int) -> dict[str, Tensor]:
-    """The state a run of `cfg` begins with: model built from `seed`, `train.init_checkpoint` loaded."""
+    """Return the state a run of `cfg` begins with: model built from `seed`, `train.init_checkpoint` loaded."""
     settings = read_settings(cfg)
     with preserved_rng(seed):
         model = instantiate(cfg.model)
@@ -368,13 +369,13 @@ def initial_state(cfg: DictConfig, seed: int) -> dict[str, Tensor]:
 
 
 def drawn_entries(cfg: DictConfig, seed: int) -> dict[str, Tensor]:
-    """The part of the initial state that depends on the seed."""
+    """Return the part of the initial state that depends on the seed."""
     state, other = initial_state(cfg, seed), initial_state(cfg, seed + OTHER)
     return {name: value for name, value in state.items() if not torch.equal(value, other[name])}
 
 
 def shared_start(base: DictConfig, cfg: DictConfig, arm: str, seed: int, root: Path) -> str:
-    """The file from which a run of the arm `arm` takes what it shares with the others of its seed.
+    """Return the file from which a run of the arm `arm` takes what it shares with the others of its seed.
 
     Args:
         base, cfg: configs of the baseline and of the arm. root: the comparison's folder; files go to its `init/`.
@@ -402,7 +403,9 @@ def shared_start(base: DictConfig, cfg: DictConfig, arm: str, seed: int, root: P
 
 
 def start_path(root: Path, seed: int) -> Path:
-    """Of the trained entries with which all arms of a seed begin (`--start`); they are loaded where shapes fit."""
+    """Return the path of the trained entries with which all arms of a seed begin (`--start`); they are loaded where
+    shapes fit.
+    """
     return root / "init" / f"start_seed_{seed}.pth"
 
 
@@ -417,7 +420,7 @@ def keep_start(checkpoint: Path, patterns: Sequence[str], path: Path) -> int:
 
 
 def alike(a: Tensor, b: Tensor) -> bool:
-    """Whether two draws can be of one distribution: same shape, and spreads that differ by no more than chance.
+    """Return whether two draws can be of one distribution: same shape, and spreads that differ by no more than chance.
 
     The log of the ratio of two standard deviations over n normal values deviates by about 1 / sqrt(n); 6 of these are
     allowed.

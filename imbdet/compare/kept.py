@@ -157,7 +157,7 @@ class Truths:
 
 
 def kept_path(folder: Path) -> Path:
-    """Of a run folder: beside `runs/` for a cell of a grid, inside of it for any other run."""
+    """Return what is kept of a run folder: beside `runs/` for a cell of a grid, inside of it for any other run."""
     if folder.parent.parent.name == "runs":
         return folder.parent.parent.parent / KEPT / folder.parent.name / f"{folder.name}.npz"
     return folder / f"{KEPT}.npz"
@@ -197,7 +197,7 @@ def keep_run(root: Path, record: RunRecord, truths: Truths) -> tuple[Kept, str]:
 
 
 def read_kept(path: Path) -> Kept:
-    """Of an npz; an empty one where there is none that can be read."""
+    """Read the kept part of an npz; an empty one where there is none that can be read."""
     try:
         return _unpacked(path.read_bytes())
     except (OSError, ValueError, KeyError):

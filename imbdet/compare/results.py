@@ -53,7 +53,7 @@ def has_plan(root: Path) -> bool:
 
 
 def read_plan(root: Path) -> Plan:
-    """The plan of a comparison's folder. Raises FileNotFoundError, ValueError if it is no plan."""
+    """Return the plan of a comparison's folder. Raises FileNotFoundError, ValueError if it is no plan."""
     path = Path(root) / PLAN
     if not path.is_file():
         raise FileNotFoundError(f"{root} is not a comparison: it holds no {PLAN}")
@@ -64,7 +64,8 @@ def read_plan(root: Path) -> Plan:
 
 
 def read_results(root: Path) -> list[RunRecord]:
-    """The records of results.jsonl, without a last line that a kill has cut; of a cell that is there twice, the later.
+    """Return the records of results.jsonl, without a last line that a kill has cut; of a cell that is there twice, the
+    later.
 
     Raises:
         ValueError: a line, other than the last, that is no record.
@@ -102,18 +103,18 @@ def append_result(root: Path, record: RunRecord) -> None:
 
 
 def write_results(root: Path, records: Sequence[RunRecord]) -> None:
-    """All lines anew, whole or not at all."""
+    """Write all lines anew, whole or not at all."""
     write_whole(Path(root) / RESULTS, "".join(json.dumps(asdict(record)) + "\n" for record in records))
 
 
 def as_record(values: dict) -> RunRecord:
-    """Raises TypeError for a key that no record has, ValueError for a value of another type."""
+    """Raise TypeError for a key that no record has, ValueError for a value of another type."""
     RunRecord(**values)
     return msgspec.convert(values, RunRecord)
 
 
 def read_record(folder: Path) -> RunRecord | None:
-    """The record that a cell left in its run folder; None if there is none that can be read."""
+    """Return the record that a cell left in its run folder; None if there is none that can be read."""
     try:
         return as_record(parse_json((Path(folder) / RECORD).read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -140,12 +141,12 @@ def finish(cfg: DictConfig, folder: Path, split: str, record: RunRecord) -> None
 
 
 def defined(value: float | None) -> float | None:
-    """The evaluator's -1, "there is no such object", as None."""
+    """Return the evaluator's -1, "there is no such object", as None."""
     return None if value is None or value == -1 else float(value)
 
 
 def cost_of(folder: Path, iterations: int) -> dict[str, float | None]:
-    """What a run took, from its metrics.jsonl: of all sessions together, without what a kill lost and redid."""
+    """Return what a run took, from its metrics.jsonl: of all sessions together, without what a kill lost and redid."""
     reports = [line for line in RunFolder(folder).metrics() if line["split"] == "train"]
     steps, seconds, before, result = [], 0.0, 0, RunFolder(folder).result()
     for line in reports:
@@ -182,7 +183,7 @@ def link_events(root: Path, arm: str, seed: int, events: Path | None = None) -> 
 
 @contextlib.contextmanager
 def locked(path: Path, wait: float, busy: str) -> Iterator[None]:
-    """Inside, no other process holds `path`; the system frees it when a holder dies, however it dies.
+    """Lock `path` against other processes while inside; the system frees it when a holder dies, however it dies.
 
     Args:
         wait: seconds. busy: what to say when it is still held then.

@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def enter(words: list[str]) -> None:
-    """`main` as the whole of a process."""
+    """Run `main` as the whole of a process."""
     raise SystemExit(main(words))
 
 
@@ -119,14 +119,14 @@ def _work(plan: Plan, arm: Arm, seed: int, root: Path, record: RunRecord) -> Non
 
 
 def failed(plan: Plan, cell: Cell, reason: str = "") -> RunRecord:
-    """The record of a cell that has not finished, or not yet."""
+    """Return the record of a cell that has not finished, or not yet."""
     arm = plan.arm(cell[0])
     overrides = [*plan.overrides, *arm.overrides]
     return RunRecord(*cell, run_folder(*cell), "failed", reason, list(arm.remedies), overrides)
 
 
 def reason_of(error: BaseException) -> str:
-    """One line on why a run failed."""
+    """Return one line on why a run failed."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, FloatingPointError) or "not finite" in text:  # a loss in training, a box in evaluation
         return f"diverged: {text}"
@@ -138,7 +138,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether it, or what it came from, is a lack of memory; torch has no type of its own for that of the CPU."""
+    """Return whether it, or what it came from, is a lack of memory; torch has no type of its own for that of the
+    CPU.
+    """
     words = ("out of memory", "can't allocate memory", "cannot allocate memory")
     while error is not None:
         if isinstance(error, MemoryError) or any(word in str(error).lower() for word in words):
@@ -156,7 +158,7 @@ class Stopped(SystemExit):
 
 
 def collect(plan: Plan, root: Path) -> list[RunRecord]:
-    """The records of results.jsonl, with those added that cells have left but nobody has written down."""
+    """Return the records of results.jsonl, with those added that cells have left but nobody has written down."""
     records = read_results(root)
     known = {(record.arm, record.seed) for record in records}
     for arm, seed in plan.cells():
@@ -341,7 +343,7 @@ class Pace:
 
 
 def end_of(code: int) -> str:
-    """Why a process ended that has left no record."""
+    """Return why a process ended that has left no record."""
     number = -code if code < 0 else code - 128
     if number == signal.SIGKILL:
         return "killed by SIGKILL, as the system does when memory runs out"

@@ -67,7 +67,9 @@ class Plan:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Plan":
-        """The plan of `dataclasses.asdict`; unknown keys are passed over. Raises ValueError for what is no plan."""
+        """Return the plan of `dataclasses.asdict`; unknown keys are passed over. Raises ValueError for what is no
+        plan.
+        """
         plan = msgspec.convert(content, cls)
         names = [arm.name for arm in plan.arms]
         tried = [arm.control_of for arm in plan.arms]  # the tries of a tuning name their arms there
@@ -78,14 +80,14 @@ class Plan:
         return plan
 
     def arm(self, name: str) -> Arm:
-        """Raises ValueError if there is no such arm."""
+        """Raise ValueError if there is no such arm."""
         for arm in self.arms:
             if arm.name == name:
                 return arm
         raise ValueError(f"the plan has no arm {name!r}; it has {', '.join(arm.name for arm in self.arms)}")
 
     def cells(self) -> list[Cell]:
-        """All runs, seed after seed, so that an unfinished grid compares all arms on the seeds it has."""
+        """Return all runs, seed after seed, so that an unfinished grid compares all arms on the seeds it has."""
         return [(arm.name, seed) for seed in self.seeds for arm in self.arms]
 
 
@@ -202,7 +204,7 @@ class Comparison:
 
 
 def folder_name(arm: str) -> str:
-    """The folder of an arm: its name without what a path or a shell would take apart.
+    """Return the folder of an arm: its name without what a path or a shell would take apart.
 
     Example:
         >>> folder_name("baseline (200 more iterations)")
@@ -213,7 +215,7 @@ def folder_name(arm: str) -> str:
 
 
 def run_folder(arm: str, seed: int) -> str:
-    """Of a cell, relative to the comparison's folder."""
+    """Return the run folder of a cell, relative to the comparison's folder."""
     return f"runs/{folder_name(arm)}/seed_{seed}"
 
 
@@ -226,7 +228,7 @@ class Configs:
         self._arms: dict[tuple, DictConfig] = {}
 
     def of(self, arm: Arm) -> DictConfig:
-        """Raises ValueError as `arm_config` does."""
+        """Raise ValueError as `arm_config` does."""
         key = (arm.remedies, arm.overrides)
         if key == ((), ()):
             return self.base
@@ -236,7 +238,7 @@ class Configs:
 
 
 def base_config(plan: Plan) -> DictConfig:
-    """The config of the baseline: what every arm is a change of.
+    """Return the config of the baseline: what every arm is a change of.
 
     A plan comes from a file, which anyone may have written: Python code of its own is run only if the user trusts it,
     as `make_plan` does with what a command names.
@@ -245,7 +247,7 @@ def base_config(plan: Plan) -> DictConfig:
 
 
 def arm_config(plan: Plan, arm: Arm) -> DictConfig:
-    """The base config with the arm's remedies, then everybody's overrides, then the arm's own.
+    """Return the base config with the arm's remedies, then everybody's overrides, then the arm's own.
 
     Raises:
         ValueError: a remedy does not fit the base config, or collides with another, or is code; by name.
@@ -261,7 +263,9 @@ def arm_config(plan: Plan, arm: Arm) -> DictConfig:
 
 
 def cell_config(plan: Plan, arm: Arm, seed: int, root: Path) -> DictConfig:
-    """The arm's config with the seed and folder of one run, without the periodic checkpoints that nobody reads here."""
+    """Return the arm's config with the seed and folder of one run, without the periodic checkpoints that nobody reads
+    here.
+    """
     cfg = arm_config(plan, arm)
     with open_dict(cfg):
         cfg.train.seed = seed
@@ -274,23 +278,23 @@ def cell_config(plan: Plan, arm: Arm, seed: int, root: Path) -> DictConfig:
 
 
 def iterations_of(cfg: DictConfig) -> int:
-    """`train.max_iter` as a number."""
+    """Return `train.max_iter` as a number."""
     return read_settings(cfg).max_iter
 
 
 def arm_iterations(arm: Arm, base: int) -> int:
-    """Of an arm, where the base config has `base`: only its overrides may say otherwise (see budget)."""
+    """Return the iterations of an arm, where the base config has `base`; only its overrides may differ (see budget)."""
     own = [int(word.partition("=")[2]) for word in arm.overrides if word.startswith(f"{ITERATIONS}=")]
     return own[-1] if own else base
 
 
 def changes_of(base: DictConfig, cfg: DictConfig) -> list[str]:
-    """The keys in which an arm's config differs from the base, without the list of remedies."""
+    """Return the keys in which an arm's config differs from the base, without the list of remedies."""
     return [path for path in changed_paths(base, cfg) if path != "remedies"]
 
 
 def node_at(cfg: DictConfig, path: str) -> Any:
-    """The unresolved value at a key as plain containers, None if there is none."""
+    """Return the unresolved value at a key as plain containers, None if there is none."""
     node: Any = OmegaConf.to_container(cfg, resolve=False)
     for part in path.split("."):
         if not isinstance(node, dict) or part not in node:

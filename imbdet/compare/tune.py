@@ -21,7 +21,7 @@ AUTO, FACTORS, RATE = "auto", (0.4, 1.0, 2.5), "optimizer.lr"
 
 
 def parse_tune(words: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """["KEY=V1,V2"] -> [(KEY, [V1, V2])]; [] for ["auto"]. Raises ValueError for anything else."""
+    """Map ["KEY=V1,V2"] -> [(KEY, [V1, V2])]; [] for ["auto"]. Raises ValueError for anything else."""
     if list(words) == [AUTO]:
         return []
     found = []
@@ -35,7 +35,7 @@ def parse_tune(words: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def tries_of(arm: Arm, plan: Plan, configs: Configs) -> list[tuple[str, ...]]:
-    """The overrides of each try: all combinations of `plan.tune`.
+    """Return the overrides of each try: all combinations of `plan.tune`.
 
     By default an arm that changes a loss gets three weights for it, any other arm, the baseline included, three rates.
     """
@@ -52,7 +52,7 @@ def tries_of(arm: Arm, plan: Plan, configs: Configs) -> list[tuple[str, ...]]:
 
 
 def tuning_plan(plan: Plan) -> Plan:
-    """The grid of tries of the arms that have not been tuned yet; `control_of` of a try names its arm."""
+    """Return the grid of tries of the arms that have not been tuned yet; `control_of` of a try names its arm."""
     configs, tries = Configs(plan), []
     for arm in plan.arms:
         if plan.tune and not arm.control_of and not arm.tuned:
@@ -64,7 +64,7 @@ def tuning_plan(plan: Plan) -> Plan:
 
 
 def tune(plan: Plan, root: Path, run: Callable[[Plan, Path], list[RunRecord]], say: Callable[[str], None]) -> Plan:
-    """The plan with the setting of every arm that was tuned; `run` runs a grid, as the comparison's is run."""
+    """Return the plan with the setting of every arm that was tuned; `run` runs a grid, as the comparison's is run."""
     tries, place = tuning_plan(plan), root / TUNING
     if not tries.arms:
         return plan
@@ -92,7 +92,7 @@ def tune(plan: Plan, root: Path, run: Callable[[Plan, Path], list[RunRecord]], s
 
 
 def score(record: RunRecord | None, metric: str) -> float | None:
-    """The larger the better; by AP where the evaluation does not have the metric. None of a try that failed."""
+    """Score a try: the larger the better; by AP where the evaluation does not have the metric. None of a failed try."""
     if record is None or record.status != "finished":
         return None
     value = record.metrics.get(metric)
@@ -102,12 +102,12 @@ def score(record: RunRecord | None, metric: str) -> float | None:
 
 
 def tuned_keys(plan: Plan) -> list[str]:
-    """The config keys in which arms may differ because they were tuned."""
+    """Return the config keys in which arms may differ because they were tuned."""
     return list(dict.fromkeys(word.partition("=")[0] for arm in plan.arms for word in arm.tuned))
 
 
 def tuning_notes(plan: Plan, root: Path) -> list[str]:
-    """For each arm what was tried, what came out on the validation split, what was chosen, and what it cost."""
+    """Return for each arm what was tried, what came out on the validation split, what was chosen, and what it cost."""
     if not has_plan(root / TUNING):
         return []
     tries, records = read_plan(root / TUNING), {record.arm: record for record in read_results(root / TUNING)}

@@ -79,12 +79,14 @@ def trust_target(name: str) -> None:
 
 
 def trusted() -> set[str]:
-    """What the user added: modules, and absolute paths of Python files."""
+    """Return what the user added: modules, and absolute paths of Python files."""
     return _names | set(filter(None, os.environ.get(TRUSTED, "").split(os.pathsep)))
 
 
 def may_run(path: str | os.PathLike) -> bool:
-    """Whether a Python config that a file names may be run: the user named it, or this process runs it already."""
+    """Return whether a Python config that a file names may be run: the user named it, or this process runs it
+    already.
+    """
     return str(Path(path).resolve()) in _targets | trusted()
 
 

@@ -40,13 +40,13 @@ HARMLESS = {
 
 
 def is_harmless(key: str, purpose: str) -> bool:
-    """Whether `key` may differ for this purpose, one of HARMLESS."""
+    """Return whether `key` may differ for this purpose, one of HARMLESS."""
     word = f"*.{key.rsplit('.', 1)[-1]}"
     return any(name == word or key == name or key.startswith(f"{name}.") for name in HARMLESS[purpose])
 
 
 def judged(before: Any, after: Any, purpose: str) -> tuple[list[str], list[str]]:
-    """The lines of `diff` in two: changes that may not be, and harmless ones.
+    """Return the lines of `diff` in two: changes that may not be, and harmless ones.
 
     Args:
         before, after: configs, or the plain containers of them. purpose: one of HARMLESS.
@@ -58,7 +58,7 @@ def judged(before: Any, after: Any, purpose: str) -> tuple[list[str], list[str]]
 
 
 def flatten(cfg: Any) -> dict[str, Any]:
-    """{"train.seed": 0, ...}: the leaves by their keys, interpolations unresolved; a list is one value."""
+    """Return {"train.seed": 0, ...}: the leaves by their keys, interpolations unresolved; a list is one value."""
     flat: dict[str, Any] = {}
     stack = [("", plain(cfg))]
     while stack:
@@ -71,7 +71,7 @@ def flatten(cfg: Any) -> dict[str, Any]:
 
 
 def changed_paths(before: DictConfig, after: DictConfig) -> list[str]:
-    """The keys whose value differs, e.g. ["model.criterion.classification", "train.max_iter"].
+    """Return the keys whose value differs, e.g. ["model.criterion.classification", "train.max_iter"].
 
     A node whose `_target_` changed counts as one change at its own key, and so does a list. A whole that keeps some of
     its parts, such as a detector with its backbone, counts key by key: who changes only what it keeps does not collide.
@@ -80,7 +80,7 @@ def changed_paths(before: DictConfig, after: DictConfig) -> list[str]:
 
 
 def diff(before: DictConfig, after: DictConfig) -> list[str]:
-    """The same as lines to read: "train.max_iter: 90000 -> 100", "x: added 3", "x: 3 removed".
+    """Return the same as lines to read: "train.max_iter: 90000 -> 100", "x: added 3", "x: 3 removed".
 
     Two calls that differ in their target stand in one line if that is short enough, else key by key.
     """
@@ -120,7 +120,7 @@ def _share_a_part(old: Mapping, new: Mapping) -> bool:
 
 
 def describe(value: Any) -> str:
-    """A value in one line: `Focal(alpha=0.25)` for a node, YAML's spelling for the rest."""
+    """Return a value in one line: `Focal(alpha=0.25)` for a node, YAML's spelling for the rest."""
     if value is _ABSENT:
         return "nothing"
     if isinstance(value, Mapping):

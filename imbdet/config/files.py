@@ -21,7 +21,7 @@ _PUBLIC = "imbdet.configs"  # absolute name of the shipped folder: `from imbdet.
 
 
 def configs_dir() -> Path:
-    """The folder of shipped configs: inside the package when installed, beside it in a checkout.
+    """Return the folder of shipped configs: inside the package when installed, beside it in a checkout.
 
     Raises:
         FileNotFoundError: neither is there.
@@ -34,7 +34,7 @@ def configs_dir() -> Path:
 
 
 def shipped_configs(*kinds: str) -> list[str]:
-    """Names of the shipped runnable configs, e.g. "baselines/faster_rcnn_shapes", sorted.
+    """Return names of the shipped runnable configs, e.g. "baselines/faster_rcnn_shapes", sorted.
 
     Args:
         kinds: of "baselines", "remedies", "combined"; none means all three.
@@ -45,7 +45,7 @@ def shipped_configs(*kinds: str) -> list[str]:
 
 
 def find_config(name: str | os.PathLike) -> Path:
-    """The file that `name` means: a path (absolute or from here), a run's folder, or a shipped config's name.
+    """Return the file that `name` means: a path (absolute or from here), a run's folder, or a shipped config's name.
 
     A shipped config may be named with or without "configs/" and ".py"; a file found from here goes first.
 
@@ -83,7 +83,7 @@ def _candidates(text: str) -> Iterator[Path]:
 
 
 def refuse_code(*names: str | os.PathLike) -> None:
-    """Raises ValueError for a Python file that a file names, if it is neither shipped nor trusted."""
+    """Raise ValueError for a Python file that a file names, if it is neither shipped nor trusted."""
     for name in map(os.fspath, names):
         shipped = Path(name).resolve().is_relative_to(configs_dir().resolve())
         if name.endswith(".py") and not shipped and not may_run(name):
@@ -91,7 +91,7 @@ def refuse_code(*names: str | os.PathLike) -> None:
 
 
 def read_text(path: Path) -> str:
-    """The text of a config file.
+    """Return the text of a config file.
 
     Raises:
         ValueError: it is not UTF-8 text.

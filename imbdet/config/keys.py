@@ -11,7 +11,7 @@ from .build import locate
 
 
 def walk(cfg: Any) -> list[tuple[str, Any]]:
-    """Every key of `cfg` with its unresolved value: nodes and leaves, elements of lists by number."""
+    """Return every key of `cfg` with its unresolved value: nodes and leaves, elements of lists by number."""
     found: list[tuple[str, Any]] = []
     stack = [("", OmegaConf.to_container(cfg, resolve=False) if OmegaConf.is_config(cfg) else cfg)]
     while stack:
@@ -24,7 +24,7 @@ def walk(cfg: Any) -> list[tuple[str, Any]]:
 
 
 def nearest_key(cfg: Any, wanted: str) -> str:
-    """The key of `cfg` most like `wanted`, "" when none is: first by spelling, then by the last word ("lr")."""
+    """Return the key of `cfg` most like `wanted`, "" when none is: first by spelling, then by the last word ("lr")."""
     keys = [key for key, _ in walk(cfg)]
     near = difflib.get_close_matches(wanted, keys, 1, 0.8)
     if near:
@@ -41,7 +41,7 @@ def nearest_key(cfg: Any, wanted: str) -> str:
 
 
 def select(cfg: DictConfig, key: str) -> Any:
-    """The node or value at `key`.
+    """Return the node or value at `key`.
 
     Raises:
         ValueError: there is none; the nearest key is named.
@@ -83,27 +83,29 @@ def _signature(cfg: Any, path: str) -> Mapping[str, inspect.Parameter]:
 
 
 def parameters(cfg: Any, path: str) -> list[str]:
-    """The names that the target of the node at `path` takes."""
+    """Return the names that the target of the node at `path` takes."""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [p.name for p in _signature(cfg, path).values() if p.kind in kinds]
 
 
 def annotation(cfg: Any, key: str) -> str:
-    """The annotation of the parameter at `key` as text, such as "int" or "str | None"; "" where there is none."""
+    """Return the annotation of the parameter at `key` as text, such as "int" or "str | None"; "" where there is
+    none.
+    """
     path, _, name = key.rpartition(".")
     found = getattr(_signature(cfg, path).get(name), "annotation", inspect.Parameter.empty)
     return "" if found is inspect.Parameter.empty else getattr(found, "__name__", str(found))
 
 
 def accepts(cfg: Any, path: str, name: str) -> bool:
-    """Whether the node at `path` is a call that takes the parameter `name`."""
+    """Return whether the node at `path` is a call that takes the parameter `name`."""
     found = _signature(cfg, path)
     any_name = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values())
     return any_name or name in parameters(cfg, path) or (bool(found) and name in ("_partial_", "_recursive_"))
 
 
 def child(node: Any, key: str) -> Any:
-    """`node[key]` with list elements by number. Interpolations are not followed.
+    """Return `node[key]` with list elements by number. Interpolations are not followed.
 
     Raises:
         KeyError: there is no such child.

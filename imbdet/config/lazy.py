@@ -37,7 +37,9 @@ class LazyCall:
 
 
 def target_name(target: Callable) -> str:
-    """The shortest dotted name under which `target` can be imported: `torch.optim.SGD`, not `torch.optim.sgd.SGD`."""
+    """Return the shortest dotted name under which `target` can be imported: `torch.optim.SGD`, not
+    `torch.optim.sgd.SGD`.
+    """
     module, qualname = getattr(target, "__module__", None), getattr(target, "__qualname__", None)
     if module is None or qualname is None:
         raise ValueError(f"{target!r} has no name to be imported by; a config needs a class or a function")
@@ -70,7 +72,9 @@ def _is(target: Callable, module: str, qualname: str) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """`value` with tuples as lists, paths as strings and callables as nodes, all the way down. Interpolations stay."""
+    """Return `value` with tuples as lists, paths as strings and callables as nodes, all the way down. Interpolations
+    stay.
+    """
     if isinstance(value, BaseContainer):
         if value._is_none() or value._is_missing() or value._is_interpolation():
             return value

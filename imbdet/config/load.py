@@ -141,7 +141,7 @@ def _from_python(path: Path) -> tuple[DictConfig, list[Applied]]:
 
 
 def baseline_of(path: str | os.PathLike) -> str:
-    """The plain config under a remedy or a bundle of remedies; of any other config itself."""
+    """Return the plain config under a remedy or a bundle of remedies; of any other config itself."""
     found = find_config(path)
     if found.suffix == ".py":
         baseline = run_file(found).get("baseline")
@@ -169,7 +169,7 @@ def _from_yaml(path: Path) -> DictConfig:
 
 
 def config_of(content: Any, source: str) -> DictConfig:
-    """The config in plain containers that come from a file: YAML, a checkpoint.
+    """Return the config in plain containers that come from a file: YAML, a checkpoint.
 
     Raises:
         ValueError: it is no mapping, or names what a config may not (see `allowed.py`); `source` begins the message.
@@ -196,7 +196,7 @@ def _check_sections(content: Mapping[str, Any], source: str) -> None:
 
 
 def to_yaml(cfg: Any, resolve: bool = False) -> str:
-    """`cfg`, or a part or single value of it, as YAML text; interpolations stay as they are unless `resolve`."""
+    """Return `cfg`, or a part or single value of it, as YAML text; interpolations stay as they are unless `resolve`."""
     value = plain(OmegaConf.to_container(cfg, resolve=resolve) if OmegaConf.is_config(cfg) else cfg)
     return yaml12.write(value) if isinstance(value, (dict, list)) else f"{yaml12.write_line(value)}\n"
 

@@ -28,7 +28,7 @@ def present_name(target: str) -> str:
 
 
 def with_present_names(content: Any) -> Any:
-    """Plain containers of a config with every `_target_` by its name of today."""
+    """Return plain containers of a config with every `_target_` by its name of today."""
     if isinstance(content, dict):
         return {
             key: present_name(value) if key == "_target_" and isinstance(value, str) else with_present_names(value)

@@ -18,7 +18,7 @@ _KINDS = (("null", _NULL), ("bool", _BOOL), ("int", _INT), ("float", _FLOAT))
 
 
 def scalar(text: str) -> Any:
-    """The value of an unquoted YAML 1.2 scalar: None, bool, int, float or str."""
+    """Return the value of an unquoted YAML 1.2 scalar: None, bool, int, float or str."""
     for kind, pattern in _KINDS:
         if pattern.fullmatch(text):
             return _VALUES[kind](text)
@@ -26,7 +26,8 @@ def scalar(text: str) -> Any:
 
 
 def parse(text: str) -> Any:
-    """The value of one command-line word: `[...]`, `{...}` and quoted text are YAML, everything else is one scalar.
+    """Return the value of one command-line word: `[...]`, `{...}` and quoted text are YAML, everything else is one
+    scalar.
 
     So `a #b` and `x: y` stay the strings they look like. The empty word is the empty string.
 
@@ -42,7 +43,7 @@ def parse(text: str) -> Any:
 
 
 def read(text: str, source: str) -> Any:
-    """The document `text`; `source` is named in errors.
+    """Return the document `text`; `source` is named in errors.
 
     Raises:
         ValueError: not YAML, or a tag that would build an object, or a key given twice.
@@ -56,7 +57,7 @@ def read(text: str, source: str) -> Any:
 
 
 def read_as_text(text: str, source: str) -> Any:
-    """The document `text` with every scalar as the text that is typed: `yes`, `054` and `null` stay text.
+    """Return the document `text` with every scalar as the text that is typed: `yes`, `054` and `null` stay text.
 
     Raises:
         ValueError: as of `read`.
@@ -80,12 +81,12 @@ def _load(text: str, loader: type, failure: str) -> Any:
 
 
 def write(value: Any) -> str:
-    """`value` (dicts, lists, scalars) as YAML, keys in their order."""
+    """Return `value` (dicts, lists, scalars) as YAML, keys in their order."""
     return yaml.dump(value, Dumper=Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=120)
 
 
 def write_line(value: Any) -> str:
-    """`value` in one line as it may be typed on the command line: `null`, `0.001`, `'no'`, `[1, 2]`."""
+    """Return `value` in one line as it may be typed on the command line: `null`, `0.001`, `'no'`, `[1, 2]`."""
     text = yaml.dump(value, Dumper=Dumper, allow_unicode=True, width=10**6, default_flow_style=True, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")
 

@@ -79,7 +79,7 @@ class ResizeShortestEdge(Augment):
 
 
 def resized_size(height: int, width: int, short_edge: int, max_size: int) -> tuple[int, int]:
-    """(height, width) of an image after ResizeShortestEdge; the arithmetic is detectron2's."""
+    """Return (height, width) of an image after ResizeShortestEdge; the arithmetic is detectron2's."""
     scale = short_edge / min(height, width)
     new = (short_edge, scale * width) if height < width else (scale * height, short_edge)
     if max(new) > max_size:
@@ -89,7 +89,9 @@ def resized_size(height: int, width: int, short_edge: int, max_size: int) -> tup
 
 
 def resize(image: Tensor, target: dict, height: int, width: int) -> tuple[Tensor, dict]:
-    """Image (bilinear, anti-aliased, on uint8) and boxes (exactly) at this size; boxes that vanish are dropped."""
+    """Return image (bilinear, anti-aliased, on uint8) and boxes (exactly) at this size; boxes that vanish are
+    dropped.
+    """
     before_h, before_w = image.shape[1:]
     if (height, width) == (before_h, before_w):
         return image, target
@@ -197,7 +199,9 @@ class RandomCropWithBoxes(Augment):
 
 
 def crop(image: Tensor, target: dict, x1: int, y1: int, x2: int, y2: int) -> tuple[Tensor, dict]:
-    """The window [x1, x2) x [y1, y2) of the image; objects whose center lies inside are kept, their boxes clipped."""
+    """Return the window [x1, x2) x [y1, y2) of the image; objects whose center lies inside are kept, their boxes
+    clipped.
+    """
     image = image[:, y1:y2, x1:x2]
     if "boxes" not in target:
         return image, target
@@ -211,7 +215,7 @@ def crop(image: Tensor, target: dict, x1: int, y1: int, x2: int, y2: int) -> tup
 
 
 def cut(target: dict, x1: float, y1: float, x2: float, y2: float, least: float = 0.1) -> dict:
-    """What is to be found in the window [x1, x2) x [y1, y2): boxes in its pixels, clipped to it.
+    """Return what is to be found in the window [x1, x2) x [y1, y2): boxes in its pixels, clipped to it.
 
     least: an object of whose box less than this share lies in the window is dropped, though a part of it may be seen.
     """
@@ -262,7 +266,9 @@ class Photometric(Augment):
 
 
 def adjust_tone(image: Tensor, brightness: float, contrast: float) -> Tensor:
-    """(pixel - mean) * contrast + mean * brightness, by a table of 256 entries; mean: that of every 16th pixel."""
+    """Return (pixel - mean) * contrast + mean * brightness, by a table of 256 entries; mean: that of every 16th
+    pixel.
+    """
     pixels = image.permute(1, 2, 0).contiguous()
     mean = float(pixels[::4, ::4].to(torch.float32).mean())
     table = (np.arange(256) - mean) * contrast + mean * brightness
@@ -284,7 +290,9 @@ def adjust_color(image: Tensor, saturation: float, hue: float = 0.0) -> Tensor:
 
 
 def keep_objects(target: dict, keep: Tensor) -> dict:
-    """The target with the objects of the mask bool (m,) only: every tensor of m rows is cut, the rest is passed on."""
+    """Return the target with the objects of the mask bool (m,) only: every tensor of m rows is cut, the rest is passed
+    on.
+    """
     m = len(target["boxes"])
     if keep.all():
         return target
@@ -293,7 +301,7 @@ def keep_objects(target: dict, keep: Tensor) -> dict:
 
 
 def drop_empty(target: dict) -> dict:
-    """Without the objects whose box has no area."""
+    """Drop the objects whose box has no area."""
     boxes = target["boxes"].numpy()
     valid = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     return target if valid.all() else keep_objects(target, torch.from_numpy(valid))

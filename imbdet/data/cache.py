@@ -44,7 +44,7 @@ class CachedImages:
         return len(self.images)
 
     def name(self, index: int) -> str:
-        """The name in the source."""
+        """Return the name in the source."""
         return self.images.name(index)
 
     def __getitem__(self, index: int) -> Tensor:
@@ -67,7 +67,7 @@ class CachedImages:
 
 
 def channels_last(image: Tensor) -> bool:
-    """Whether the three values of a pixel of (3, H, W) lie side by side in memory."""
+    """Return whether the three values of a pixel of (3, H, W) lie side by side in memory."""
     return image.stride(0) == 1
 
 

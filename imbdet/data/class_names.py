@@ -81,7 +81,7 @@ class TrainedOn:
 
     @classmethod
     def of(cls, records: Any) -> TrainedOn:
-        """From Records."""
+        """Make it from Records."""
         return cls(
             name=records.name,
             source=str(records.source),
@@ -156,5 +156,5 @@ class TrainedOn:
         return np.array(self.images, dtype=np.int64)
 
     def fingerprint(self) -> str:
-        """Of the records that it was made of."""
+        """Return the fingerprint of the records that it was made of."""
         return self.data_fingerprint

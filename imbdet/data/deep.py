@@ -23,7 +23,7 @@ _COLOR = ("RGB;16", "RGBA;16", "RGBX;16")
 
 
 def to_8_bits(samples: np.ndarray, inverted: bool = False) -> np.ndarray:
-    """Values of any kind as uint8 of the same shape, by the rule above.
+    """Return values of any kind as uint8 of the same shape, by the rule above.
 
     Args:
         samples: integers or floats. What is not finite becomes the lowest or highest finite value, NaN the lowest.
@@ -49,7 +49,8 @@ def to_8_bits(samples: np.ndarray, inverted: bool = False) -> np.ndarray:
 
 
 def deep_rgb(data: bytes, image: Image.Image) -> np.ndarray | None:
-    """uint8 (H, W, 3), upright, of a picture of more than 8 bits; None: it has no more, and Pillow reads it right.
+    """Return uint8 (H, W, 3), upright, of a picture of more than 8 bits; None: it has no more, and Pillow reads it
+    right.
 
     Args:
         data: the file. image: the same, opened and not yet loaded.
@@ -101,7 +102,7 @@ class DeepTiff:
         self.size = self.stored[::-1] if self.orientation in (5, 6, 7, 8) else self.stored
 
     def rgb(self) -> np.ndarray:
-        """uint8 (H, W, 3), upright. Raises ValueError."""
+        """Return uint8 (H, W, 3), upright. Raises ValueError."""
         tag, (width, height) = self._tags, self.stored
         channels, kinds = int(tag.get(277, 1)), {1: "u", 2: "i", 3: "f"}
         bits, kind = set(tag.get(258, (1,))), kinds.get(min(tag.get(339, (1,))))

@@ -64,16 +64,16 @@ class FileImages:
         return len(self._ends)
 
     def name(self, index: int) -> str:
-        """The file name as the annotations give it."""
+        """Return the file name as the annotations give it."""
         begin = self._ends[index - 1] if index else 0
         return self._bytes[begin : self._ends[index]].tobytes().decode(errors="surrogateescape")
 
     def path(self, index: int) -> str:
-        """Where the picture lies."""
+        """Return where the picture lies."""
         return os.path.join(self.root, self.name(index))
 
     def outside(self) -> list[int]:
-        """The indices of the names that lead to a file outside of the folder, and to none in it."""
+        """Return the indices of the names that lead to a file outside of the folder, and to none in it."""
         names = ((i, self.name(i)) for i in range(len(self)))
         found = [i for i, name in names if leads_outside(self.root, name) and exists(self.path(i))]
         return [i for i in found if not self._finder_of_all().find(self.name(i))[0]]
@@ -110,7 +110,7 @@ class FileImages:
         return image
 
     def find(self, index: int) -> str:
-        """The file that is read for this picture. Raises FileNotFoundError as reading it does."""
+        """Return the file that is read for this picture. Raises FileNotFoundError as reading it does."""
         path = self.path(index)
         if exists(path) and not leads_outside(self.root, self.name(index)):
             return path
@@ -194,7 +194,7 @@ def verify(data: bytes) -> Tensor:
 
 
 def picture_sizes(source: str | bytes) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Sizes of a picture from its header alone.
+    """Return sizes of a picture from its header alone.
 
     Args:
         source: the file, or its content.
@@ -232,7 +232,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def explain(error: Exception, data: bytes) -> str:
-    """One line on why these bytes are no picture."""
+    """Return one line on why these bytes are no picture."""
     if not data:
         return "the file is empty"
     if isinstance(error, UnidentifiedImageError):
@@ -245,7 +245,7 @@ class NotOpened(ValueError):
 
 
 def read_picture(path: str, what: str = "") -> bytes:
-    """The content of a regular file.
+    """Return the content of a regular file.
 
     Raises:
         FileNotFoundError: no such file.
@@ -279,13 +279,13 @@ def _open(source) -> Image.Image:
 
 
 def refuse_special(path: str, what: str = "") -> None:
-    """Raises NotOpened for a device, a pipe, a socket or a folder, links followed; OSError if there is nothing."""
+    """Raise NotOpened for a device, a pipe, a socket or a folder, links followed; OSError if there is nothing."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise NotOpened(f"{path}{what}: is no regular file, so that it is not opened")
 
 
 def refuse_too_large(size: tuple[int, int], where: str = "") -> None:
-    """Raises NotOpened for a picture of this (width, height) if it is not to be decoded."""
+    """Raise NotOpened for a picture of this (width, height) if it is not to be decoded."""
     if size[0] * size[1] > MAX_PIXELS:
         raise NotOpened(
             f"{where}{size[0]}x{size[1]} pixels are more than {MAX_PIXELS}: not decoded, as it may be made to fill the "

@@ -101,7 +101,7 @@ class TrainLoader:
         self._items = _TrainItems(records, augment, seed, mix)
 
     def iterate(self, start: int = 0, rank: int = 0, world_size: int = 1) -> Iterator[tuple[list[Tensor], list[dict]]]:
-        """Batches from iteration `start` on, for ever; closing the iterator ends its workers.
+        """Return batches from iteration `start` on, for ever; closing the iterator ends its workers.
 
         Yields:
             images: list of uint8 RGB (3, H, W) of any sizes; targets: list of {"boxes": float32 (m, 4) XYXY in pixels
@@ -114,7 +114,7 @@ class TrainLoader:
         return _batches(_data_loader(self._items, plan, self.num_workers, self.pin_memory))
 
     def describe(self) -> str:
-        """For the log: how many images, with how many objects, how long an epoch is; then what `balance`,
+        """Say for the log how many images, with how many objects, how long an epoch is; then what `balance`,
         `image_sampler` and `mix` say of themselves.
         """
         empty = "kept" if self.records.num_empty else "left out"
@@ -132,7 +132,7 @@ class ShardedLoader:
     """A loader for evaluation that gives each process its own part."""
 
     def iterate(self, rank: int = 0, world_size: int = 1) -> Iterator[tuple[list[Tensor], list[dict]]]:
-        """Batches of images and infos for process `rank`: each image in one process at least."""
+        """Return batches of images and infos for process `rank`: each image in one process at least."""
         raise NotImplementedError
 
 

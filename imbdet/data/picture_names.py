@@ -33,7 +33,7 @@ class PictureFinder:
         self._shared = Counter(_last_part(name) for name in names)
 
     def find(self, name: str) -> tuple[str, str]:
-        """The file, relative to the folder, "" if none is found; and why not, in words."""
+        """Return the file, relative to the folder, "" if none is found; and why not, in words."""
         last = _last_part(name)
         for part in dict.fromkeys((last, unquote(last.split("?")[0]), re.sub(r"^[0-9a-f]{8}-", "", last))):
             found = self._files.get(part, [])
@@ -53,7 +53,8 @@ class PictureFinder:
 
 
 def leads_outside(folder: str, name: str) -> bool:
-    """Whether a file name, by its words alone, is not in the folder: an absolute path elsewhere, or too many `..`.
+    """Return whether a file name, by its words alone, is not in the folder: an absolute path elsewhere, or too many
+    `..`.
 
     Symbolic links in the folder are followed, wherever they lead: who made the folder made them.
     """
@@ -64,7 +65,7 @@ def leads_outside(folder: str, name: str) -> bool:
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file, folder or device; False for a name that no file can have."""
+    """Return whether there is a file, folder or device; False for a name that no file can have."""
     try:
         return os.path.exists(path)
     except ValueError:  # a null character

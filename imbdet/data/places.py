@@ -17,7 +17,7 @@ LARGEST_GRID = 64  #: of the fractal dimension
 
 
 def class_dimensions(records: Records) -> list[float]:
-    """The fractal dimension of each of the K classes, 1..2; crowd and pictures of unknown size left out.
+    """Return the fractal dimension of each of the K classes, 1..2; crowd and pictures of unknown size left out.
 
     Of a run, whose records are counts alone, the data set that its config names is read.
     """
@@ -29,7 +29,9 @@ def class_dimensions(records: Records) -> list[float]:
 
 
 def relative(records: Records, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centers (kept, 2) in 0..1 of width and height, and the least distance of a side of the box to the border, too."""
+    """Return centers (kept, 2) in 0..1 of width and height, and the least distance of a side of the box to the border,
+    too.
+    """
     size = np.stack([records.widths, records.heights], axis=1)[records.object_image[keep]].astype(float)
     low = records.xywh[keep, :2] / size
     high = low + records.xywh[keep, 2:] / size
@@ -38,7 +40,7 @@ def relative(records: Records, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def fractal_dimension(centers: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """float64 (K,): see above. centers (M, 2) in 0..1, labels (M,)."""
+    """Return float64 (K,): see above. centers (M, 2) in 0..1, labels (M,)."""
     counts = np.bincount(labels, minlength=num_classes)
     occupied = np.zeros((LARGEST_GRID, num_classes))
     for g in range(1, LARGEST_GRID + 1):

@@ -45,7 +45,7 @@ class IdKeys:
     categories: dict[int, str | float]
 
     def numbers(self, part: str) -> dict[str, int]:
-        """{id in the file, as text: number} of "images" or "categories"."""
+        """Return {id in the file, as text: number} of "images" or "categories"."""
         return {str(key): number for number, key in getattr(self, part).items()}
 
 
@@ -58,7 +58,7 @@ class ImageSource(Protocol):
         """The picture of this index, uint8 RGB (3, H, W)."""
 
     def name(self, index: int) -> str:
-        """What a message calls this picture: its file name, without the folder of the data set."""
+        """Return what a message calls this picture: its file name, without the folder of the data set."""
 
 
 class SubsetImages:
@@ -80,17 +80,17 @@ class SubsetImages:
         return self.source.name(int(self.indices[index]))
 
     def outside(self) -> list[int]:
-        """As of `FileImages`; pictures that are not files are nowhere else."""
+        """Return no index: pictures that are not files are nowhere else; see `FileImages`."""
         found = getattr(self.source, "outside", list)()
         return np.flatnonzero(np.isin(self.indices, found)).tolist()
 
     def path(self, index: int) -> str:
-        """The file, "" where pictures are not files."""
+        """Return the file, "" where pictures are not files."""
         path = getattr(self.source, "path", None)
         return path(int(self.indices[index])) if path else ""
 
     def find(self, index: int) -> str:
-        """As of `FileImages`. Raises ValueError where pictures are not files."""
+        """Return the file, as `FileImages` does. Raises ValueError where pictures are not files."""
         if not hasattr(self.source, "find"):
             raise ValueError(f"{self.name(index)}: this picture is no file")
         return self.source.find(int(self.indices[index]))
@@ -178,7 +178,8 @@ class Records:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     def target(self, index: int) -> dict[str, Tensor]:
-        """What a detector is to find in image `index`: crowd left out, boxes clipped to the image, empty ones dropped.
+        """Return what a detector is to find in image `index`: crowd left out, boxes clipped to the image, empty ones
+        dropped.
 
         Returns:
             {"boxes": float32 (m, 4) XYXY in pixels of the stored image, "labels": int64 (m,)}.
@@ -204,17 +205,17 @@ class Records:
         return IdKeys(images, dict(zip(ids, self.category_keys or ids, strict=True)))
 
     def class_counts(self) -> np.ndarray:
-        """int64 (K,): boxes of each class, crowd left out."""
+        """Return int64 (K,): boxes of each class, crowd left out."""
         return np.bincount(self.labels[~self.crowd], minlength=self.num_classes).astype(np.int64)
 
     def image_counts(self) -> np.ndarray:
-        """int64 (K,): images that hold each class, crowd left out."""
+        """Return int64 (K,): images that hold each class, crowd left out."""
         keep = ~self.crowd
         pairs = np.unique(self.object_image[keep] * self.num_classes + self.labels[keep])
         return np.bincount(pairs % max(self.num_classes, 1), minlength=self.num_classes).astype(np.int64)
 
     def subset(self, indices) -> Records:
-        """The images of these indices, in this order; an index may occur more than once.
+        """Return the images of these indices, in this order; an index may occur more than once.
 
         Raises:
             ValueError: an index outside 0..N-1.
@@ -234,7 +235,8 @@ class Records:
         return replace(self, offsets=offsets, images=images, image_keys=keys, **per_image, **per_object)
 
     def to_coco(self) -> dict:
-        """COCO ground truth as plain Python objects, with the file's ids of images and categories and exact boxes.
+        """Return COCO ground truth as plain Python objects, with the file's ids of images and categories and exact
+        boxes.
 
         Annotation ids are the file's where they are unique and positive, else 1..M: COCO evaluators count an object of
         id 0 as missed even when it is found, and merge objects of one id.
@@ -274,7 +276,7 @@ class Records:
         return {"images": images, "annotations": annotations, "categories": categories}
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with any array, class name or picture name (not with the folder)."""
+        """Return 16 hexadecimal digits that change with any array, class name or picture name (not with the folder)."""
         return self._fingerprint
 
     @cached_property

@@ -40,7 +40,7 @@ class UniformSampler(ImageSampler):
         self.seed = seed
 
     def indices(self, start: int = 0) -> Iterator[int]:
-        """Image indices from position `start` of the endless stream on; holds one epoch in memory."""
+        """Return image indices from position `start` of the endless stream on; holds one epoch in memory."""
         epoch, skip = divmod(start, self.size)
         while True:
             order = np.random.default_rng([self.seed, SHUFFLE, epoch]).permutation(self.size)
@@ -116,5 +116,7 @@ class BatchPlan:
 
 
 def aspect_groups(records: Records) -> np.ndarray:
-    """int64 (N,): 1 for images that are wider than high, else 0; a batch of one group needs the least padding."""
+    """Return int64 (N,): 1 for images that are wider than high, else 0; a batch of one group needs the least
+    padding.
+    """
     return (records.widths > records.heights).astype(np.int64)

@@ -20,39 +20,40 @@ SMALL, MEDIUM = 32.0**2, 96.0**2
 
 
 def num_classes(records: Records) -> int:
-    """K, for `model.num_classes`."""
+    """Return K, for `model.num_classes`."""
     return records.num_classes
 
 
 def class_names(records: Records) -> list[str]:
-    """The K names in the order of the labels."""
+    """Return the K names in the order of the labels."""
     return list(records.class_names)
 
 
 def class_counts(records: Records) -> list[int]:
-    """Boxes of each of the K classes, crowd left out."""
+    """Return boxes of each of the K classes, crowd left out."""
     return records.class_counts().tolist()
 
 
 def image_counts(records: Records) -> list[int]:
-    """Images that hold each of the K classes, crowd left out."""
+    """Return images that hold each of the K classes, crowd left out."""
     return records.image_counts().tolist()
 
 
 def image_shares(records: Records) -> list[float]:
-    """Of each of the K classes the share of the images that hold it, 0..1."""
+    """Return for each of the K classes the share of the images that hold it, 0..1."""
     return (records.image_counts() / max(len(records), 1)).tolist()
 
 
 def class_groups(records: Records) -> list[int]:
-    """Of each of the K classes its place in GROUPS, 0 for rare to 2 for frequent; -1 for one without boxes."""
+    """Return for each of the K classes its place in GROUPS, 0 for rare to 2 for frequent; -1 for one without boxes."""
     groups = frequency_groups(records)
     names = [groups.of(label) for label in range(records.num_classes)]
     return [-1 if name is None else GROUPS.index(name) for name in names]
 
 
 def takes_part(counts) -> np.ndarray:
-    """bool (K,): whether a class takes part in statistics, that is, in groups, means, weights and samplers' targets.
+    """Return bool (K,): whether a class takes part in statistics, that is, in groups, means, weights and samplers'
+    targets.
 
     It does if it has a box or an image to be counted. One without keeps its name and its label, and nothing else.
 
@@ -75,12 +76,12 @@ class FrequencyGroups:
     rule: str
 
     def of(self, label: int) -> str | None:
-        """The group of a class; None for one without boxes."""
+        """Return the group of a class; None for one without boxes."""
         return next((group for group, labels in self.labels.items() if label in labels), None)
 
 
 def frequency_groups(train_records: Records) -> FrequencyGroups:
-    """Rare, common and frequent classes of a training set, by the number of its images that hold them.
+    """Return rare, common and frequent classes of a training set, by the number of its images that hold them.
 
     LVIS's limits (at most 10 images, at most 100, more) where all three groups then have members; else terciles: the
     classes sorted by their count and cut in three parts that are as equal as can be, with ties in order of the label.
@@ -111,19 +112,20 @@ def frequency_groups(train_records: Records) -> FrequencyGroups:
 
 
 def imbalance_ratio(records: Records) -> float:
-    """Boxes of the most frequent class over those of the least frequent one that has any; NaN without boxes."""
+    """Return boxes of the most frequent class over those of the least frequent one that has any; NaN without boxes."""
     counts = records.class_counts()
     counts = counts[takes_part(counts)]
     return float(counts.max() / counts.min()) if len(counts) else float("nan")
 
 
 def objects_per_image(records: Records) -> np.ndarray:
-    """int64 (N,): objects in each image, crowd left out."""
+    """Return int64 (N,): objects in each image, crowd left out."""
     return np.bincount(records.object_image[~records.crowd], minlength=len(records)).astype(np.int64)
 
 
 def input_sizes(records: Records, resize=None) -> np.ndarray:
-    """float64: sqrt(width * height) of the boxes at the network's input, pixels; crowd and boxes without area left out.
+    """Return float64: sqrt(width * height) of the boxes at the network's input, pixels; crowd and boxes without area
+    left out.
 
     Args:
         resize: the ResizeShortestEdge on the way there (the mean of its lengths counts); None for pictures as they are.
@@ -144,7 +146,7 @@ def input_sizes(records: Records, resize=None) -> np.ndarray:
 
 
 def mean_input_size(records: Records, resize=None) -> float:
-    """The mean of `input_sizes`."""
+    """Return the mean of `input_sizes`."""
     return float(input_sizes(records, resize).mean())
 
 
@@ -174,7 +176,7 @@ class SizeSummary:
 
 
 def size_summary(records: Records) -> SizeSummary | None:
-    """Sizes of all boxes that have one (crowd and boxes without width or height left out); None without any."""
+    """Return sizes of all boxes that have one (crowd and boxes without width or height left out); None without any."""
     keep = ~records.crowd & (records.xywh[:, 2:] > 0).all(axis=1)
     if not keep.any():
         return None
@@ -197,7 +199,7 @@ def size_summary(records: Records) -> SizeSummary | None:
 
 
 def describe(records: Records, limit: int = 20) -> str:
-    """A few lines for the log: size, images without objects, boxes per class, imbalance, object sizes.
+    """Return a few lines for the log: size, images without objects, boxes per class, imbalance, object sizes.
 
     limit: with more classes than this, only the most and least frequent are listed.
     """

@@ -42,7 +42,7 @@ class Tiles:
         self.size, self.overlap, self.whole = size, overlap, whole
 
     def windows(self, height: int, width: int) -> np.ndarray:
-        """int64 (T, 4) XYXY: the whole picture if it is wanted or one tile covers it, then the grid by rows."""
+        """Return int64 (T, 4) XYXY: the whole picture if it is wanted or one tile covers it, then the grid by rows."""
         (top, down), (left, right) = (self._along(side) for side in (height, width))
         grid = [[x, y, x + right, y + down] for y in top for x in left]
         everything = [0, 0, width, height]
@@ -59,8 +59,8 @@ class Tiles:
 
 
 def part_of(image: Tensor, window: np.ndarray, resize: Callable | None) -> Tensor:
-    """The window (4,) of an image (3, H, W) as the network is to see it: through `resize`, without one at the size of
-    the image.
+    """Return the window (4,) of an image (3, H, W) as the network is to see it: through `resize`, without one at the
+    size of the image.
     """
     x1, y1, x2, y2 = window.tolist()
     part = image[:, y1:y2, x1:x2]

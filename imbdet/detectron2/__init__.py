@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
 
 
 def is_there() -> bool:
-    """Whether detectron2 can be imported."""
+    """Return whether detectron2 can be imported."""
     return importlib.util.find_spec("detectron2") is not None
 
 

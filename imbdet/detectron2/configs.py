@@ -22,7 +22,7 @@ CLASSES = {
 def apply_lazy(
     cfg: DictConfig, remedies: Sequence[str | Mapping] | None, dataset: str | Sequence[str] = ()
 ) -> DictConfig:
-    """`apply` for a LazyConfig."""
+    """Return `apply` for a LazyConfig."""
     if not remedies:
         raise ValueError("apply needs remedies, e.g. apply(cfg, ['class_weights'])")
     facts = lazy_facts(cfg, dataset)
@@ -45,7 +45,7 @@ def apply_lazy(
 
 
 def ours(part: str, target: Any) -> str:
-    """The class of ours, without the package, for detectron2's class, its name or the dotted name.
+    """Return the class of ours, without the package, for detectron2's class, its name or the dotted name.
 
     Raises:
         ValueError: another class.
@@ -68,7 +68,7 @@ def _predictors(heads: DictConfig) -> list[DictConfig]:
 
 
 def lazy_facts(cfg: DictConfig, dataset: str | Sequence[str] = ()) -> Facts:
-    """What is known of the model and data of a LazyConfig.
+    """Return what is known of the model and data of a LazyConfig.
 
     Raises:
         ValueError: a model that is neither of detectron2's R-CNNs nor its RetinaNet.
@@ -102,7 +102,7 @@ def lazy_facts(cfg: DictConfig, dataset: str | Sequence[str] = ()) -> Facts:
 
 
 def sampler_node(facts: Facts, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The node of the torch sampler."""
+    """Return the node of the torch sampler."""
     records = {
         "_target_": RECORDS,
         "names": list(facts.names),

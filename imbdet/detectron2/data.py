@@ -24,7 +24,8 @@ from ..slots import Balance, ImageSampler
 def records_from(
     names: str | Sequence[str], filter_empty: bool = True, min_keypoints: int = 0, num_classes: int | None = None
 ) -> Records:
-    """The images of registered data sets, in the order in which detectron2's train loader holds them; kept in memory.
+    """Return the images of registered data sets, in the order in which detectron2's train loader holds them; kept in
+    memory.
 
     Args:
         names: in the DatasetCatalog. filter_empty, min_keypoints: which images the loader leaves out, as of
@@ -52,7 +53,7 @@ def _records(names: tuple[str, ...], filter_empty: bool, min_keypoints: int) -> 
 
 
 def records_of_dicts(dicts: Sequence[Mapping], class_names: Sequence[str] | None, name: str) -> Records:
-    """detectron2's list of dicts -> Records, image i of which is `dicts[i]` and has the id i.
+    """Map detectron2's list of dicts -> Records, image i of which is `dicts[i]` and has the id i.
 
     Args:
         class_names: K names; None names the classes 0 .. the largest `category_id` by their numbers.
@@ -96,12 +97,12 @@ def _xywh(annotation: Mapping, name: str) -> list[float]:
 
 
 def counts_from(names: str | Sequence[str], filter_empty: bool = True) -> list[int]:
-    """Boxes of each class in registered data sets, in the order of the labels, crowd left out."""
+    """Return boxes of each class in registered data sets, in the order of the labels, crowd left out."""
     return class_counts(records_from(names, filter_empty))
 
 
 def later(call: str, **settings: Any) -> Callable:
-    """A call of the dotted name with these settings, to be finished with others."""
+    """Return a call of the dotted name with these settings, to be finished with others."""
     return functools.partial(locate(call), **settings)
 
 

@@ -102,13 +102,13 @@ class SlotsRetinaNet(RetinaNet):
         return {**super().from_config(cfg), **fillers_of_cfg(cfg, "retinanet")}
 
     def forward_training(self, images: Any, features: Any, predictions: Any, gt_instances: list[Any]) -> dict:
-        """As of RetinaNet; match, sample, lose are the criterion's."""
+        """Train as RetinaNet does; match, sample, lose are the criterion's."""
         logits, outputs = self._transpose_dense_predictions(predictions, self.per_anchor)
         anchors, objects = self.anchor_generator(features), objects_of(gt_instances)
         return _over_grid(self.criterion, anchors, objects, torch.cat(logits, dim=1), torch.cat(outputs, dim=1))
 
     def forward_inference(self, images: Any, features: Any, predictions: Any) -> list[Any]:
-        """As of RetinaNet; scores are the classification's, calibrated."""
+        """Detect as RetinaNet does; scores are the classification's, calibrated."""
         logits, outputs = self._transpose_dense_predictions(predictions, self.per_anchor)
         anchors = self.anchor_generator(features)
         scores = [self.criterion.scores(level, self.calibration) for level in logits]
@@ -181,12 +181,12 @@ class SlotsRPN(RPN):
         return {**super().from_config(cfg, input_shape), **fillers_of_cfg(cfg, "proposal_generator")}
 
     def label_and_sample_anchors(self, anchors: list[Any], gt_instances: list[Any]) -> tuple[Objects, None]:
-        """The objects, for `losses`, which matches and samples by the criterion."""
+        """Return the objects, for `losses`, which matches and samples by the criterion."""
         objects = objects_of(gt_instances)
         return replace(objects, labels=torch.zeros_like(objects.labels)), None
 
     def losses(self, anchors, pred_objectness_logits, gt_labels: Objects, pred_anchor_deltas, gt_boxes) -> dict:
-        """As of RPN, with what `label_and_sample_anchors` returned."""
+        """Return losses as RPN does, from what `label_and_sample_anchors` returned."""
         logits, deltas = torch.cat(pred_objectness_logits, dim=1), torch.cat(pred_anchor_deltas, dim=1)
         return _over_grid(self.criterion, anchors, gt_labels, logits.unsqueeze(2), deltas)
 

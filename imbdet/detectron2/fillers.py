@@ -10,7 +10,7 @@ from ..slots import Regression
 
 
 def regression_like(name: str, beta: float) -> Regression:
-    """Our filler of the slot regression for detectron2's `box_reg_loss_type` and `smooth_l1_beta`.
+    """Return our filler of the slot regression for detectron2's `box_reg_loss_type` and `smooth_l1_beta`.
 
     Raises:
         ValueError: a name that detectron2 does not have.

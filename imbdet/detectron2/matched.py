@@ -62,7 +62,7 @@ class OwnSampling(RegionSampler):
 
 
 def objects_of(instances: list[Any]) -> Objects:
-    """`gt_boxes` and `gt_classes` of the images, padded to the fullest."""
+    """Return `gt_boxes` and `gt_classes` of the images, padded to the fullest."""
     boxes = pad_sequence([one.gt_boxes.tensor for one in instances], batch_first=True)
     labels = pad_sequence([one.gt_classes for one in instances], batch_first=True)
     if boxes.shape[1] == 0:
@@ -72,7 +72,7 @@ def objects_of(instances: list[Any]) -> Objects:
 
 
 def padded_rows(counts: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Rows of different length as one rectangle: index (N * P,) into the flat rows, real (N * P,) bool."""
+    """Return rows of different length as one rectangle: index (N * P,) into the flat rows, real (N * P,) bool."""
     longest = max(counts)
     number = torch.tensor(counts, device=device).unsqueeze(1)
     place = torch.arange(longest, device=device)
@@ -82,7 +82,7 @@ def padded_rows(counts: list[int], device: torch.device) -> tuple[Tensor, Tensor
 
 
 def matched_of(proposals: list[Any], num_classes: int) -> Matched:
-    """Proposals that detectron2 has labeled, image after image, each R_i of them.
+    """Return proposals that detectron2 has labeled, image after image, each R_i of them.
 
     Objects (their index) and pyramid levels are unknown here: -1.
     """
@@ -107,7 +107,7 @@ def matched_of(proposals: list[Any], num_classes: int) -> Matched:
 
 
 def losses_of(criterion: Criterion, logits: Tensor, outputs: Tensor, matched: Matched, counts: list[int]) -> dict:
-    """The losses of regions that come image after image, counts of each: logits (R, C), outputs (R, 4 + V)."""
+    """Return the losses of regions that come image after image, counts of each: logits (R, C), outputs (R, 4 + V)."""
     if not sum(counts):
         return {name: logits.sum() * 0 + outputs.sum() * 0 for name in criterion.names}
     if len(set(counts)) > 1:
@@ -131,7 +131,7 @@ def log(stats: Stats) -> None:
 
 
 def check_outputs(classification: Classification, regression: Regression, extra: bool, where: str) -> None:
-    """Raises ValueError for a box form, or values beside the deltas where the head has no place for them."""
+    """Raise ValueError for a box form, or values beside the deltas where the head has no place for them."""
     if regression.num_values != 4:
         raise ValueError(
             f"{where}: {type(regression).__name__} predicts {regression.num_values} values in place of four deltas; "
@@ -145,7 +145,7 @@ def check_outputs(classification: Classification, regression: Regression, extra:
 
 
 def box_coder_of(transform: Any) -> BoxCoder:
-    """The coder with the weights of detectron2's Box2BoxTransform."""
+    """Return the coder with the weights of detectron2's Box2BoxTransform."""
     if len(transform.weights) != 4:
         raise ValueError(f"{type(transform).__name__} has {len(transform.weights)} weights; only plain boxes have 4")
     return BoxCoder(transform.weights)

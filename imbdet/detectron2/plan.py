@@ -95,7 +95,7 @@ Plan = dict[str, dict[str, Any]]
 
 
 def read_remedies(remedies: Sequence[str | Mapping]) -> list[tuple[str, dict[str, Any]]]:
-    """["ohem", {"class_weights": {"rule.power": 1}}] -> [("ohem", {}), ("class_weights", {"rule.power": 1})].
+    """Map ["ohem", {"class_weights": {"rule.power": 1}}] -> [("ohem", {}), ("class_weights", {"rule.power": 1})].
 
     Raises:
         ValueError: neither a name nor a mapping from names to settings.
@@ -121,7 +121,7 @@ def _flat(settings: Mapping, path: str = "") -> dict[str, Any]:
 
 
 def plan(facts: Facts, remedies: Sequence[str | Mapping]) -> Plan:
-    """{part of detectron2: {argument: plain config node or number}} of what the remedies change.
+    """Return {part of detectron2: {argument: plain config node or number}} of what the remedies change.
 
     Raises:
         ValueError: an unknown remedy or setting, two that collide, one that cannot act here (with the reason, and those
@@ -147,7 +147,7 @@ def plan(facts: Facts, remedies: Sequence[str | Mapping]) -> Plan:
 
 @functools.cache
 def able(kind: str) -> tuple[str, ...]:
-    """The shipped remedies that can act in this kind of detector, each tried alone."""
+    """Return the shipped remedies that can act in this kind of detector, each tried alone."""
     facts = Facts(kind, 1)
     base, found = _stand_in(facts), []
     for name in remedy_names():

@@ -101,12 +101,14 @@ class Slots(FastRCNNOutputLayers):
             nn.init.zeros_(self.bbox_extra.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(R, ...) -> logits (R, C), deltas (R, K * 4 or 4), and values beside them (R, K * V or V) if there are."""
+        """Map (R, ...) -> logits (R, C), deltas (R, K * 4 or 4), and values beside them (R, K * V or V) if there
+        are.
+        """
         outputs = super().forward(x)
         return (*outputs, self.bbox_extra(x.flatten(1))) if self.extra else outputs
 
     def losses(self, predictions: tuple[Tensor, ...], proposals: list[Any]) -> dict[str, Tensor]:
-        """As of FastRCNNOutputLayers; the losses come from the slots."""
+        """Return losses as FastRCNNOutputLayers does; they come from the slots."""
         logits, deltas, *extra = predictions
         parts = [deltas.view(len(deltas), -1, 4), *(one.view(len(one), -1, self.extra) for one in extra)]
         matched = matched_of(proposals, self.num_classes)
@@ -120,7 +122,9 @@ class Slots(FastRCNNOutputLayers):
         return super().predict_boxes_for_gt_classes(predictions[:2], proposals)
 
     def predict_probs(self, predictions: tuple[Tensor, ...], proposals: list[Any]) -> tuple[Tensor, ...]:
-        """Scores (R_i, K + 1) of each image, calibrated; the last is background's, 0 where each class is by itself."""
+        """Return scores (R_i, K + 1) of each image, calibrated; the last is background's, 0 where each class is by
+        itself.
+        """
         logits = predictions[0].float()
         scores = self.criterion.scores(logits, self.calibration)
         background = self.criterion.classification.background(logits)

@@ -23,7 +23,7 @@ def add_imbdet_config(cfg: Any) -> None:
 
 
 def apply_yacs(cfg: Any, remedies: Sequence[str | Mapping] | None = None) -> Any:
-    """`apply` for a yacs config: note the remedies, and name our classes where they act."""
+    """Return `apply` for a yacs config: note the remedies, and name our classes where they act."""
     if not hasattr(cfg, "MODEL"):
         raise ValueError(f"apply takes a LazyConfig or a CfgNode of detectron2, got a {type(cfg).__name__}")
     if "IMBDET" not in cfg.MODEL:
@@ -50,7 +50,7 @@ def _named(part: str, name: str) -> str:
 
 
 def facts_of_cfg(cfg: Any) -> Facts:
-    """What is known of the model and data of a yacs config."""
+    """Return what is known of the model and data of a yacs config."""
     data = {
         "names": tuple(cfg.DATASETS.TRAIN),
         "filter_empty": cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
@@ -76,7 +76,7 @@ def facts_of_cfg(cfg: Any) -> Facts:
 
 
 def plan_of_cfg(cfg: Any) -> Plan:
-    """What the remedies of a yacs config change; {} where it has none.
+    """Return what the remedies of a yacs config change; {} where it has none.
 
     Raises:
         ValueError: as of `plan`; a setting that is not of the form remedy.key=value, or of a remedy that is not listed.
@@ -96,12 +96,12 @@ def plan_of_cfg(cfg: Any) -> Plan:
 
 
 def fillers_of_cfg(cfg: Any, part: str) -> dict[str, Any]:
-    """The arguments that the remedies of a yacs config give to a part of detectron2, built."""
+    """Return the arguments that the remedies of a yacs config give to a part of detectron2, built."""
     return {name: _built(node) for name, node in plan_of_cfg(cfg).get(part, {}).items()}
 
 
 def train_sampler(cfg: Any) -> Any:
-    """The torch sampler of the remedies of a yacs config, None where none of them chooses images."""
+    """Return the torch sampler of the remedies of a yacs config, None where none of them chooses images."""
     arguments = plan_of_cfg(cfg).get("sampler")
     return None if arguments is None else _built(sampler_node(facts_of_cfg(cfg), arguments))
 

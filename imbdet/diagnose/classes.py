@@ -28,7 +28,8 @@ PAIRS = 100
 
 
 def diagnose_classes(splits: dict[str, Records]) -> dict[str, Any]:
-    """Counts, imbalance, objects per image, co-occurrence, and what can be judged; the first split is the training's.
+    """Return counts, imbalance, objects per image, co-occurrence, and what can be judged; the first split is the
+    training's.
 
     Raises:
         Missing: no split has a box.
@@ -55,12 +56,12 @@ def diagnose_classes(splits: dict[str, Records]) -> dict[str, Any]:
 
 
 def half_width(objects: float) -> float | None:
-    """Half of the 95 % interval that AP (0..1) will have with so many test objects; None without any."""
+    """Return half of the 95 % interval that AP (0..1) will have with so many test objects; None without any."""
     return min(1.0, 1.96 * SPREAD / math.sqrt(objects)) if objects else None
 
 
 def imbalance(counts: np.ndarray) -> dict[str, float | int | None]:
-    """How unequal counts (K,) are. Classes without any box take no part: they are absent, not rare.
+    """Return how unequal counts (K,) are. Classes without any box take no part: they are absent, not rare.
 
     ratio: largest over smallest count. gini: 0 for equal classes, towards 1 for one that has everything. entropy: of
     the shares, in bits. effective_classes: 2**entropy, the number of equal classes of that entropy. largest_share.
@@ -83,7 +84,7 @@ def imbalance(counts: np.ndarray) -> dict[str, float | int | None]:
 
 
 def co_occurrence(records: Records) -> dict[str, Any]:
-    """Images that hold both classes of each pair.
+    """Return images that hold both classes of each pair.
 
     Returns:
         {"pairs": the PAIRS most common ones as {"a", "b", "images", "share_of_a", "share_of_b", "lift"}, where lift is

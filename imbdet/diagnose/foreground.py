@@ -8,7 +8,7 @@ from .anchors import Anchored, Sample
 
 
 def diagnose_foreground(sample: Sample, part: Anchored) -> dict[str, Any]:
-    """Means per image of the matched sample."""
+    """Return means per image of the matched sample."""
     counts = {name: rows.mean(axis=0) for name, rows in sample.counts.items()}
     levels = [
         {"level": name, "stride": stride, **{key: float(values[i]) for key, values in counts.items()}}

@@ -17,7 +17,8 @@ MOST_BOXES = 60  #: drawn on one picture
 def show(
     records: Records, image: int, caption: str, marked: dict[int, str], extra: Iterable[Mark] = ()
 ) -> Shown | None:
-    """One picture with its objects, those in `marked` ({object index: words}) drawn as odd; None if it cannot be read.
+    """Return one picture with its objects, those in `marked` ({object index: words}) drawn as odd; None if it cannot be
+    read.
 
     extra: further boxes, such as detections.
     """
@@ -38,7 +39,7 @@ def show(
 
 
 def show_outliers(records: Records, outliers: dict[str, Any]) -> list[Shown]:
-    """The pictures of `size.outliers`, one an object."""
+    """Return the pictures of `size.outliers`, one an object."""
     shown = []
     for row in outliers["worst"]:
         times = "a class of one size" if np.isinf(row["times"]) else f"{row['times']:.1f} interquartile ranges"
@@ -48,7 +49,7 @@ def show_outliers(records: Records, outliers: dict[str, Any]) -> list[Shown]:
 
 
 def show_duplicates(splits: dict[str, Records], duplicates: dict[str, Any], most: int = 6) -> list[Shown]:
-    """Both pictures of the first pairs, leaks first."""
+    """Return both pictures of the first pairs, leaks first."""
     shown = []
     for row in duplicates["pairs"][:most]:
         for (split, image, name), (other, _, twin) in ((row["a"], row["b"]), (row["b"], row["a"])):
@@ -57,7 +58,9 @@ def show_duplicates(splits: dict[str, Records], duplicates: dict[str, Any], most
 
 
 def show_unmatched(records: Records, worst: list[dict[str, Any]], most: int = 8) -> list[Shown]:
-    """The pictures of the objects with the lowest IoU of their best anchor (`iou.diagnose_iou`), one picture once."""
+    """Return the pictures of the objects with the lowest IoU of their best anchor (`iou.diagnose_iou`), one picture
+    once.
+    """
     by_image: dict[int, dict[int, str]] = {}
     for row in worst:
         image = int(records.object_image[row["object"]])
@@ -72,7 +75,7 @@ def show_unmatched(records: Records, worst: list[dict[str, Any]], most: int = 8)
 
 
 def show_suspicious(records: Records, labels: dict[str, Any], each: int = 4) -> list[Shown]:
-    """The first pictures of each kind of `labels.suspicious_labels`."""
+    """Return the first pictures of each kind of `labels.suspicious_labels`."""
     shown, counts = [], dict.fromkeys(labels["counts"], 0)
     for row in labels["rows"]:
         counts[row["kind"]] += 1

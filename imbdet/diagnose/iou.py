@@ -15,7 +15,7 @@ SHOWN = 8  #: pictures with objects that no anchor fits
 
 
 def diagnose_iou(records: Records, sample: Sample, part: Anchored) -> dict[str, Any]:
-    """Best anchor of every object of the split; positives of the matched sample.
+    """Return best anchor of every object of the split; positives of the matched sample.
 
     `below` is the share of objects whose best anchor has less than the matcher's foreground IoU (None for matchers
     without one): they have a positive only where the matcher takes the best anchor whatever its IoU is.

@@ -30,8 +30,9 @@ RULE = (
 
 
 def suspicious_labels(records: Records, truth: GroundTruth, found: Detections) -> dict[str, Any]:
-    """{"rule", "counts": {kind: number}, "rows": [{"kind", "label", "found", "score", "iou", "image", "name", "object",
-    "xywh"}], the surest first}."""
+    """Return {"rule", "counts": {kind: number}, "rows": [{"kind", "label", "found", "score", "iou", "image", "name",
+    "object", "xywh"}], the surest first}.
+    """
     matches = match_detections(truth, found)
     sure = np.array([_sure_from(matches, label) for label in range(truth.num_classes)])
     image = positions(truth.image_ids, found.image_id)

@@ -27,7 +27,8 @@ EDGES = np.linspace(0, 1, 21)
 
 
 def measure(model: nn.Module, records: Records, resize: Callable | None, images: int = IMAGES) -> list[dict[str, Any]]:
-    """What each criterion sees on images evenly through the split that hold objects; flips and the like are left out.
+    """Return what each criterion sees on images evenly through the split that hold objects; flips and the like are left
+    out.
 
     Returns:
         a dict a criterion, in order: name; images; positives, negatives and ignored per image; "loss" and "gradient":

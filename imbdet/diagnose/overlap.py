@@ -23,7 +23,7 @@ EDGES = np.linspace(0, 1, 11)
 
 
 def diagnose_overlap(splits: dict[str, Records], nms: float = NMS) -> dict[str, Any]:
-    """Highest IoU of every object with another one of its image, of its class and of any; nearly equal boxes.
+    """Return highest IoU of every object with another one of its image, of its class and of any; nearly equal boxes.
 
     Raises:
         Missing: no object at all.
@@ -65,7 +65,8 @@ def _of_split(records: Records, nms: float) -> dict[str, Any]:
 
 
 def crowding(records: Records) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """float64 (M,) highest IoU with another object of the same class, (M,) of another class, and nearly equal pairs.
+    """Return float64 (M,) highest IoU with another object of the same class, (M,) of another class, and nearly equal
+    pairs.
 
     The pairs are {"a", "b": object indices with a < b, "image", "iou", "same": bool, one class}. Crowd regions take no
     part.

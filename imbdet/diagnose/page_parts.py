@@ -48,12 +48,12 @@ class Part:
 
 
 def share(value: float | None) -> str:
-    """0.123 -> "12.3 %"."""
+    """Map 0.123 -> "12.3 %"."""
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def first(names: Sequence[str], most: int = 12) -> str:
-    """The first names, with "..." where there are more."""
+    """Return the first names, with "..." where there are more."""
     return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 

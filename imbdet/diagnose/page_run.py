@@ -15,7 +15,7 @@ MOST_CLASSES = 24  #: in the confusion matrix of the page
 
 
 def points(value: float | None) -> float | None:
-    """0..1 -> points of 100; None where there is nothing (pycocotools has -1)."""
+    """Map 0..1 -> points of 100; None where there is nothing (pycocotools has -1)."""
     return None if value is None or value == -1 else round(100 * value, 2)
 
 

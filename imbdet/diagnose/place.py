@@ -23,7 +23,8 @@ DRAWS = 100  #: uniform sets that the divergence is compared with
 
 
 def diagnose_place(splits: dict[str, Records]) -> dict[str, Any]:
-    """Heat maps (rows are y, columns are x), closeness to the border, fractal dimension, divergence from uniform.
+    """Return heat maps (rows are y, columns are x), closeness to the border, fractal dimension, divergence from
+    uniform.
 
     Raises:
         Missing: no object in a picture whose size is known.
@@ -65,7 +66,7 @@ def diagnose_place(splits: dict[str, Records]) -> dict[str, Any]:
 
 
 def divergence(centers: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
-    """How far centers are from evenly spread.
+    """Return how far centers are from evenly spread.
 
     Returns:
         {"divergence": Kullback-Leibler divergence from uniform over COARSE x COARSE cells, bits (at most 6);

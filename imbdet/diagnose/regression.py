@@ -23,7 +23,7 @@ BETA = 1.0  #: of smooth L1, as in Fast R-CNN (arXiv 1504.08083, equation 3)
 
 
 def diagnose_regression(sample: Sample, part: Anchored) -> dict[str, Any]:
-    """Encoded targets of the sample's positives, and who holds the loss.
+    """Return encoded targets of the sample's positives, and who holds the loss.
 
     Raises:
         Missing: no positive.
@@ -55,7 +55,7 @@ def diagnose_regression(sample: Sample, part: Anchored) -> dict[str, Any]:
 
 
 def losses(beta: float = BETA) -> dict[str, tuple[Callable, Callable]]:
-    """{name: (loss, size of the gradient)} of an absolute error."""
+    """Return {name: (loss, size of the gradient)} of an absolute error."""
     return {
         "L2": (lambda e: e**2, lambda e: 2 * e),
         f"smooth L1 (beta {beta:g})": (
@@ -67,7 +67,7 @@ def losses(beta: float = BETA) -> dict[str, tuple[Callable, Callable]]:
 
 
 def held_by_largest(errors: np.ndarray) -> dict[str, dict[str, list[float]]]:
-    """{loss: {"loss", "gradient": share that the largest 1, 5, 10 % of the errors (E,) hold}}.
+    """Return {loss: {"loss", "gradient": share that the largest 1, 5, 10 % of the errors (E,) hold}}.
 
     At least one error is taken; an all-zero loss is held by none.
     """
@@ -79,7 +79,7 @@ def held_by_largest(errors: np.ndarray) -> dict[str, dict[str, list[float]]]:
 
 
 def shares_of_largest(ordered: np.ndarray) -> list[float]:
-    """The share of the sum of values (E,), largest first, that the first 1, 5 and 10 % of them hold."""
+    """Return the share of the sum of values (E,), largest first, that the first 1, 5 and 10 % of them hold."""
     total = ordered.sum(dtype=np.float64)
     counts = [max(1, round(share * len(ordered))) for share in LARGEST]
     return [float(ordered[:count].sum(dtype=np.float64) / total) if total > 0 else 0.0 for count in counts]

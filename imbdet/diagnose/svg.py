@@ -20,7 +20,7 @@ MAX_BARS = 40  #: classes drawn; the table and report.json hold all
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, no exponent below a million; an en dash for nothing."""
+    """Return three significant digits, no exponent below a million; an en dash for nothing."""
     if value is None or not math.isfinite(value):
         return "–"
     if value and abs(value) >= 1000:
@@ -29,7 +29,7 @@ def number(value: float | None) -> str:
 
 
 def bars(title: str, names: Sequence[str], series: dict[str, Sequence[float | None]], unit: str, log=False) -> str:
-    """Horizontal bars, one group a name and one bar a series; at most MAX_BARS names, the first ones."""
+    """Return horizontal bars, one group a name and one bar a series; at most MAX_BARS names, the first ones."""
     shown = len(names[:MAX_BARS])
     values = [v for row in series.values() for v in row[:shown] if v is not None]
     if not values:
@@ -57,7 +57,7 @@ def bars(title: str, names: Sequence[str], series: dict[str, Sequence[float | No
 
 
 def histogram(title: str, edges: Sequence[float], series: dict[str, Sequence[float]], x: str, y: str, log=False) -> str:
-    """Steps over bins: `edges` has one more entry than each of the series."""
+    """Return steps over bins: `edges` has one more entry than each of the series."""
     if not any(sum(counts) for counts in series.values()):
         return ""
     scale = _Scale(edges[0], edges[-1], LEFT, WIDTH - RIGHT, log)
@@ -74,7 +74,7 @@ def histogram(title: str, edges: Sequence[float], series: dict[str, Sequence[flo
 
 
 def lines(title: str, series: dict[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, log=False) -> str:
-    """Lines with points, {label: (xs, ys)}; a label that begins with "=" is a thin reference line."""
+    """Return lines with points, {label: (xs, ys)}; a label that begins with "=" is a thin reference line."""
     xs = [v for row, _ in series.values() for v in row]
     ys = [v for _, row in series.values() for v in row]
     if not xs:
@@ -97,7 +97,7 @@ def lines(title: str, series: dict[str, tuple[Sequence[float], Sequence[float]]]
 
 
 def points(title: str, rows: Sequence[tuple[str, float, float]], x: str, y: str, log=False) -> str:
-    """One labeled point a row (name, x, y); names are written where there are at most 15."""
+    """Return one labeled point a row (name, x, y); names are written where there are at most 15."""
     rows = [row for row in rows if row[1] is not None and row[2] is not None and (row[1] > 0 or not log)]
     if not rows:
         return ""
@@ -113,7 +113,7 @@ def points(title: str, rows: Sequence[tuple[str, float, float]], x: str, y: str,
 
 
 def matrix(title: str, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], down: str, across: str) -> str:
-    """A heat map with names at both sides, each cell the darker the larger its value is (square root scale)."""
+    """Return a heat map with names at both sides, each cell the darker the larger its value is (square root scale)."""
     values = np.asarray(values, dtype=np.float64)
     if not values.size or not np.nanmax(values) > 0:
         return ""
@@ -139,7 +139,7 @@ def matrix(title: str, values: np.ndarray, rows: Sequence[str], columns: Sequenc
 
 
 def heat(title: str, grid: np.ndarray, note: str = "", size: int = 150) -> str:
-    """A square map of where on the picture something is; x to the right, y down, as in the picture."""
+    """Return a square map of where on the picture something is; x to the right, y down, as in the picture."""
     grid = np.asarray(grid, dtype=np.float64)
     if not grid.size or not grid.max() > 0:
         return ""
@@ -157,7 +157,7 @@ def heat(title: str, grid: np.ndarray, note: str = "", size: int = 150) -> str:
 
 
 def picture(shown: Shown) -> str:
-    """A picture with its boxes; what it is shown for is drawn thick and solid, the rest thin."""
+    """Return a picture with its boxes; what it is shown for is drawn thick and solid, the rest thin."""
     size = max(shown.width, shown.height) / 22
     named = sum(mark.kind == "odd" for mark in shown.marks) <= MAX_NAMED
     parts = [f'<image href="{shown.uri}" width="{shown.width}" height="{shown.height}"/>']

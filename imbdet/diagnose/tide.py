@@ -28,7 +28,7 @@ TYPES = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 def errors_per_class(
     truth: GroundTruth, found: Detections, iou: float = 0.5, background: float = 0.1, max_dets: int = 100
 ) -> list[dict[str, Any]]:
-    """A row a class with objects: {"name", "AP" at `iou`, "delta": {type: rise}, "counts": {type: number}}."""
+    """Return a row a class with objects: {"name", "AP" at `iou`, "delta": {type: rise}, "counts": {type: number}}."""
     matched = match_areas(truth, found, (iou,), ALL_AREAS, max_dets)
     taken, ignored = matched.object[:, 0, 0], matched.ignored[:, 0, 0]
     hit = (taken >= 0) & ~ignored
@@ -110,7 +110,7 @@ def _best_of_each(score: np.ndarray, meant: np.ndarray, used: np.ndarray) -> np.
 
 
 def average_precision(score: np.ndarray, right: np.ndarray, objects: int) -> float:
-    """COCO's interpolated AP of one class: mean over 101 recalls of the best precision from there on."""
+    """Return COCO's interpolated AP of one class: mean over 101 recalls of the best precision from there on."""
     if objects <= 0:
         return 0.0
     order = np.argsort(-score, kind="stable")

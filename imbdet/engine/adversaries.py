@@ -45,13 +45,15 @@ class Adversaries:
         return any([module.rests for module in self.modules])
 
     def average(self, world: World) -> None:
-        """Gradients of a step that DistributedDataParallel does not see -> their mean over processes. Collective."""
+        """Average gradients of a step that DistributedDataParallel does not see -> their mean over processes.
+        Collective.
+        """
         for parameter in self.parameters if world.size > 1 else ():
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad = world.mean(gradient)
 
     def step(self, scaler: torch.amp.GradScaler, alone: bool, reports: bool) -> dict[str, torch.Tensor]:
-        """One step of the optimizer, if there is any gradient.
+        """Take one step of the optimizer, if there is any gradient.
 
         Returns:
             on an iteration that reports the norms of the gradient and of the change, unread.
@@ -73,7 +75,7 @@ class Adversaries:
         return {"adversary/gradient_norm": norm, "adversary/update_norm": torch.nn.utils.get_total_norm(change)}
 
     def state_dict(self) -> dict:
-        """All of it but the modules, which the model's state holds, and the window. Raises NonFiniteLoss."""
+        """Return all of it but the modules, which the model's state holds, and the window. Raises NonFiniteLoss."""
         return {
             "optimizer": self.optimizer.state_dict() if self.optimizer else None,
             "clipping": self.clipping.state_dict(),

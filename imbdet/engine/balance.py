@@ -15,7 +15,7 @@ PREFIX = "balance/"
 def gradient_norms(
     model: nn.Module, losses: dict[str, Tensor], scaler: torch.amp.GradScaler | None = None
 ) -> dict[str, Tensor]:
-    """The L2 norms of both losses' gradients at each of the model's balance points; the graph of `losses` stays.
+    """Return the L2 norms of both losses' gradients at each of the model's balance points; the graph of `losses` stays.
 
     Returns:
         {"balance/cls", "balance/box"} ("balance/stage0_cls" ... of stages), scalar tensors that nobody has waited for.
@@ -41,7 +41,9 @@ def _norm(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
 
 
 def box_over_cls(scalars: dict[str, float]) -> dict[str, float]:
-    """`scalars` with the pairs of norms in it replaced by their ratio; by nothing where there is no such gradient."""
+    """Return `scalars` with the pairs of norms in it replaced by their ratio; by nothing where there is no such
+    gradient.
+    """
     found = {}
     for tag, value in scalars.items():
         if not tag.startswith(PREFIX):

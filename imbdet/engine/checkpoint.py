@@ -31,7 +31,7 @@ def save_file(state: dict[str, Any], path: Path, former: Path | None = None) -> 
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint file, by its checksums; None if nothing."""
+    """Return what is wrong with a checkpoint file, by its checksums; None if nothing."""
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
@@ -71,8 +71,8 @@ class Checkpoints:
         self.folder, self.max_to_keep = Path(folder), max_to_keep
 
     def save(self, state: dict[str, Any], named: bool = False) -> Path:
-        """`state` (with "iteration") becomes last.pth, the former last.pth last_prev.pth. named: also under its own
-        name.
+        """Return `state` (with "iteration") becomes last.pth, the former last.pth last_prev.pth. named: also under its
+        own name.
         """
         last = self.folder / LAST
         save_file(state, last, former=self.folder / PREVIOUS)
@@ -85,7 +85,8 @@ class Checkpoints:
         return self.folder / BEST
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state that is whole, on the CPU; None if the folder has none. Warns when it is not last.pth.
+        """Return the newest state that is whole, on the CPU; None if the folder has none. Warns when it is not
+        last.pth.
 
         Raises ValueError if there are files but none of them is whole.
         """

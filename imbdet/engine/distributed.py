@@ -34,7 +34,7 @@ class World:
             dist.barrier()
 
     def gather(self, value: Any) -> list[Any]:
-        """One picklable value of each process, by rank; in every process."""
+        """Return one picklable value of each process, by rank; in every process."""
         if self.size == 1:
             return [value]
         values = [None] * self.size
@@ -42,21 +42,21 @@ class World:
         return values
 
     def mean(self, values: Tensor) -> Tensor:
-        """Element-wise mean over the processes; `values` must have the same shape everywhere."""
+        """Return element-wise mean over the processes; `values` must have the same shape everywhere."""
         if self.size > 1:
             dist.all_reduce(values)
             values /= self.size
         return values
 
     def mean_of(self, scalars: dict[str, float]) -> dict[str, float]:
-        """`mean` of a dict of numbers with the same keys in every process."""
+        """Return `mean` of a dict of numbers with the same keys in every process."""
         if self.size == 1:
             return scalars
         values = self.mean(torch.tensor(list(scalars.values()), dtype=torch.float64, device=self.device)).tolist()
         return dict(zip(scalars, values, strict=True))
 
     def any(self, flag: bool) -> bool:
-        """True everywhere if true anywhere. All processes must call it at the same place."""
+        """Return true everywhere if true anywhere. All processes must call it at the same place."""
         if self.size == 1:
             return flag
         value = torch.tensor(float(flag), device=self.device)
@@ -64,8 +64,8 @@ class World:
         return bool(value.item())
 
     def wrap(self, model: nn.Module, find_unused_parameters: bool = False) -> nn.Module:
-        """The model with averaged gradients. Batch norm keeps its own statistics per process, as peers do (they freeze
-        it).
+        """Return the model with averaged gradients. Batch norm keeps its own statistics per process, as peers do (they
+        freeze it).
         """
         if self.size == 1:
             return model
@@ -76,7 +76,9 @@ class World:
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """ "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" ... -> device. Raises ValueError if it is not there."""
+    """Map "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" ... -> device. Raises ValueError if it is not
+    there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -26,14 +26,14 @@ class ModelEma:
 
     @torch.no_grad()
     def update(self) -> None:
-        """After an optimizer step; one fused pass, no synchronization."""
+        """Update the average after an optimizer step; one fused pass, no synchronization."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(self.shadow, self.live, 1 - decay)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Inside, the model holds the averaged weights."""
+        """Give the model the averaged weights while inside."""
         kept = [p.detach().clone() for p in self.live]
         self._write(self.shadow)
         try:

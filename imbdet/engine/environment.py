@@ -20,7 +20,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "omegaconf", "fvcore", "hot
 
 
 def describe_environment(device: torch.device, seed: int, data: dict[str, str], processes: int = 1) -> dict[str, Any]:
-    """data: split -> fingerprint of its records."""
+    """Map data: split -> fingerprint of its records."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -91,14 +91,14 @@ class NoLog:
 
 
 def number_or_none(value: Any) -> float | int | None:
-    """JSON has no NaN: what is not finite becomes null."""
+    """Return JSON has no NaN: what is not finite becomes null."""
     if value is None or not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(value)
 
 
 def add_histogram(writer: Any, tag: str, histogram: dict, iteration: int) -> None:
-    """A histogram that is counted already, so that TensorBoard need not see the values (6 ms less)."""
+    """Write a histogram that is counted already, so that TensorBoard need not see the values (6 ms less)."""
     edges, counts = histogram["edges"], histogram["counts"]
     total = sum(counts)
     if not total:

@@ -36,7 +36,7 @@ class NonFiniteLoss(FloatingPointError):
 
 
 def loss_tag(name: str) -> str:
-    """loss_rpn_cls -> loss/rpn_cls."""
+    """Map loss_rpn_cls -> loss/rpn_cls."""
     return "loss/" + name.removeprefix("loss_")
 
 
@@ -72,7 +72,9 @@ class LossWindow:
         return values
 
     def state_dict(self) -> dict:
-        """So that a run stopped between two reports makes the same next report. Waits once. Raises NonFiniteLoss."""
+        """Return so that a run stopped between two reports makes the same next report. Waits once. Raises
+        NonFiniteLoss.
+        """
         values = self.check()
         batches = [(iteration, image_ids) for iteration, _, image_ids in self.entries]
         return {"names": self.names(), "values": values, "batches": batches}
@@ -86,7 +88,7 @@ class LossWindow:
         return list(self.entries[0][1]) if self.entries else []
 
     def read(self) -> dict[str, float]:
-        """Mean of each loss and of their sum over the window, which starts anew. Raises NonFiniteLoss."""
+        """Return the mean of each loss and of their sum over the window, which starts anew. Raises NonFiniteLoss."""
         names, values = self.names(), self.check()
         self.entries.clear()
         means = {loss_tag(name): value for name, value in zip(names, values.mean(dim=0).tolist(), strict=True)}
@@ -94,7 +96,7 @@ class LossWindow:
 
 
 def read_stats(stats: dict[str, Any], groups: Tensor | None) -> tuple[dict[str, float], dict[str, dict]]:
-    """The stats of one step -> scalars, histograms (see RunLog.write).
+    """Map the stats of one step -> scalars, histograms (see RunLog.write).
 
     stats: name -> scalar tensor or RegionStats; pictures are for `read_pictures`. groups: (K,) int64, 0 rare, 1 common,
     2 frequent, or None.
@@ -114,13 +116,15 @@ def read_stats(stats: dict[str, Any], groups: Tensor | None) -> tuple[dict[str, 
 
 
 def read_pictures(stats: dict[str, Any]) -> dict[str, Callable[[], Tensor]]:
-    """The pictures of one step: tag -> a call that draws uint8 (3, H, W)."""
+    """Map the pictures of one step: tag -> a call that draws uint8 (3, H, W)."""
     return {f"pictures/{name}": value.draw for name, value in stats.items() if isinstance(value, Picture)}
 
 
 @torch.no_grad()
 def region_scalars(stats: RegionStats, groups: Tensor | None) -> tuple[dict[str, float], dict[str, dict]]:
-    """What one criterion saw: positives per image and level, IoU before and after regression, who makes the loss."""
+    """Return what one criterion saw: positives per image and level, IoU before and after regression, who makes the
+    loss.
+    """
     matched = stats.matched
     index = matched.foreground.nonzero().flatten()  # waits for the device; this is a reporting iteration
     positives = matched.take(index)

@@ -27,7 +27,7 @@ def get_default_optimizer_params(
     lr_factor_func: Callable[[str], float] | None = None,
     overrides: dict[str, dict[str, float]] | None = None,
 ) -> list[dict[str, Any]]:
-    """The parameters that train, in groups of equal settings; signature and meaning are detectron2's.
+    """Return the parameters that train, in groups of equal settings; signature and meaning are detectron2's.
 
     base_lr, weight_decay: only to be given when a factor or override below needs them; else the optimizer's own apply.
     weight_decay_norm: decay of normalization layers. bias_lr_factor, weight_decay_bias: of every parameter called
@@ -75,7 +75,7 @@ def _needs(base_lr: float | None, who: str) -> float:
 
 
 def scale_learning_rate(optimizer: torch.optim.Optimizer, batch: int, reference: int | None) -> float:
-    """The linear scaling rule (Goyal et al. 2017, arXiv 1706.02677): every group's rate times batch / reference.
+    """Apply the linear scaling rule (Goyal et al. 2017, arXiv 1706.02677): every group's rate times batch / reference.
 
     batch: images per optimizer step over all processes. reference: the batch the config's rate was chosen for; None or
     0: off. Returns the factor.
@@ -113,7 +113,9 @@ class Clipping:
         return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
     def read(self) -> dict[str, float]:
-        """{"clipped_share": 0..1} of the steps since the last call; nothing where nothing is clipped. Waits once."""
+        """Return {"clipped_share": 0..1} of the steps since the last call; nothing where nothing is clipped. Waits
+        once.
+        """
         if not self.steps[0]:
             return {}
         share = int(self.clipped[0]) / self.steps[0]
@@ -121,7 +123,7 @@ class Clipping:
         return {"clipped_share": share}
 
     def of_run(self) -> float | None:
-        """The share of all steps of the run that were clipped; None where nothing is clipped. Waits once."""
+        """Return the share of all steps of the run that were clipped; None where nothing is clipped. Waits once."""
         return int(self.clipped[1]) / self.steps[1] if self.steps[1] else None
 
     def state_dict(self) -> dict:

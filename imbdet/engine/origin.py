@@ -15,7 +15,7 @@ from ..data.class_names import TrainedOn
 
 
 def training_records(cfg: Any) -> Any:
-    """The config's training data as it is before any balancing, None if it names none."""
+    """Return the config's training data as it is before any balancing, None if it names none."""
     for path in ("data.train", "dataloader.train.records"):
         node = OmegaConf.select(cfg, path)
         if node is not None:
@@ -25,12 +25,12 @@ def training_records(cfg: Any) -> Any:
 
 
 def resize_of(cfg: Any) -> Any:
-    """The config node of the resizing before evaluation, None without one."""
+    """Return the config node of the resizing before evaluation, None without one."""
     return _at_evaluation(cfg, "resize")
 
 
 def tiles_of(cfg: Any) -> Any:
-    """The config node of the tiles of evaluation, None without any."""
+    """Return the config node of the tiles of evaluation, None without any."""
     return _at_evaluation(cfg, "tiles")
 
 
@@ -43,8 +43,8 @@ def _at_evaluation(cfg: Any, key: str) -> Any:
 
 
 def origin_of(cfg: Any, records: Any) -> dict[str, Any]:
-    """What a checkpoint carries of its training data: see `TrainedOn`, and "preprocessing": {"preprocess", "resize"},
-    the config's nodes from a picture to the network's input, resolved. {} without data.
+    """Return what a checkpoint carries of its training data: see `TrainedOn`, and "preprocessing": {"preprocess",
+    "resize"}, the config's nodes from a picture to the network's input, resolved. {} without data.
     """
     if records is None:
         return {}
@@ -54,15 +54,17 @@ def origin_of(cfg: Any, records: Any) -> dict[str, Any]:
 
 
 def trained_on(state: Mapping[str, Any], source: Any) -> TrainedOn | None:
-    """What the checkpoint `state` carries of its training data; None for an older one. Raises ValueError if it is
-    damaged.
+    """Return what the checkpoint `state` carries of its training data; None for an older one. Raises ValueError if it
+    is damaged.
     """
     values = state.get("trained_on")
     return TrainedOn.read(values, str(source)) if isinstance(values, Mapping) else None
 
 
 def without_data(cfg: Any, data: TrainedOn) -> Any:
-    """A copy of `cfg` whose `model` can be built without its training data. The pictures of that data are not in it."""
+    """Return a copy of `cfg` whose `model` can be built without its training data. The pictures of that data are not in
+    it.
+    """
     cfg = copy.deepcopy(cfg)
     with open_dict(cfg):
         node = OmegaConf.create(data.node(OmegaConf.select(cfg, "data.train")))

@@ -48,13 +48,13 @@ def clear(folder: Path) -> None:
 
 
 def plain(cfg: Any) -> dict:
-    """The config as plain containers, interpolations unresolved: what a checkpoint keeps of it."""
+    """Return the config as plain containers, interpolations unresolved: what a checkpoint keeps of it."""
     return OmegaConf.to_container(cfg, resolve=False)
 
 
 def refuse_other_classes(saved: dict | None, current: dict, folder: Path) -> list[str]:
-    """Lines to be printed about the training data of a resumed run. Raises ValueError if its classes are others, in
-    another order or in another number, with both lists.
+    """Return lines to be printed about the training data of a resumed run. Raises ValueError if its classes are others,
+    in another order or in another number, with both lists.
 
     saved, current: what the checkpoint carries (None: an older one) and what it would carry now; {} without data.
     """
@@ -81,7 +81,7 @@ def refuse_other_classes(saved: dict | None, current: dict, folder: Path) -> lis
 
 
 def refuse_changes(saved: dict, current: dict, folder: Path) -> list[str]:
-    """The harmless changes of a resumed run, to be printed. Raises ValueError for the others."""
+    """Return the harmless changes of a resumed run, to be printed. Raises ValueError for the others."""
     forbidden, free = judged(with_present_names(saved), current, "resume")
     if forbidden:
         raise ValueError(

@@ -82,7 +82,7 @@ class Schedule:
         self.base = [float(group["lr"]) for group in optimizer.param_groups]
 
     def set(self, step: int) -> float:
-        """Before step number `step` (0-based); returns the largest learning rate of the groups."""
+        """Return before step number `step` (0-based); returns the largest learning rate of the groups."""
         factor = self.multiplier(step / self.max_iter)
         for group, base in zip(self.optimizer.param_groups, self.base, strict=True):
             group["lr"] = base * factor
@@ -90,7 +90,8 @@ class Schedule:
 
 
 def epochs_to_iterations(epochs: float, num_images: int, batch_size: int) -> int:
-    """For a config that is written in epochs: the iterations that pass `num_images` images `epochs` times, at least
+    """Return, for a config that is written in epochs, the iterations that pass `num_images` images `epochs` times,
+    at least
     1.
     """
     return max(1, round(epochs * num_images / batch_size))

@@ -26,7 +26,7 @@ def seed_everything(seed: int, rank: int = 0) -> None:
 
 
 def set_threads(count: int | None) -> int:
-    """Fix torch's threads to `count` and return them; the sums of a CPU run depend on it.
+    """Return fix torch's threads to `count` and return them; the sums of a CPU run depend on it.
 
     0 or None leaves them as they are, but for a quota of the control group, which torch does not know.
     """
@@ -36,8 +36,8 @@ def set_threads(count: int | None) -> int:
 
 
 def rng_state() -> dict[str, Any]:
-    """The state of all generators, of tensors and plain numbers only, so that `torch.load(weights_only=True)` reads
-    it.
+    """Return the state of all generators, of tensors and plain numbers only, so that `torch.load(weights_only=True)`
+    reads it.
     """
     name, keys, position, has_gauss, gauss = np.random.get_state()
     return {
@@ -49,7 +49,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """The reverse of `rng_state`. A CUDA state is skipped on a machine with another number of GPUs."""
+    """Undo `rng_state`: set what it returned. A CUDA state is skipped on a machine with another number of GPUs."""
     version, numbers, gauss_next = state["python"]
     random.setstate((version, tuple(numbers), gauss_next))
     name, keys, position, has_gauss, gauss = state["numpy"]
@@ -61,7 +61,9 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def preserved_rng(seed: int | None = None) -> Iterator[None]:
-    """Whatever is drawn inside leaves the generators as they were; with `seed`, it is the same every time."""
+    """Draw inside without a trace: whatever is drawn leaves the generators as they were; with `seed`, it is the
+    same every time.
+    """
     state = rng_state()
     try:
         if seed is not None:

@@ -14,7 +14,7 @@ from .trained import evaluate_checkpoint
 
 
 def tunable(cfg: Any) -> dict[str, tuple[float, ...]]:
-    """{config key: values to try} of all fillers of slots."""
+    """Return {config key: values to try} of all fillers of slots."""
     found = {}
     for path, filler in slots_of(cfg).values():
         values = getattr(locate(filler, path), "tunable", {}) if filler.startswith("imbdet.remedies.") else {}
@@ -23,7 +23,7 @@ def tunable(cfg: Any) -> dict[str, tuple[float, ...]]:
 
 
 def tune(cfg: Any, checkpoint: str | Path, split: str, log: Callable[[str], None] = print) -> Any:
-    """A copy of `cfg` with the value that gives the best AP on `split`; of equal ones the first.
+    """Return a copy of `cfg` with the value that gives the best AP on `split`; of equal ones the first.
 
     Args:
         split: "train" or "val", evaluated as `val` is: resized, not augmented. log: gets a line for each value.

@@ -38,7 +38,9 @@ _MOST = 2**22  # numbers in one array; draws are taken in parts that keep to it
 
 
 def image_weights(num_images: int, draws: int = 1000, seed: int = 0) -> np.ndarray:
-    """float32 (N, B): how often each image is in each draw of N images with replacement; every column sums to N."""
+    """Return float32 (N, B): how often each image is in each draw of N images with replacement; every column sums
+    to N.
+    """
     if num_images < 1 or draws < 1:
         raise ValueError(f"a bootstrap needs images and draws, got {num_images} images and {draws} draws")
     rng = np.random.default_rng(seed)
@@ -107,7 +109,7 @@ class RankedDetections:
     num_images: int
 
     def metrics(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Whole weights (N, B) (None: all one, B = 1) -> float64 (B, K, C), columns as in COLUMNS.
+        """Map whole weights (N, B) (None: all one, B = 1) -> float64 (B, K, C), columns as in COLUMNS.
 
         NaN where a draw holds no object of the class (in the area range), which the evaluator leaves out of its means.
         With weights of float64 every number is the evaluator's. Those of float32 take half the time; then recall is not
@@ -126,7 +128,7 @@ class RankedDetections:
         return values
 
     def images_with_objects(self, labels: Sequence[int], metric: str = "AP") -> int:
-        """How many images hold an object of these classes that counts for the metric (APs: a small one)."""
+        """Return how many images hold an object of these classes that counts for the metric (APs: a small one)."""
         area = AVERAGES.get(metric, AVERAGES["AP"])[1]
         return len(np.unique(np.concatenate([self.objects[label][area] for label in labels] or [np.zeros(0)])))
 
@@ -216,7 +218,7 @@ class _OneClass:
 
 
 def points_reached(found: np.ndarray, objects: np.ndarray) -> np.ndarray:
-    """Found, (P, B), and to be found, (B,) -> (P, B) how many of COCO's recall points are at most their ratio.
+    """Map found, (P, B), and to be found, (B,) -> (P, B) how many of COCO's recall points are at most their ratio.
 
     In float64 as COCO has it: its point 0.35 is a bit above 35 / 100, so 35 of 100 objects do not reach it. In float32
     they do.
@@ -232,7 +234,7 @@ def points_reached(found: np.ndarray, objects: np.ndarray) -> np.ndarray:
 
 
 def over_classes(draws: np.ndarray, groups: Mapping[str, Sequence[int]] | None = None) -> dict[str, np.ndarray]:
-    """(B, K, C) of `metrics` -> {metric: (B,)}, means over the classes that have objects; NaN where none has.
+    """Map (B, K, C) of `metrics` -> {metric: (B,)}, means over the classes that have objects; NaN where none has.
 
     groups: {"rare": labels, "common": labels, "frequent": labels} adds APr, APc and APf.
     """

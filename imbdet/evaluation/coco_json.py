@@ -56,7 +56,7 @@ class ResultRow(msgspec.Struct, gc=False):
 
 
 def read_ground_truth(source: str | Path | dict) -> tuple[GroundTruthFile, str]:
-    """A ground truth from a file, or from the dict that `json.load` gives; with the name for messages.
+    """Return a ground truth from a file, or from the dict that `json.load` gives; with the name for messages.
 
     Raises:
         ValueError: not COCO ground truth; the message names the place. FileNotFoundError: no such file.
@@ -66,7 +66,7 @@ def read_ground_truth(source: str | Path | dict) -> tuple[GroundTruthFile, str]:
 
 
 def read_results(source: str | Path | list) -> tuple[list[ResultRow], str]:
-    """The rows of a COCO results file, or of the list that `json.load` gives; with the name for messages.
+    """Return the rows of a COCO results file, or of the list that `json.load` gives; with the name for messages.
 
     Raises:
         ValueError: not a list of rows with image_id, category_id, bbox and score; the message names the place.

@@ -16,7 +16,7 @@ TYPES = {name.removeprefix("d"): BY_NAME[name].title for name in TIDE_ERRORS}
 
 
 def error_types(records_or_gt: Any, detections: Any, iou: float = 0.5, background: float = 0.1) -> dict[str, Any]:
-    """How much AP at `iou` would rise if all mistakes of one type were mended, and how many there are.
+    """Return how much AP at `iou` would rise if all mistakes of one type were mended, and how many there are.
 
     Args:
         records_or_gt, detections: as in `evaluate_coco`.

@@ -14,7 +14,7 @@ OVERLAP = 0.5
 
 
 def why_so_low(truth: GroundTruth, found: Detections, ap50: float) -> list[str]:
-    """Warnings for an evaluation whose AP50 is below `LOW_AP50` although there are detections; else none."""
+    """Return warnings for an evaluation whose AP50 is below `LOW_AP50` although there are detections; else none."""
     if ap50 >= LOW_AP50 or not len(found) or not len(truth.label):
         return []
     pairs = _sample(truth, found)

@@ -74,7 +74,7 @@ def predict(
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside: eval mode without gradients. Afterwards each module has the mode that it had (frozen ones stay
+    """Set eval mode without gradients while inside. Afterwards each module has the mode that it had (frozen ones stay
     frozen).
     """
     modes = [(module, module.training) for module in model.modules()]

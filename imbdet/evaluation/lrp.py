@@ -18,7 +18,7 @@ from .matching import Matches, match_detections
 
 
 def optimal_lrp(records_or_gt: Any, detections: Any, tau: float = 0.5, max_dets: int = 100) -> dict[str, Any]:
-    """oLRP of every class that has objects, and their mean.
+    """Return oLRP of every class that has objects, and their mean.
 
     Args:
         records_or_gt, detections: as in `evaluate_coco`. tau: IoU from which an object counts as found, in [0, 1).

@@ -61,7 +61,9 @@ class AreaMatches:
 
 
 def match_detections(truth: GroundTruth, found: Detections, iou_threshold: float = 0.5, max_dets: int = 100) -> Matches:
-    """Best score first, each detection takes the object of its image and class that it overlaps most that is free."""
+    """Return best score first, each detection takes the object of its image and class that it overlaps most that is
+    free.
+    """
     matched = match_areas(truth, found, (iou_threshold,), ALL_AREAS, max_dets)
     taken, ignored = matched.object[:, 0, 0].astype(np.int64), matched.ignored[:, 0, 0]
     hit = np.flatnonzero((taken >= 0) & ~ignored)
@@ -180,7 +182,9 @@ def _choose(
 
 
 def overlaps(boxes: np.ndarray, objects: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """(P,) IoU of XYWH boxes (P, 4), one by one; with a crowd region the share of the detection that lies in it."""
+    """Return (P,) IoU of XYWH boxes (P, 4), one by one; with a crowd region the share of the detection that lies in
+    it.
+    """
     low = np.maximum(boxes[:, :2], objects[:, :2])
     high = np.minimum(boxes[:, :2] + boxes[:, 2:], objects[:, :2] + objects[:, 2:])
     shared = (high - low).clip(min=0).prod(axis=1)

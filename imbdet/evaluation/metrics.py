@@ -85,5 +85,5 @@ LOWER_IS_BETTER = frozenset(m.name for m in METRICS if m.lower_is_better)
 
 
 def precisions(groups: bool = False) -> Iterator[Metric]:
-    """AP over all classes (by IoU and by size), or of the groups of classes."""
+    """Return AP over all classes (by IoU and by size), or of the groups of classes."""
     return (metric for metric in METRICS if metric.is_ap and bool(metric.group) == groups)

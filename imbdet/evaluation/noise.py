@@ -72,20 +72,24 @@ class Noise:
         return (np.abs(self.errors) / self.scale).max(axis=1)
 
     def half_width(self) -> np.ndarray:
-        """(P,) half of the 95 % interval of each difference taken alone."""
+        """Return (P,) half of the 95 % interval of each difference taken alone."""
         return np.array([self._quantile(pair, level) for pair, level in enumerate(self.levels)])
 
     def simultaneous(self, alpha: float = 0.05) -> np.ndarray:
-        """(P,) half-widths that hold for all differences at once with probability 1 - alpha (Dunnett's problem)."""
+        """Return (P,) half-widths that hold for all differences at once with probability 1 - alpha (Dunnett's
+        problem).
+        """
         return np.quantile(self._largest, 1 - alpha) * self.scale
 
     def p_values(self, differences: np.ndarray) -> np.ndarray:
-        """(P,) two-sided p values of the differences taken alone; 0.05 where the 95 % interval touches 0."""
+        """Return (P,) two-sided p values of the differences taken alone; 0.05 where the 95 % interval touches 0."""
         tails = 2 * special.ndtr(-np.abs(differences) / np.sqrt(self.variances)).mean(axis=0)
         return np.minimum(tails * 0.05 / self.levels, 1)
 
     def family_p_values(self, differences: np.ndarray) -> np.ndarray:
-        """(P,) p values corrected for all differences; at most alpha where the simultaneous interval leaves out 0."""
+        """Return (P,) p values corrected for all differences; at most alpha where the simultaneous interval leaves out
+        0.
+        """
         largest = np.sort(self._largest)
         at_least = len(largest) - np.searchsorted(largest, np.abs(differences) / self.scale, side="left")
         return (at_least + 1) / (len(largest) + 1)
@@ -152,7 +156,7 @@ def noise_of(
 
 
 def image_covariance_of(draws: np.ndarray, images: int) -> np.ndarray:
-    """(P, P) covariance of the mean differences by the choice of images, as far as all seeds share it.
+    """Return (P, P) covariance of the mean differences by the choice of images, as far as all seeds share it.
 
     Args:
         draws: (P, S, B) each difference with each seed on B resamples of the same m images; NaN for a seed that a pair
@@ -243,7 +247,8 @@ def _detectable_unit(seeds: int, arms: int, power: float) -> float:
 def draw_variances(
     values: np.ndarray, free: np.ndarray, rng: np.random.Generator, burn_in: int, kept: int
 ) -> np.ndarray:
-    """Gibbs sampler: values (C, A, S) with NaN, free (A,) the prior's degrees of freedom -> (C, kept, A) variances.
+    """Run a Gibbs sampler: values (C, A, S) with NaN, free (A,) the prior's degrees of freedom -> (C, kept, A)
+    variances.
 
     Each chain may hold data of its own.
     """
@@ -280,7 +285,7 @@ def draw_variances(
 def draw_errors(
     drawn: np.ndarray, pairs: Sequence[tuple[int, int]], common: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Variances (D, A) of a run -> errors (D, P) of the mean differences and their variances (D, P)."""
+    """Map variances (D, A) of a run -> errors (D, P) of the mean differences and their variances (D, P)."""
     runs = np.sqrt(drawn)[:, :, None] * rng.standard_normal((*drawn.shape, common.shape[1]))
     errors, variances = np.empty((len(drawn), len(pairs))), np.empty((len(drawn), len(pairs)))
     for place, ((arm, reference), seeds) in enumerate(zip(pairs, common, strict=True)):

@@ -70,7 +70,7 @@ def _tide(truth: GroundTruth, found: Any) -> dict[str, float | None]:
 
 
 def f1_of_images(ranked: RankedDetections, objects: int) -> np.ndarray:
-    """(N,) F1 of each image at IoU 0.5: 2 TP / (detections shown + objects), 1 where there is neither.
+    """Return (N,) F1 of each image at IoU 0.5: 2 TP / (detections shown + objects), 1 where there is neither.
 
     Shown are as many detections of the whole split as it has objects, those of the best scores: scores of two arms mean
     different things, so that no one threshold is fair to both.

@@ -74,28 +74,30 @@ class Sample:
         return sorted({seed for of_arm in self.values.values() for seed in of_arm})
 
     def common(self, arm: str) -> list[int]:
-        """The seeds that an arm and the one it is compared with both have."""
+        """Return the seeds that an arm and the one it is compared with both have."""
         theirs = self.values.get(self.against[arm], {})
         return [seed for seed in self.values.get(arm, {}) if seed in theirs]
 
     def matrix(self) -> np.ndarray:
-        """(arms, seeds) in the order of `values` and `seeds()`, NaN where a run is missing."""
+        """Return (arms, seeds) in the order of `values` and `seeds()`, NaN where a run is missing."""
         return np.array([[of_arm.get(s, np.nan) for s in self.seeds()] for of_arm in self.values.values()], dtype=float)
 
     def differences(self, arm: str) -> np.ndarray:
-        """(n,) arm minus the other, seed by seed."""
+        """Return (n,) arm minus the other, seed by seed."""
         other = self.values.get(self.against[arm], {})
         return np.array([self.values[arm][seed] - other[seed] for seed in self.common(arm)])
 
     def drawn(self, arm: str) -> np.ndarray | None:
-        """(n, B) the differences on every draw of the images; None unless all of these runs have draws."""
+        """Return (n, B) the differences on every draw of the images; None unless all of these runs have draws."""
         own, others, seeds = self.draws.get(arm, {}), self.draws.get(self.against[arm], {}), self.common(arm)
         if not seeds or not all(seed in own and seed in others for seed in seeds):
             return None
         return np.stack([np.asarray(own[s], dtype=float) - np.asarray(others[s], dtype=float) for s in seeds])
 
     def image_covariance(self, arms: list[str]) -> np.ndarray:
-        """(P, P) of the mean differences by the choice of images; NaN on the diagonal of an arm without draws."""
+        """Return (P, P) of the mean differences by the choice of images; NaN on the diagonal of an arm without
+        draws.
+        """
         covariance = np.diag(np.full(len(arms), np.nan))
         drawn = {place: one for place, arm in enumerate(arms) if (one := self.drawn(arm)) is not None}
         drawn = {place: one for place, one in drawn.items() if np.isfinite(one).any()}
@@ -111,7 +113,7 @@ class Sample:
         return covariance
 
     def p_better(self, arm: str) -> float:
-        """P(A > B) of Bouthillier et al. 2021, arXiv 2103.03098: how often one run is better than the other.
+        """Return P(A > B) of Bouthillier et al. 2021, arXiv 2103.03098: how often one run is better than the other.
 
         Over the pairs of runs with one seed and, where there are draws, the images; equal ones count half.
         """
@@ -123,7 +125,9 @@ class Sample:
 
 
 def judge_samples(samples: Mapping[str, Sample], primary: str = "AP") -> dict[str, dict[str, Difference]]:
-    """{metric: Sample} -> {metric: {arm: Difference}}, of the arms that share a seed with the one they go against."""
+    """Map {metric: Sample} -> {metric: {arm: Difference}}, of the arms that share a seed with the one they go
+    against.
+    """
     return {metric: _judge(metric, sample, metric == primary) for metric, sample in samples.items()}
 
 

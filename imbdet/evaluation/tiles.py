@@ -18,7 +18,7 @@ from torchvision.ops import nms
 
 
 def merge(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float, limit: int) -> Tensor:
-    """Indices of the detections of one picture that stay, best first.
+    """Return indices of the detections of one picture that stay, best first.
 
     Args:
         boxes: (D, 4) XYXY in pixels of the picture. scores, labels: (D,). threshold: IoU within a class above which the
@@ -35,7 +35,7 @@ def merge(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float, limit
 def merge_images(
     columns: dict[str, np.ndarray], tiled: Collection[int], threshold: float, limit: int
 ) -> dict[str, np.ndarray]:
-    """The columns "image_id", "label", "score", "xywh" of many pictures, those with the ids `tiled` merged."""
+    """Return the columns "image_id", "label", "score", "xywh" of many pictures, those with the ids `tiled` merged."""
     ids = columns["image_id"]
     kept = ~np.isin(ids, np.fromiter(tiled, np.int64, len(tiled)))
     order = np.argsort(ids, kind="stable")

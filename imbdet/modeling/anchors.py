@@ -38,7 +38,7 @@ class AnchorGrid(nn.Module):
         self.strides = tuple(strides.values())
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Feature maps of L levels -> anchors (A, 4) XYXY and their level (A,)."""
+        """Map feature maps of L levels -> anchors (A, 4) XYXY and their level (A,)."""
         if len(features) != len(self.strides):
             raise ValueError(f"anchors are made for {len(self.strides)} levels, got {len(features)} feature maps")
         key = (features[0].device, *(tuple(f.shape[-2:]) for f in features))
@@ -74,7 +74,7 @@ def _cell_anchors(sizes, ratios) -> Tensor:
 
 
 def flatten_levels(maps: list[Tensor], values: int) -> Tensor:
-    """Head outputs [(N, cells*values, H, W)] -> (N, A, values), in the order of the anchors."""
+    """Map head outputs [(N, cells*values, H, W)] -> (N, A, values), in the order of the anchors."""
     rows = []
     for x in maps:
         n, _, h, w = x.shape

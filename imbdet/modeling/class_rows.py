@@ -35,7 +35,7 @@ def by_class(layer: Layer, groups: int = 1, each: int = 1) -> Layer:
 def rows_by_name(
     model: nn.Module, weights: dict[str, Tensor], theirs: Sequence[str], ours: Sequence[str]
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """The weights of a model of other classes, as far as `model` can use them.
+    """Return the weights of a model of other classes, as far as `model` can use them.
 
     Args:
         weights: state entries in the names of `model`, of a model of the classes `theirs`. ours: classes of `model`.

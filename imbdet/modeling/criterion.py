@@ -76,11 +76,13 @@ class Criterion(nn.Module):
         self.matcher.build(tuple(strides.values()))
 
     def match(self, regions: Tensor, levels: Tensor, objects: Objects, allowed: Tensor | None = None) -> Matched:
-        """regions (A, 4) or (N, A, 4), levels (A,) or (N, A), allowed (N, A) or None -> all R = N*A regions matched."""
+        """Map regions (A, 4) or (N, A, 4), levels (A,) or (N, A), allowed (N, A) or None -> all R = N*A regions
+        matched.
+        """
         return match(regions, levels, objects, self.matcher, self.num_classes, allowed)
 
     def assign(self, matched: Matched, objects: Objects, index: Tensor, iou: Tensor, kind: Tensor) -> Matched:
-        """The regions of `matched` anew, with object index, IoU and kind (N, A) as of a matcher; for `rematch`.
+        """Return the regions of `matched` anew, with object index, IoU and kind (N, A) as of a matcher; for `rematch`.
 
         Regions that were ignored for good (kind -1 of the first pass) are what the new kind says.
         """
@@ -89,7 +91,7 @@ class Criterion(nn.Module):
         return assign(regions, levels, objects, index, iou, kind, self.num_classes)
 
     def sample(self, matched: Matched) -> tuple[Matched, Stats]:
-        """Regions that the sampler leaves out are ignored from here on."""
+        """Mark the regions that the sampler leaves out as ignored."""
         keep, stats = self.region_sampler(matched)
         return matched.ignore_all_but(keep), stats
 
@@ -109,7 +111,7 @@ class Criterion(nn.Module):
         return losses, {**stats, **more}
 
     def forward(self, logits: Tensor, outputs: Tensor, matched: Matched) -> tuple[dict[str, Tensor], Stats]:
-        """logits (R, C), outputs (R, 4 + V), matched and sampled regions -> {name: loss}, stats.
+        """Map logits (R, C), outputs (R, 4 + V), matched and sampled regions -> {name: loss}, stats.
 
         Computed in float32 whatever the head's precision, as losses of millions of terms are summed here.
         """
@@ -146,8 +148,8 @@ class Criterion(nn.Module):
         return logits, outputs, replace(matched, deltas=deltas, box_coder=self.box_coder), deltas
 
     def values(self, logits: Tensor, outputs: Tensor, matched: Matched) -> tuple[tuple[Tensor, Tensor], Stats]:
-        """What each region costs, before weights and sums: logits (R, C), outputs (R, 4 + V) in float32 -> the values
-        of both losses (R,), (R,), 0 where they do not count, and stats.
+        """Map what each region costs, before weights and sums: logits (R, C), outputs (R, 4 + V) in float32 -> the
+        values of both losses (R,), (R,), 0 where they do not count, and stats.
         """
         if matched.deltas is None:  # asked by a matcher
             logits, outputs, matched, _ = self._seen(logits, outputs, matched)
@@ -165,11 +167,13 @@ class Criterion(nn.Module):
         weights: tuple[Tensor, Tensor] | None,
         norm: Tensor,
     ) -> tuple[dict[str, Tensor], Stats]:
-        """The two losses as they are; a criterion that changes their size overrides this (`loss_scale.py`)."""
+        """Return the two losses as they are; a criterion that changes their size overrides this (`loss_scale.py`)."""
         return losses, {}
 
     def scores(self, logits: Tensor, calibration: Calibration | None = None) -> Tensor:
-        """logits (..., C) -> scores (..., K) in 0..1 in float32, calibrated where the detector has a calibration."""
+        """Map logits (..., C) -> scores (..., K) in 0..1 in float32, calibrated where the detector has a
+        calibration.
+        """
         logits = logits.float()
         if calibration is None:
             return self.classification.scores(logits)
@@ -177,11 +181,11 @@ class Criterion(nn.Module):
         return calibration(self.classification.scores(logits), self.classification.background(logits))
 
     def boxes(self, outputs: Tensor, regions: Tensor) -> Tensor:
-        """outputs (..., 4 + V) of regions (..., 4) -> boxes (..., 4)."""
+        """Map outputs (..., 4 + V) of regions (..., 4) -> boxes (..., 4)."""
         return self.regression.boxes(outputs, regions, self.box_coder)
 
     def decode(self, outputs: Tensor, regions: Tensor) -> Tensor:
-        """What the head says at test (..., 4 + V) of regions (..., 4) -> boxes (..., 4); (..., 4 + 4) with the
+        """Map what the head says at test (..., 4 + V) of regions (..., 4) -> boxes (..., 4); (..., 4 + 4) with the
         deviation of each side in pixels where the regression predicts one (`deviations`).
         """
         boxes = self.boxes(outputs, regions)
@@ -192,7 +196,7 @@ class Criterion(nn.Module):
 def match(
     regions: Tensor, levels: Tensor, objects: Objects, matcher: Matcher, num_classes: int, allowed: Tensor | None = None
 ) -> Matched:
-    """Regions and objects of a batch -> the flat batch of R = N*A matched regions.
+    """Map regions and objects of a batch -> the flat batch of R = N*A matched regions.
 
     Args:
         regions: (A, 4) the same for all images (anchors) or (N, A, 4).
@@ -226,7 +230,9 @@ def assign(
     num_classes: int,
     allowed: Tensor | None = None,
 ) -> Matched:
-    """What a matcher says of the regions, (N, A) each, -> the flat batch; the other arguments are those of `match`."""
+    """Map what a matcher says of the regions, (N, A) each, -> the flat batch; the other arguments are those of
+    `match`.
+    """
     n, m = objects.labels.shape
     a = index.shape[1]
     regions = regions.expand(n, -1, -1)

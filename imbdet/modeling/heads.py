@@ -38,7 +38,7 @@ class RPNHead(nn.Module):
         start_bias(self.objectness_logits, bias)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """L maps (N, C, H, W) -> logits (N, A, C), outputs (N, A, values)."""
+        """Map L maps (N, C, H, W) -> logits (N, A, C), outputs (N, A, values)."""
         hidden = [F.relu(self.conv(x), inplace=True) for x in features]
         logits = flatten_levels([self.objectness_logits(x) for x in hidden], self.logits)
         return logits, flatten_levels([self.anchor_deltas(x) for x in hidden], self.values)
@@ -80,7 +80,7 @@ class RetinaNetHead(nn.Module):
             _normal(self.bbox_extra, EXTRA_STD)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """L maps (N, C, H, W) -> logits (N, A, C), outputs (N, A, 4 + V)."""
+        """Map L maps (N, C, H, W) -> logits (N, A, C), outputs (N, A, 4 + V)."""
         logits = flatten_levels([self.cls_score(self.cls_subnet(x)) for x in features], self.logits)
         hidden = [self.bbox_subnet(x) for x in features]
         deltas = flatten_levels([self.bbox_pred(x) for x in hidden], self.values)
@@ -116,11 +116,11 @@ class BoxHead(nn.Module):
         self.channels = inputs
 
     def last_layer(self) -> list[nn.Parameter]:
-        """The parameters of the last layer, which all predictions share; none where there is no layer."""
+        """Return the parameters of the last layer, which all predictions share; none where there is no layer."""
         return list(self.get_submodule(self.layers[-1]).parameters()) if self.layers else []
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R, C, S, S) -> (R, channels)."""
+        """Map (R, C, S, S) -> (R, channels)."""
         x = x.flatten(1)
         for name in self.layers:
             x = F.relu(self.get_submodule(name)(x), inplace=True)
@@ -207,7 +207,7 @@ class BoxPredictor(nn.Module):
             _normal(self.bbox_extra, EXTRA_STD)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, channels) -> logits (R, C), outputs (R, classes, 4 + V)."""
+        """Map (R, channels) -> logits (R, C), outputs (R, classes, 4 + V)."""
         deltas = self.bbox_pred(x).view(x.shape[0], -1, self.values)
         if self.extra:
             deltas = torch.cat((deltas, self.bbox_extra(x).view(x.shape[0], -1, self.extra)), dim=2)
@@ -222,7 +222,7 @@ def _tower(channels: int, convs: int) -> nn.Sequential:
 
 
 def start_bias(layer: Any, bias: float | Tensor) -> None:
-    """The first bias of C logits, one number or (C,), repeated for each anchor of a cell."""
+    """Set the first bias of C logits, one number or (C,), repeated for each anchor of a cell."""
     with torch.no_grad():
         if isinstance(bias, Tensor):
             bias = bias.to(layer.bias).repeat(len(layer.bias) // len(bias))

@@ -82,7 +82,7 @@ class LossScale(RunningState):
         self._added = 0  # since the last step
 
     def check(self, classification: Classification, regression: Regression, num_classes: int) -> None:
-        """Raises ValueError if the losses before and now do not read the same outputs of the head."""
+        """Raise ValueError if the losses before and now do not read the same outputs of the head."""
         old, new = self.classification, classification
         if old is not None and not _read_alike(old, new, num_classes):
             raise ValueError(
@@ -109,7 +109,7 @@ class LossScale(RunningState):
         weights: tuple[Tensor, Tensor] | None,
         norm: Tensor,
     ) -> tuple[Tensor, dict]:
-        """The two losses of now and what they were made of -> the factors (2,) of them, stats."""
+        """Map the two losses of now and what they were made of -> the factors (2,) of them, stats."""
         before, now = self.before, self.now
         if self.training and self.learns and self._count() < self.batches:
             with torch.no_grad():

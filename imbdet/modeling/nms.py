@@ -29,7 +29,7 @@ def batched_nms(
     top: int,
     limit: int = LIMIT,
 ) -> tuple[Tensor, Tensor]:
-    """The best `top` boxes of each image after suppression within each group.
+    """Return the best `top` boxes of each image after suppression within each group.
 
     Args:
         boxes: (N, D, 4) XYXY. scores, groups (int), valid (bool): (N, D). threshold: IoU above which the lower score
@@ -44,7 +44,7 @@ def batched_nms(
 def suppress(
     boxes: Tensor, scores: Tensor, groups: Tensor, valid: Tensor, threshold: float, limit: int = LIMIT
 ) -> Tensor:
-    """As `batched_nms`, but all that stay: (N, D) bool."""
+    """Suppress as `batched_nms` does and return all that stay: (N, D) bool."""
     n, d = scores.shape
     step = max(1, limit // max(1, d))
     keep = torch.zeros(n * d, dtype=torch.bool, device=boxes.device)
@@ -55,12 +55,12 @@ def suppress(
 
 
 def limit_at_test(boxes: Tensor) -> int:
-    """`limit` of `batched_nms` at test on the device of `boxes`."""
+    """Return `limit` of `batched_nms` at test on the device of `boxes`."""
     return LIMIT_CPU if boxes.device.type == "cpu" else LIMIT
 
 
 def best(scores: Tensor, keep: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    """scores (N, D), keep (N, D) bool -> index (N, T) of the best `top` kept ones, and which of them are real (N,
+    """Map scores (N, D), keep (N, D) bool -> index (N, T) of the best `top` kept ones, and which of them are real (N,
     T).
     """
     value, index = torch.where(keep, scores, -torch.inf).topk(min(top, scores.shape[1]), dim=1)
@@ -68,7 +68,7 @@ def best(scores: Tensor, keep: Tensor, top: int) -> tuple[Tensor, Tensor]:
 
 
 def pairwise_nms(boxes: Tensor, valid: Tensor, threshold: float) -> Tensor:
-    """Suppression within each of G groups whose boxes are sorted, best first.
+    """Return suppression within each of G groups whose boxes are sorted, best first.
 
     A box goes if a better one that stays overlaps it. Starting from "all stay", that sentence is applied until nothing
     changes, which gives what the greedy loop gives (Zheng et al., 2020, arXiv 2005.03572, proposition 1) after as many

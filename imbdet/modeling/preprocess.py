@@ -37,7 +37,7 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: list[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
-        """images: uint8 (3, H, W) each -> batch (N, 3, H', W') float32, sizes [(H, W)] before padding."""
+        """Map images: uint8 (3, H, W) each -> batch (N, 3, H', W') float32, sizes [(H, W)] before padding."""
         sizes = [_checked_size(image, i) for i, image in enumerate(images)]
         height, width = (-(-max(s) // self.divisor) * self.divisor for s in zip(*sizes, strict=True))
         batch = _stack(images, sizes, height, width).to(self.mean.device, non_blocking=True)
@@ -78,7 +78,7 @@ def _stack(images: list[Tensor], sizes, height: int, width: int) -> Tensor:
 
 
 def pad_objects(targets: list[dict], device: torch.device, num_classes: int) -> Objects:
-    """targets [{"boxes": (m, 4) XYXY, "labels": (m,)}] -> Objects of N images.
+    """Map targets [{"boxes": (m, 4) XYXY, "labels": (m,)}] -> Objects of N images.
 
     Raises:
         ValueError: a target that lacks a key, has boxes and labels of different length or, on the host, a label outside

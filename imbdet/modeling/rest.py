@@ -18,13 +18,13 @@ from ..slots import Phased
 
 
 def adversaries_of(detector: nn.Module) -> list[Any]:
-    """The modules of a detector that learn against it: `Phased` fillers."""
+    """Return the modules of a detector that learn against it: `Phased` fillers."""
     return [module for module in detector.modules() if isinstance(module, Phased)]
 
 
 @contextlib.contextmanager
 def training_step(detector: nn.Module) -> Iterator[None]:
-    """Around the forward of a training: the adversaries in `detector` are told, and it rests if one of them says so."""
+    """Wrap the forward of a training: the adversaries in `detector` are told, and it rests if one of them says so."""
     adversaries = adversaries_of(detector)
     counts = torch.is_grad_enabled()  # a validation loss is no step
     if not counts or all([adversary.begin_step() for adversary in adversaries]):  # a list: each is to be told
@@ -37,7 +37,8 @@ def training_step(detector: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_rest(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Inside, the parameters of `modules` (without those of their children) are constants, and no buffer changes.
+    """Freeze inside: the parameters of `modules` (without those of their children) are constants, and no buffer
+    changes.
 
     Gradients still flow through the layers, to whatever else their inputs depend on.
     """

@@ -29,23 +29,23 @@ class Stage(Head):
     region_features: RegionFeatures | None = None
 
     def head(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Pooled (R, C, S, S) -> logits (R, C), deltas (R, K or 1, 4 + V)."""
+        """Map pooled (R, C, S, S) -> logits (R, C), deltas (R, K or 1, 4 + V)."""
         return self.box_predictor(self.box_head(pooled))
 
     def __call__(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         return self.head(pooled)
 
     def fixed(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """As `head`, with its weights as constants: the gradient reaches `pooled` only."""
+        """Apply `head` with its weights as constants: the gradient reaches `pooled` only."""
         with at_rest([*self.box_head.modules(), *self.box_predictor.modules()]):
             return self.head(pooled)
 
     def scores(self, logits: Tensor) -> Tensor:
-        """logits (R, C) -> (R, K)."""
+        """Map logits (R, C) -> (R, K)."""
         return self.criterion.scores(logits)
 
     def losses(self, pooled: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict, tuple[Tensor, Tensor]]:
-        """Pooled features of the matched regions -> losses, stats, the head's (logits, deltas)."""
+        """Map pooled features of the matched regions -> losses, stats, the head's (logits, deltas)."""
         change = self.region_features
         stats: Stats = {}
         if change is not None:
@@ -116,7 +116,7 @@ class RoIHeads(nn.Module):
     def forward(
         self, features: dict[str, Tensor], boxes: Tensor, valid: Tensor, objects: Objects, sizes: Tensor
     ) -> tuple[dict[str, Tensor], Stats]:
-        """Maps by level, proposals (N, P, 4) with valid (N, P), objects -> losses, stats.
+        """Map features by level, proposals (N, P, 4) with valid (N, P), objects -> losses, stats.
 
         sizes (N, 2) height and width of the images are for heads that make boxes of their own.
         """
@@ -131,8 +131,8 @@ class RoIHeads(nn.Module):
         return {"": (cls, reg, self.box_head.last_layer() or list(neck.parameters()))}
 
     def sample(self, boxes: Tensor, valid: Tensor, objects: Objects) -> tuple[Matched, dict]:
-        """Proposals (N, P, 4), valid (N, P) -> the matched regions that take part, and some ignored ones to fill the
-        shape.
+        """Map proposals (N, P, 4), valid (N, P) -> the matched regions that take part, and some ignored ones to fill
+        the shape.
         """
         if self.append_objects:
             boxes, valid = torch.cat((boxes, objects.boxes), dim=1), torch.cat((valid, objects.valid), dim=1)
@@ -149,8 +149,8 @@ class RoIHeads(nn.Module):
         sizes: Tensor,
         calibration: Calibration | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Proposals (N, P, 4), sizes (N, 2) as in `forward` -> scores (N, P, K), boxes (N, P, K or 1, 4 and more, see
-        `Criterion.decode`).
+        """Map proposals (N, P, 4), sizes (N, 2) as in `forward` -> scores (N, P, K), boxes (N, P, K or 1, 4 and more,
+        see `Criterion.decode`).
         """
         n, p = boxes.shape[:2]
         flat = boxes.flatten(0, 1)
@@ -163,20 +163,22 @@ class RoIHeads(nn.Module):
 def predictor_of(
     box_head: BoxHead, criterion: Criterion, class_agnostic: bool, classifier: MakesClassifier | None = None
 ) -> BoxPredictor:
-    """The last layers that fit a box head and what the criterion's classification and regression ask for."""
+    """Return the last layers that fit a box head and what the criterion's classification and regression ask for."""
     k, c, r = criterion.num_classes, criterion.classification, criterion.regression
     sets, outputs = 1 if class_agnostic else k, (r.extra_values, r.num_values)
     return BoxPredictor(box_head.channels, sets, c.num_logits(k), c.initial_bias(k), *outputs, classifier)
 
 
 def image_of(boxes: Tensor) -> Tensor:
-    """boxes (N, P, 4) -> image of each, (N*P,)."""
+    """Map boxes (N, P, 4) -> image of each, (N*P,)."""
     n, p = boxes.shape[:2]
     return torch.arange(n, device=boxes.device).repeat_interleave(p, output_size=n * p)
 
 
 def of_class(deltas: Tensor, labels: Tensor) -> Tensor:
-    """deltas (R, K or 1, V), labels (R,) -> (R, V): those of the region's own class; of any class where it has none."""
+    """Map deltas (R, K or 1, V), labels (R,) -> (R, V): those of the region's own class; of any class where it has
+    none.
+    """
     if deltas.shape[1] == 1:
         return deltas.squeeze(1)
     own = torch.where((labels >= 0) & (labels < deltas.shape[1]), labels, 0)

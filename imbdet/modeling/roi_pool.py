@@ -48,14 +48,14 @@ class MultiLevelRoIAlign(nn.Module):
         self.scales = [1.0 / strides[level] for level in self.levels]
 
     def assign(self, boxes: Tensor) -> Tensor:
-        """boxes (R, 4) -> index of the level (R,) in 0..L-1."""
+        """Map boxes (R, 4) -> index of the level (R,) in 0..L-1."""
         level = torch.floor(
             self.canonical_level + torch.log2(area(boxes).clamp(min=0).sqrt() / self.canonical_size + 1e-8)
         )
         return (level.clamp(min=self.lowest, max=self.lowest + len(self.levels) - 1) - self.lowest).long()
 
     def forward(self, features: dict[str, Tensor], boxes: Tensor, images: Tensor) -> Tensor:
-        """Maps (N, C, H, W) by level, boxes (R, 4), images (R,) -> (R, C, S, S)."""
+        """Map maps (N, C, H, W) by level, boxes (R, 4), images (R,) -> (R, C, S, S)."""
         regions = torch.cat((images.unsqueeze(1).to(boxes.dtype), boxes), dim=1)
         maps = [features[level] for level in self.levels]
         if len(maps) == 1:

@@ -52,8 +52,8 @@ class RPN(nn.Module, Proposals):
         self.head = RPNHead(neck.channels, self.anchors.per_cell, c.num_logits(k), c.initial_bias(k), values)
 
     def forward(self, features: dict[str, Tensor], sizes: Tensor, objects: Objects | None = None):
-        """Maps by level, sizes (N, 2) height and width, objects in training -> boxes (N, P, 4), valid (N, P), losses,
-        stats.
+        """Map features by level, sizes (N, 2) height and width, objects in training -> boxes (N, P, 4), valid (N, P),
+        losses, stats.
         """
         maps = list(features.values())
         anchors, levels = self.anchors(maps)
@@ -72,11 +72,14 @@ class RPN(nn.Module, Proposals):
         return boxes, valid, losses, stats
 
     def ranks(self, logits: Tensor) -> Tensor:
-        """logits (N, A, C) -> (N, A), higher for what looks more like an object: the logit itself if there is one."""
+        """Map logits (N, A, C) -> (N, A), higher for what looks more like an object: the logit itself if there is
+        one.
+        """
         return logits.squeeze(2) if logits.shape[2] == 1 else self.criterion.scores(logits).squeeze(2)
 
     def propose(self, logits: Tensor, deltas: Tensor, anchors: Tensor, cells: list[int], sizes: Tensor):
-        """logits (N, A), deltas (N, A, 4), anchors (A, 4), how many a level, sizes (N, 2) -> boxes (N, P, 4), valid.
+        """Map logits (N, A), deltas (N, A, 4), anchors (A, 4), how many a level, sizes (N, 2) -> boxes (N, P, 4),
+        valid.
 
         The best of each level, decoded, clipped, suppressed within the level; then the best of the image.
         """

@@ -67,7 +67,7 @@ class RunningState(nn.Module):
                 self.fold(**collected)
 
     def fold(self, *_: Any, **collected: Any) -> None:
-        """What was collected, summed over the step's batches -> buffers: each is added to the buffer of its name.
+        """Add what was collected, summed over the step's batches, to the buffers: each to the buffer of its name.
         Running means override this.
         """
         for name, value in collected.items():
@@ -76,7 +76,7 @@ class RunningState(nn.Module):
 
 @contextlib.contextmanager
 def running_states(model: nn.Module, ends_step: bool) -> Iterator[None]:
-    """Around the forward of one batch of a training (or of a validation, without gradient).
+    """Wrap the forward of one batch of a training (or of a validation, without gradient).
 
     Args:
         ends_step: it is the last batch before the optimizer moves.
@@ -92,7 +92,7 @@ def running_states(model: nn.Module, ends_step: bool) -> Iterator[None]:
 
 
 def sum_over_processes(value: Tensor) -> Tensor:
-    """The sum of a tensor of the same shape in every process; itself where there is only one. Collective."""
+    """Return the sum of a tensor of the same shape in every process; itself where there is only one. Collective."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return value
     value = value.clone()

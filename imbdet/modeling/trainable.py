@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def matching(names: Iterable[str], patterns: Sequence[str], key: str) -> list[str]:
-    """Those of `names` that the patterns choose, in their order.
+    """Return those of `names` that the patterns choose, in their order.
 
     Args:
         key: the setting, for errors.
@@ -36,7 +36,7 @@ def matching(names: Iterable[str], patterns: Sequence[str], key: str) -> list[st
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
-    """Parameters that the patterns choose become constants: no gradient, no update, no weight decay.
+    """Return parameters that the patterns choose become constants: no gradient, no update, no weight decay.
 
     Returns:
         The batch norms all of whose parameters are among them, which are to stay in eval mode.
@@ -55,7 +55,7 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
 
 
 def entries_to_reset(model: nn.Module, patterns: Sequence[str]) -> dict[str, Tensor]:
-    """Copies of the entries of the state dict that the patterns choose, to be put back after a checkpoint."""
+    """Return copies of the entries of the state dict that the patterns choose, to be put back after a checkpoint."""
     state = model.state_dict()
     return {name: state[name].clone() for name in matching(state, patterns, "train.reset")}
 

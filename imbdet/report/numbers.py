@@ -25,7 +25,7 @@ COST = (
 
 
 def cost_text(key: str, value: float | None) -> str:
-    """A cost with its unit, short."""
+    """Return a cost with its unit, short."""
     if not known(value):
         return DASH
     if key == "step_seconds":
@@ -42,7 +42,7 @@ def cost_text(key: str, value: float | None) -> str:
 
 
 def change(baseline: Any, arm: Any) -> str:
-    """From the baseline's value of a meter to the arm's: the difference, and the ratio where both are positive."""
+    """Compare the baseline's value of a meter with the arm's: the difference, and the ratio where both are positive."""
     if not known(baseline) or not known(arm):
         return DASH
     ratio = f" (×{arm / baseline:.2f})" if baseline > 0 and arm > 0 else ""
@@ -50,22 +50,22 @@ def change(baseline: Any, arm: Any) -> str:
 
 
 def known(value: Any) -> bool:
-    """A finite number."""
+    """Return a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: Any) -> str:
-    """A meter's value in four digits; what is no number as it is."""
+    """Return a meter's value in four digits; what is no number as it is."""
     return f"{value:.4g}" if known(value) else DASH if value is None else str(value)
 
 
 def points(value: float | None, digits: int = 2) -> str:
-    """0.5045 -> "50.45"; never "-0.00"."""
+    """Map 0.5045 -> "50.45"; never "-0.00"."""
     return signed(value, digits).removeprefix("+")
 
 
 def signed(value: float | None, digits: int = 2) -> str:
-    """0.0107 -> "+1.07"; what rounds to nothing has no sign."""
+    """Map 0.0107 -> "+1.07"; what rounds to nothing has no sign."""
     if not known(value):
         return DASH
     text = f"{100 * value:+.{digits}f}"
@@ -73,31 +73,31 @@ def signed(value: float | None, digits: int = 2) -> str:
 
 
 def mean_sd(mean: float | None, sd: float | None, digits: int = 2) -> str:
-    """As "50.45 ± 0.31"; without a deviation (one seed) the mean alone."""
+    """Format as "50.45 ± 0.31"; without a deviation (one seed) the mean alone."""
     return points(mean, digits) + (f" ± {points(sd, digits)}" if known(mean) and known(sd) else "")
 
 
 def interval(found: Difference, digits: int = 2) -> str:
-    """As "+0.33 to +1.81"; "" where there is none."""
+    """Format as "+0.33 to +1.81"; "" where there is none."""
     if not known(found.low) or not known(found.high):
         return ""
     return f"{signed(found.low, digits)} to {signed(found.high, digits)}"
 
 
 def probability(value: float | None) -> str:
-    """Of draws, so that 0 and 1 are never said: "0.012", "<0.001" or ">0.999"."""
+    """Format a share of draws, so that 0 and 1 are never said: "0.012", "<0.001" or ">0.999"."""
     return ">0.999" if known(value) and value > 0.999 else p_value(value)
 
 
 def p_value(value: float | None) -> str:
-    """As "0.012", "<0.001" or "1.000"."""
+    """Format as "0.012", "<0.001" or "1.000"."""
     if not known(value):
         return DASH
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def duration(seconds: float) -> str:
-    """As "42 s", "3 min 05 s" or "2 h 10 min"."""
+    """Format as "42 s", "3 min 05 s" or "2 h 10 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -35,17 +35,17 @@ class Run:
     config_text: str = ""
 
     def series(self, split: str, tag: str) -> tuple[list[int], list[float]]:
-        """Iterations and values of one scalar; lines without the tag, or with null, are left out."""
+        """Return iterations and values of one scalar; lines without the tag, or with null, are left out."""
         lines = [line for line in self.metrics if line.get("split") == split and line.get(tag) is not None]
         return [line["iteration"] for line in lines], [line[tag] for line in lines]
 
     def last(self, split: str, tag: str) -> Any:
-        """The newest value of a tag, None if there is none."""
+        """Return the newest value of a tag, None if there is none."""
         values = self.series(split, tag)[1]
         return values[-1] if values else None
 
     def tags(self, split: str, prefix: str = "") -> list[str]:
-        """All tags of a split that begin with `prefix`, in order of appearance."""
+        """Return all tags of a split that begin with `prefix`, in order of appearance."""
         found: dict[str, None] = {}
         for line in self.metrics:
             if line.get("split") == split:

@@ -29,23 +29,23 @@ class ClassRow:
 
 
 def number(value: Any) -> float | None:
-    """A metric, or None where it is not defined."""
+    """Return a metric, or None where it is not defined."""
     return float(value) if known(value) and value >= 0 else None
 
 
 def headlines(result: dict[str, Any]) -> list[tuple[str, float | None, str]]:
-    """(name, value, meaning) of the tiles; metrics that the result does not have are left out."""
+    """Return (name, value, meaning) of the tiles; metrics that the result does not have are left out."""
     return [(key, number(result[key]), BY_NAME[key].title) for key in TILES if key in result]
 
 
 def size_rows(result: dict[str, Any]) -> list[tuple[str, float | None, str]]:
-    """The same for AP by size of the object."""
+    """Return the same for AP by size of the object."""
     sizes = [metric for metric in METRICS if metric.section == SIZE and metric.name in result]
     return [(metric.name, number(result[metric.name]), metric.title) for metric in sizes]
 
 
 def class_rows(result: dict[str, Any]) -> list[ClassRow]:
-    """One row per class, the class with most train boxes first, then by name."""
+    """Return one row per class, the class with most train boxes first, then by name."""
     rows = [
         ClassRow(
             name=str(row.get("name", "?")),
@@ -61,7 +61,7 @@ def class_rows(result: dict[str, Any]) -> list[ClassRow]:
 
 
 def summary(result: dict[str, Any]) -> str:
-    """One sentence: what the imbalance between classes costs; "" without groups or counts."""
+    """Return one sentence: what the imbalance between classes costs; "" without groups or counts."""
     rare, frequent = number(result.get("APr")), number(result.get("APf"))
     counts = [row.train for row in class_rows(result) if row.train]
     if rare is None or frequent is None or len(counts) < 2:
@@ -77,13 +77,13 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def group_rule(result: dict[str, Any]) -> str:
-    """How the groups were made, in words; "" if the result does not say."""
+    """Return how the groups were made, in words; "" if the result does not say."""
     groups = result.get("groups")
     return str(groups.get("rule", "")) if isinstance(groups, dict) else ""
 
 
 def environment_rows(environment: dict[str, Any]) -> list[tuple[str, str]]:
-    """environment.json as (key, text), nested keys joined by a space, empty values left out."""
+    """Return environment.json as (key, text), nested keys joined by a space, empty values left out."""
     rows = []
     for key, value in environment.items():
         if isinstance(value, dict):

@@ -22,7 +22,7 @@ LAYOUT, SESSIONS = "layout", "hparams"
 
 
 def write_tensorboard(root: Path, records: Sequence[RunRecord]) -> Path:
-    """Links, layout and sessions of all finished runs; returns the folder for `tensorboard --logdir`.
+    """Return links, layout and sessions of all finished runs; returns the folder for `tensorboard --logdir`.
 
     Records whose folder lies outside of `root` hold its absolute path.
     """

@@ -36,7 +36,7 @@ def classify_boxes(xywh: np.ndarray, widths: np.ndarray, heights: np.ndarray) ->
 
 
 def guess_convention(xywh: np.ndarray, widths: np.ndarray, heights: np.ndarray) -> str | None:
-    """What the boxes seem to be if not pixels of [left, top, width, height]; None: they seem to be that.
+    """Return what the boxes seem to be if not pixels of [left, top, width, height]; None: they seem to be that.
 
     Judged from all boxes together: fractions of the image are all at most 1; corners [left, top, right, bottom] are all
     inside the image as corners while many of them (a tenth) are outside it as sizes.
@@ -58,14 +58,14 @@ def guess_convention(xywh: np.ndarray, widths: np.ndarray, heights: np.ndarray) 
 
 
 def impossible_areas(areas: np.ndarray, xywh: np.ndarray) -> np.ndarray:
-    """bool (M,): an `area` that is not positive, or larger than its box by more than rounding."""
+    """Return bool (M,): an `area` that is not positive, or larger than its box by more than rounding."""
     with np.errstate(all="ignore"):
         width, height = xywh[:, 2], xywh[:, 3]
         return ~((areas > 0) & (areas <= 1.05 * width * height + 2 * (width + height) + 1) & np.isfinite(areas))
 
 
 def area_fits(area: float, width: float, height: float, mask_area: float | None) -> bool:
-    """Whether a possible `area` fits the box or the mask (its area), which differ by rounding.
+    """Return whether a possible `area` fits the box or the mask (its area), which differ by rounding.
 
     A quarter and two pixels around the outline are allowed: masks are drawn on whole pixels, and polygons of one object
     may overlap. Without a mask (None), an area that is a small part of the box may be that of a mask left out: a

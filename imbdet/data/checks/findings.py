@@ -51,7 +51,7 @@ class Finding:
         return ", ".join(where) + (": " if where and self.value else "") + self.value
 
     def to_dict(self) -> dict:
-        """All of it, for a JSON file."""
+        """Return all of it, for a JSON file."""
         fields = (
             "severity",
             "code",
@@ -89,7 +89,7 @@ class Findings:
         self._kept.setdefault(key, []).append(finding)
 
     def count(self, *codes: str, severity: str | None = None, file: str | None = None) -> int:
-        """How many findings there are of these codes (of all, if none is given), this severity, this file."""
+        """Return how many findings there are of these codes (of all, if none is given), this severity, this file."""
         return sum(
             count
             for (where, code), count in self._counts.items()
@@ -99,7 +99,7 @@ class Findings:
         )
 
     def has(self, code: str, start: str) -> bool:
-        """Whether a finding of this code, of any file, has a value that begins so."""
+        """Return whether a finding of this code, of any file, has a value that begins so."""
         return any(f.value.startswith(start) for (_, of), kept in self._kept.items() if of == code for f in kept)
 
     def __iter__(self) -> Iterable[Finding]:
@@ -110,12 +110,12 @@ class Findings:
                     yield from kept
 
     def groups(self) -> list[tuple[str, str, int, list[Finding]]]:
-        """(file, code, count, kept findings) of each kind in each file, errors first."""
+        """Return (file, code, count, kept findings) of each kind in each file, errors first."""
         keys = sorted(self._counts, key=lambda key: SEVERITIES.index(RULES[key[1]].severity))
         return [(*key, self._counts[key], self._kept[key]) for key in keys]
 
     def to_dict(self) -> dict:
-        """For a JSON file: counts by severity and by kind and file, and the findings."""
+        """Return, for a JSON file, counts by severity and by kind and file, and the findings."""
         return {
             "counts": {severity: self.count(severity=severity) for severity in SEVERITIES},
             "kinds": [
@@ -126,7 +126,7 @@ class Findings:
         }
 
     def summary(self, examples: int = 3) -> str:
-        """The findings grouped by kind, each with its number, the first few, and what would be right."""
+        """Return the findings grouped by kind, each with its number, the first few, and what would be right."""
         lines = []
         for file, code, count, kept in self.groups():
             rule = RULES[code]

@@ -41,7 +41,7 @@ class Account:
     left: Counter = field(default_factory=Counter)
 
     def lines(self) -> list[str]:
-        """The account in words."""
+        """Return the account in words."""
         lines = []
         for part in PARTS:
             gone = self.before[part] - self.kept[part]
@@ -56,7 +56,7 @@ class Account:
 
 
 def repair(coco: dict, pictures: PictureSet | None = None, drop: bool = False) -> tuple[dict, Account]:
-    """A repaired copy of a COCO file.
+    """Return a repaired copy of a COCO file.
 
     Args:
         coco: the file as plain objects.

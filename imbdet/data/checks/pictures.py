@@ -57,7 +57,7 @@ class PictureSet:
 
 
 def pictures_of(coco: dict, file: str, folder: str) -> PictureSet:
-    """The pictures that an annotation file (as plain objects) names, not yet looked at."""
+    """Return the pictures that an annotation file (as plain objects) names, not yet looked at."""
     result = PictureSet(file, folder)
     entries = coco.get("images")
     for image in entries if isinstance(entries, list) else []:
@@ -68,7 +68,7 @@ def pictures_of(coco: dict, file: str, folder: str) -> PictureSet:
 
 
 def picture_name(image) -> str:
-    """The file name of an image entry, with / between folders; "" if it has none."""
+    """Return the file name of an image entry, with / between folders; "" if it has none."""
     if not isinstance(image, dict):
         return ""
     name = image.get("file_name") or image.get("coco_url") or ""
@@ -135,7 +135,9 @@ def _inspect(picture: Picture, alike: set[str], decode: bool) -> None:
 
 
 def levels(image: Tensor) -> tuple[int, int]:
-    """(low, high) of the channel that varies most, of a picture uint8 (3, H, W): 99.8 % of its values lie in there."""
+    """Return (low, high) of the channel that varies most, of a picture uint8 (3, H, W): 99.8 % of its values lie in
+    there.
+    """
     found = []
     for channel in image:
         counts = torch.bincount(channel.reshape(-1), minlength=256).cumsum(0)
@@ -161,7 +163,7 @@ def _find_files(pictures: PictureSet) -> None:
 
 
 def size_can_be_corrected(said: tuple[float, float], size: tuple[int, int], boxes: np.ndarray) -> bool:
-    """Whether the size in the file (NaN: none) may be replaced by the picture's without touching boxes (M, 4).
+    """Return whether the size in the file (NaN: none) may be replaced by the picture's without touching boxes (M, 4).
 
     Not where the picture is a scaled copy of what was annotated (same proportions, other size): then the boxes are to
     be scaled, or the original pictures brought back. Nor where a box would reach over the picture.
@@ -173,7 +175,9 @@ def size_can_be_corrected(said: tuple[float, float], size: tuple[int, int], boxe
 
 
 def shared_pictures(sets: list[PictureSet]) -> Iterator[tuple[PictureSet, Picture, str]]:
-    """Pictures that are in more than one split, by path or by content: the second split, the picture, and in words."""
+    """Return pictures that are in more than one split, by path or by content: the second split, the picture, and in
+    words.
+    """
     for i, first in enumerate(sets):
         known = {key: picture for picture in first.pictures.values() for key in _keys(picture)}
         for second in sets[i + 1 :]:

@@ -619,7 +619,7 @@ def _images_without_objects(table: Columns) -> Iterator[Hit]:
 
 
 def compare_classes(train: dict[str, int], other: dict[str, int], boxes: dict[str, int]) -> Iterator[tuple[str, str]]:
-    """(code, value) of what differs between the classes of a file and those of the training file.
+    """Return (code, value) of what differs between the classes of a file and those of the training file.
 
     Args:
         train, other: {name: category id} of both files.

@@ -37,7 +37,7 @@ class Split:
 
 
 def open_splits(paths: Sequence[str], images: str | None, findings: Findings) -> list[Split]:
-    """The splits in these annotation files and folders, the training split first where names tell.
+    """Return the splits in these annotation files and folders, the training split first where names tell.
 
     Args:
         paths: COCO JSON files, or folders in COCO, Pascal VOC or YOLO format.
@@ -63,7 +63,7 @@ def check_splits_fully(
     decode: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """All checks of the splits and between them; the first is taken for the training split.
+    """Run all checks of the splits and between them; the first is taken for the training split.
 
     Args:
         splits: as of `open_splits`; what is found about their pictures is kept in them, for the repair.
@@ -88,7 +88,7 @@ def check_splits_fully(
 
 
 def check_file(split: Split, findings: Findings) -> None:
-    """Every rule on one file; what the rules pass is read as training reads it."""
+    """Run every rule on one file; what the rules pass is read as training reads it."""
     before = findings.count(severity=ERROR, file=split.file)
     partial = bool(findings.count("label_file", file=split.file))
     split.table = FileTable(split.coco, split.file, split.pictures, partial=partial)
@@ -121,7 +121,7 @@ def apply_rules(table: Columns, findings: Findings) -> None:
 
 
 def read_file(path: str, findings: Findings) -> dict | None:
-    """An annotation file as plain objects, or None with a finding."""
+    """Return an annotation file as plain objects, or None with a finding."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -217,14 +217,14 @@ def _classes(table: FileTable) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def quick_checks(records: Records) -> list[Finding]:
-    """What is wrong with one split, as far as its arrays show it; a fraction of a second for 860k boxes."""
+    """Return what is wrong with one split, as far as its arrays show it; a fraction of a second for 860k boxes."""
     findings = Findings()
     apply_rules(RecordsTable(records), findings)
     return list(findings)
 
 
 def check_splits(train: Records, val: Records) -> list[Finding]:
-    """What does not fit together between two splits: classes by name, and pictures by file name."""
+    """Return what does not fit together between two splits: classes by name, and pictures by file name."""
     findings = Findings()
     ids = [dict(zip(r.class_names, r.category_ids.tolist(), strict=True)) for r in (train, val)]
     boxes = dict(zip(val.class_names, val.class_counts().tolist(), strict=True))

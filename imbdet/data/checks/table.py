@@ -69,21 +69,21 @@ class Columns:
         return width[self.owner], height[self.owner]
 
     def describe_box(self, row: int, with_image: bool) -> str:
-        """The box in words."""
+        """Return the box in words."""
         width, height = (sizes[row] for sizes in self.size)
         beside = f" in an image of {width:g}x{height:g}" if with_image else ""
         return f"{self.xywh[row].tolist()}{beside}"
 
     def mask_area(self, row: int) -> float | None:
-        """As `coco_plain.mask_area`; records do not keep masks: NaN."""
+        """Return NaN: records do not keep masks; see `coco_plain.mask_area`."""
         return np.nan
 
     def outside(self) -> list[int]:
-        """The rows of images whose file is outside of the folder of pictures."""
+        """Return the rows of images whose file is outside of the folder of pictures."""
         raise NotImplementedError
 
     def hit(self, part: str, row: int, value: str = "", key: str = "", right: str = "", mend=None) -> Hit:
-        """A hit at a row of a part."""
+        """Return a hit at a row of a part."""
         raise NotImplementedError
 
 
@@ -186,7 +186,7 @@ class FileTable(Columns):
         return [i for i, name in enumerate(self.names) if name in found and found[name].status == "outside"]
 
     def set(self, part: str, row: int, done: str, **values) -> Callable[[], str]:
-        """A repair that gives an entry these values."""
+        """Return a repair that gives an entry these values."""
         entry = self.entries[part][row][1]
 
         def mend() -> str:
@@ -197,7 +197,7 @@ class FileTable(Columns):
         return mend
 
     def merge(self, part: str, row: int, into: int, done: str) -> Callable[[], str]:
-        """A repair that removes an entry and gives its annotations to another one."""
+        """Return a repair that removes an entry and gives its annotations to another one."""
         index, (_, other) = self.entries[part][row][0], self.entries[part][into]
         key, owner = ("image_id", self.owner) if part == "images" else ("category_id", self.label)
 
@@ -212,12 +212,14 @@ class FileTable(Columns):
         return mend
 
     def doubts_size(self, row: int) -> bool:
-        """Whether the picture of an annotation has another size than the file says, so that the box may be right."""
+        """Return whether the picture of an annotation has another size than the file says, so that the box may be
+        right.
+        """
         picture = self.pictures and self.owner[row] >= 0 and self.pictures.pictures.get(self.names[self.owner[row]])
         return bool(picture and picture.size and picture.size != tuple(sizes[row] for sizes in self.size))
 
     def from_mask(self, row: int) -> Callable[[], str] | None:
-        """A repair that computes the box from the mask; None where there is no mask with a box on the image."""
+        """Return a repair that computes the box from the mask; None where there is no mask with a box on the image."""
         box = mask_box(self.plain["annotations"][row].get("segmentation"))
         width, height = (sizes[row] for sizes in self.size)
         if not box or min(box[2:]) <= 0 or min(box[0] + box[2], box[1] + box[3]) <= 0:
@@ -231,7 +233,7 @@ class FileTable(Columns):
         self._removed[hit.part].add(hit.index)
 
     def compacted(self) -> FileTable:
-        """The table of the file as it is after repairs."""
+        """Return the table of the file as it is after repairs."""
         for part, gone in self._removed.items():
             if gone:
                 self.coco[part] = [entry for i, entry in enumerate(self.coco[part]) if i not in gone]
@@ -239,7 +241,7 @@ class FileTable(Columns):
 
 
 def describe_value(value: Any) -> str:
-    """A JSON value in words, for a finding."""
+    """Return a JSON value in words, for a finding."""
     try:
         text = json.dumps(value, default=str)
     except (ValueError, RecursionError):

@@ -16,13 +16,13 @@ _results: OrderedDict[tuple, Any] = OrderedDict()
 
 
 def signature(paths: Iterable[str]) -> tuple:
-    """What these files are now: absolute path, time of change and size of each."""
+    """Return what these files are now: absolute path, time of change and size of each."""
     stats = ((os.path.abspath(path), os.stat(path)) for path in paths)
     return tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
 
 
 def cached(key: tuple, make: Callable[[], Any]) -> Any:
-    """The result of an earlier call with this key, or else of `make()`; an exception is never kept."""
+    """Return the result of an earlier call with this key, or else of `make()`; an exception is never kept."""
     if key not in _results:
         _results[key] = make()
         while len(_results) > _KEPT:

@@ -15,7 +15,7 @@ from imbdet.data.records import Records
 
 
 def align_classes(records: Records, class_names: Sequence[str]) -> Records:
-    """The same records with labels that count in the order of `class_names`.
+    """Return the same records with labels that count in the order of `class_names`.
 
     Args:
         records: e.g. the validation split.
@@ -58,7 +58,7 @@ def align_classes(records: Records, class_names: Sequence[str]) -> Records:
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:
-    """'cat', 'dog' and 3 more; or "none"."""
+    """Return 'cat', 'dog' and 3 more; or "none"."""
     shown = ", ".join(repr(name) for name in names[:limit])
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return shown + more or "none"

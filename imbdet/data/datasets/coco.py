@@ -125,7 +125,7 @@ def load_coco(
 
 @contextmanager
 def collector_off() -> Iterator[None]:
-    """No garbage collection: a million new objects would otherwise be walked through again and again."""
+    """Switch garbage collection off: a million new objects would otherwise be walked through again and again."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -136,7 +136,7 @@ def collector_off() -> Iterator[None]:
 
 
 def read_class_names(annotations: str) -> tuple[str, ...]:
-    """The class names of a COCO JSON file in the order of their ids, without building the rest."""
+    """Return the class names of a COCO JSON file in the order of their ids, without building the rest."""
     return cached(("coco classes", signature([annotations])), lambda: _categories(annotations)[1])
 
 
@@ -148,7 +148,7 @@ def records_from_coco(
     name: str = "",
     classes: Sequence[str] | None = None,
 ) -> Records:
-    """Records from COCO ground truth that is in memory already; errors and options as of `load_coco`."""
+    """Return Records from COCO ground truth that is in memory already; errors and options as of `load_coco`."""
     return _build(_typed(coco, _File, source), source, images, keep_empty, name, classes)
 
 

@@ -24,7 +24,7 @@ _NO, _YES = ("", "0", "0.0", "false", "no", "none"), ("1", "1.0", "true", "yes")
 
 
 def parse_json(data: bytes, path: str) -> tuple[Any, str]:
-    """The content of a JSON file, and what is wrong with it in one line; "" for strict JSON.
+    """Return the content of a JSON file, and what is wrong with it in one line; "" for strict JSON.
 
     A byte order mark is skipped; NaN and Infinity, which Python's json module writes, are read.
 
@@ -47,7 +47,7 @@ def parse_json(data: bytes, path: str) -> tuple[Any, str]:
 
 
 def explain_json_error(path: str, error: Exception, data: bytes) -> str:
-    """One line on bytes that are no JSON: where, what stands there, and why that is none."""
+    """Return one line on bytes that are no JSON: where, what stands there, and why that is none."""
     message = str(error)
     if not data.strip():
         return f"{path}: the file is empty"
@@ -66,7 +66,8 @@ def explain_json_error(path: str, error: Exception, data: bytes) -> str:
 
 
 def repeated_keys(data: bytes, content: dict) -> list[tuple[str, int]]:
-    """(key, objects or values too many) of the keys of COCO that stand twice in one object, of which the last counts.
+    """Return (key, objects or values too many) of the keys of COCO that stand twice in one object, of which the last
+    counts.
 
     Counted as text, so that a large file costs a moment; only where there are too many of a key it is read again.
     """
@@ -101,7 +102,7 @@ def _without_surrogates(value: Any) -> Any:
 
 
 def whole(value: Any) -> int | None:
-    """The whole number of 64 bits that this is, or says as text ("12", 12.0); None for anything else."""
+    """Return the whole number of 64 bits that this is, or says as text ("12", 12.0); None for anything else."""
     if type(value) is float and math.isfinite(value) and value == int(value):
         value = int(value)
     elif isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value):
@@ -110,7 +111,7 @@ def whole(value: Any) -> int | None:
 
 
 def number(value: Any) -> float | None:
-    """The number that this is, or says as text; None for anything else."""
+    """Return the number that this is, or says as text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -120,7 +121,7 @@ def number(value: Any) -> float | None:
 
 
 def box_of(annotation: dict) -> list[float] | None:
-    """The four numbers of `bbox`, or None."""
+    """Return the four numbers of `bbox`, or None."""
     box = annotation.get("bbox")
     if type(box) is not list or len(box) != 4:
         return None
@@ -129,7 +130,7 @@ def box_of(annotation: dict) -> list[float] | None:
 
 
 def crowd_of(value: Any) -> bool | None:
-    """What an `iscrowd` says: a missing one is False; None: it says nothing."""
+    """Return what an `iscrowd` says: a missing one is False; None: it says nothing."""
     if value is None or isinstance(value, (bool, int)):
         return bool(value)
     word = str(value).strip().lower() if isinstance(value, (str, float)) else "?"
@@ -137,7 +138,7 @@ def crowd_of(value: Any) -> bool | None:
 
 
 def mask_box(segmentation: Any) -> list[float] | None:
-    """The box [left, top, width, height] around a COCO mask; None: no mask, or one that cannot be read.
+    """Return the box [left, top, width, height] around a COCO mask; None: no mask, or one that cannot be read.
 
     Of polygons it is the smallest box with all corners in it, of a run-length mask (compressed or not) the one that
     pycocotools' `toBbox` gives.
@@ -164,7 +165,7 @@ def mask_box(segmentation: Any) -> list[float] | None:
 
 
 def mask_area(segmentation: Any) -> float | None:
-    """Area in pixels of a COCO mask; NaN: one that cannot be read; None: no mask."""
+    """Return the area in pixels of a COCO mask; NaN: one that cannot be read; None: no mask."""
     if not segmentation:
         return None
     if isinstance(segmentation, dict):
@@ -227,7 +228,8 @@ def _decompressed(text: str) -> list[int] | None:
 
 
 def understand(coco: Any) -> Any:
-    """The content of a COCO file in the one form that the typed reader takes; what is in it stays the same object.
+    """Return the content of a COCO file in the one form that the typed reader takes; what is in it stays the same
+    object.
 
     Ids: where all ids of a list are whole numbers (12, 12.0, "12") they are these; otherwise, and where that would make
     two of them one, each is numbered 1, 2, 3 ... in the order of the file. An id that changed is kept under `ORIGINAL`.

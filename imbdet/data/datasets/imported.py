@@ -31,7 +31,7 @@ class Imported:
 
 
 def empty_coco(class_names: Sequence[str]) -> dict:
-    """COCO ground truth with categories, ids from 1, and nothing else yet."""
+    """Return COCO ground truth with categories, ids from 1, and nothing else yet."""
     categories = [{"id": i, "name": name} for i, name in enumerate(class_names, 1)]
     return {"images": [], "annotations": [], "categories": categories}
 
@@ -51,7 +51,7 @@ def add_annotation(coco: dict, label: int, xywh: Sequence[float], crowd: bool = 
 
 
 def to_records(imported: Imported, keep_empty: bool, name: str, classes: Sequence[str] | None) -> Records:
-    """Records of an imported split.
+    """Return Records of an imported split.
 
     Raises:
         ValueError: some label could not be understood; the first few are listed.
@@ -67,7 +67,7 @@ def to_records(imported: Imported, keep_empty: bool, name: str, classes: Sequenc
 
 
 def pictures_by_stem(folder: str) -> dict[str, str]:
-    """{file name without its ending: file name} of the pictures in a folder."""
+    """Return {file name without its ending: file name} of the pictures in a folder."""
     if not os.path.isdir(folder):
         return {}
     names = (os.path.splitext(name) for name in sorted(os.listdir(folder)))

@@ -22,7 +22,7 @@ _TRIED = 12  # file names that are looked for in a folder before it is taken for
 
 
 def split_names(split: str) -> tuple[str, ...]:
-    """What this split may be called, the given name first: "val" -> ("val", "valid", "validation")."""
+    """Return the names that a split may have, the given one first: "val" -> ("val", "valid", "validation")."""
     for names in SPLIT_NAMES:
         if split in names:
             return (split, *(name for name in names if name != split))
@@ -30,7 +30,7 @@ def split_names(split: str) -> tuple[str, ...]:
 
 
 def checked_root(root: str | None) -> str:
-    """The folder of a data set.
+    """Return the folder of a data set.
 
     Raises:
         ValueError: none was given, or it is a file.
@@ -50,7 +50,7 @@ def checked_root(root: str | None) -> str:
 
 
 def find_annotations(root: str, split: str, by_part: bool = True) -> tuple[str | None, list[str]]:
-    """The COCO JSON file of a split.
+    """Return the COCO JSON file of a split.
 
     by_part: where no file has one of the known names, take the one whose name has the split's name as a part of it
         (`annotations/custom_train.json`).
@@ -81,7 +81,7 @@ def find_annotations(root: str, split: str, by_part: bool = True) -> tuple[str |
 
 
 def has_part(name: str, split: str) -> bool:
-    """Whether a name has that of the split as a word of it, whatever its case: custom_train.json, Train2017."""
+    """Return whether a name has that of the split as a word of it, whatever its case: custom_train.json, Train2017."""
     words = "|".join(map(re.escape, split_names(split)))
     return re.search(rf"(?<![a-z])({words})(?![a-z])", name.lower()) is not None
 
@@ -107,7 +107,8 @@ def _is_coco(path: str) -> bool:
 
 
 def find_image_folder(names: Sequence[str], candidates: Sequence[str], exact: Sequence[str] = ()) -> str | None:
-    """The first of the folders that has most of the pictures, judged by a dozen of them; None: no picture is in any.
+    """Return the first of the folders that has most of the pictures, judged by a dozen of them; None: no picture is in
+    any.
 
     Where no folder has any under its whole name, they are looked for by the last part of it (see `picture_names`), but
     not in the folders `exact`, around which there may be anything.
@@ -139,7 +140,7 @@ def _is_file(path: str) -> bool:
 
 
 def image_folder_candidates(root: str, annotations: str, split: str = "") -> list[str]:
-    """Where the pictures of an annotation file may lie."""
+    """Return where the pictures of an annotation file may lie."""
     stem = os.path.splitext(os.path.basename(annotations))[0]
     tag = re.sub(r"^instances_", "", stem)  # instances_train2017 -> train2017
     known = split or re.sub(r"\d{4}$", "", tag)
@@ -156,7 +157,7 @@ def image_folder_candidates(root: str, annotations: str, split: str = "") -> lis
 
 
 def guess_image_folder(annotations: str, names: Sequence[str]) -> str:
-    """The folder around an annotation file that has its pictures; the file's own folder where none is found.
+    """Return the folder around an annotation file that has its pictures; the file's own folder where none is found.
 
     The latter is no error here: evaluating results needs no picture, and a missing one is named when it is read.
     """

@@ -55,7 +55,7 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def uniforms(key: tuple[int, ...], rows: np.ndarray, columns: int) -> np.ndarray:
-    """Uniform numbers in [0, 1), float64 (N, columns): number (r, c) depends on (key, r, c) alone."""
+    """Return uniform numbers in [0, 1), float64 (N, columns): number (r, c) depends on (key, r, c) alone."""
     with np.errstate(over="ignore"):  # the arithmetic is meant to be modulo 2**64
         state = np.zeros(1, dtype=np.uint64)
         for part in key:
@@ -66,13 +66,13 @@ def uniforms(key: tuple[int, ...], rows: np.ndarray, columns: int) -> np.ndarray
 
 
 def class_probabilities(num_classes: int, ratio: float) -> np.ndarray:
-    """float64 (K,): geometric decay from the first to the last class, whose frequencies stand `ratio` to 1."""
+    """Return float64 (K,): geometric decay from the first to the last class, whose frequencies stand `ratio` to 1."""
     weights = float(ratio) ** -np.linspace(0.0, 1.0, num_classes) if num_classes > 1 else np.ones(1)
     return weights / weights.sum()
 
 
 def centers(u: np.ndarray, place: float) -> np.ndarray:
-    """Places in [-1, 1]² for uniform numbers u (..., 2): uniform at place 0, the center at 1, the border at -1.
+    """Return places in [-1, 1]² for uniform numbers u (..., 2): uniform at place 0, the center at 1, the border at -1.
 
     A point lies on the square ring of radius r = u0^(8^place / 2); place 0 gives the square root, which is uniform over
     the area. At 1 the mean radius is 0.2, at -1 it is 0.94 (uniform: 0.67).
@@ -98,7 +98,7 @@ def _jitter(boxes: np.ndarray, u: np.ndarray, amount: float) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def jitter_amount(expected_iou: float) -> float:
-    """The amount of `_jitter` whose boxes have this mean IoU with the true ones."""
+    """Return the amount of `_jitter` whose boxes have this mean IoU with the true ones."""
     unit = np.tile([0.0, 0.0, 1.0, 1.0], (4096, 1))
     u = uniforms((7,), np.arange(len(unit)), 4)
     low, high = 0.0, 2.0
@@ -122,7 +122,7 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def lay_out(spec) -> Scene:
-    """All scenes of a split.
+    """Return all scenes of a split.
 
     spec: a `ShapesSpec`. Objects are placed from the largest to the smallest, then the distractors; each takes the
     first of TRIES places where it overlaps no earlier one by more than `occlusion` of the smaller box, and is left out

@@ -103,7 +103,7 @@ OUTLINES: tuple[Outline, ...] = (*CLASSES.values(), *DISTRACTORS.values())
 
 
 def place(outline: np.ndarray, angle: np.ndarray, stretch: np.ndarray) -> np.ndarray:
-    """Corners of one outline, stretched along its own y axis and then turned, for many objects at once.
+    """Return corners of one outline, stretched along its own y axis and then turned, for many objects at once.
 
     outline (V, 2); angle (M,) in radians; stretch (M,), a factor. Returns (M, V, 2).
     """
@@ -113,7 +113,7 @@ def place(outline: np.ndarray, angle: np.ndarray, stretch: np.ndarray) -> np.nda
 
 
 def extents(kind: np.ndarray, angle: np.ndarray, stretch: np.ndarray) -> np.ndarray:
-    """Tight boxes (M, 4) XYXY of objects at unit scale around their own origin; kind (M,) indexes OUTLINES."""
+    """Return tight boxes (M, 4) XYXY of objects at unit scale around their own origin; kind (M,) indexes OUTLINES."""
     boxes = np.zeros((len(kind), 4))
     for k in np.unique(kind):
         here = kind == k

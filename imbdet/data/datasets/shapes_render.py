@@ -41,7 +41,7 @@ class ShapesImages:
         return len(self.scene.offsets) - 1
 
     def name(self, index: int) -> str:
-        """What a message calls this picture, e.g. "shapes/train/seed0/000012"."""
+        """Return what a message calls this picture, e.g. "shapes/train/seed0/000012"."""
         return f"{self._name}/{index:06d}"
 
     def __getitem__(self, index: int) -> Tensor:
@@ -88,7 +88,7 @@ def _cover(
 
 
 def coverage(scene: Scene, thing: int, image_size: int) -> tuple[tuple[slice, ...], np.ndarray]:
-    """How much of each pixel a thing covers.
+    """Return how much of each pixel a thing covers.
 
     Returns:
         The window as slices of (3, H, W), and the coverage float32 (h, w) in 0..1 inside of it.

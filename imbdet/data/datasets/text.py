@@ -11,7 +11,7 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (code
 
 
 def read_text(path: str) -> str:
-    """The text of a regular file, UTF-8 or, where its mark says so, UTF-16; line ends are those of Unix.
+    """Return the text of a regular file, UTF-8 or, where its mark says so, UTF-16; line ends are those of Unix.
 
     Raises:
         ValueError: it cannot be read, is no regular file (a device, a pipe, a folder), or no such text.
@@ -31,5 +31,7 @@ def read_text(path: str) -> str:
 
 
 def read_lines(path: str) -> list[str]:
-    """Its lines without spaces around them; empty ones are kept, so that numbers of lines are those of an editor."""
+    """Return its lines without spaces around them; empty ones are kept, so that numbers of lines are those of an
+    editor.
+    """
     return [line.strip() for line in read_text(path).split("\n")]

@@ -31,7 +31,7 @@ def voc_folder(
     difficult: str = "ignore",
     one_based: bool = True,
 ) -> Records:
-    """One split of a Pascal VOC folder.
+    """Return one split of a Pascal VOC folder.
 
     Args:
         root: has `Annotations`, `JPEGImages` and `ImageSets/Main/train.txt`; or `train/` with XML files and pictures
@@ -60,7 +60,7 @@ def voc_folder(
 
 
 def read_voc(root: str, split: str, difficult: str = "ignore", one_based: bool = True) -> Imported:
-    """The split as COCO ground truth, with the problems met; arguments as of `voc_folder`."""
+    """Return the split as COCO ground truth, with the problems met; arguments as of `voc_folder`."""
     source, files, folder = _find(root, split)
     names = _class_names(root, files)
     result = Imported(source, folder, empty_coco(names))

@@ -27,7 +27,7 @@ def yolo_folder(
     classes: Sequence[str] | None = None,
     name: str = "",
 ) -> Records:
-    """One split of a YOLO folder.
+    """Return one split of a YOLO folder.
 
     Args:
         root: has `data.yaml` (names, train, val, test), Darknet's `obj.data`, or `images/train` with `labels/train`, or
@@ -57,7 +57,7 @@ def yolo_folder(
 
 
 def read_yolo(root: str, split: str) -> Imported:
-    """The split as COCO ground truth, with the problems met; arguments as of `yolo_folder`."""
+    """Return the split as COCO ground truth, with the problems met; arguments as of `yolo_folder`."""
     root = checked_root(root)
     description = describe(root)
     source, pictures, lost = find_split(root, split, description)

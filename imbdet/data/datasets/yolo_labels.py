@@ -31,7 +31,7 @@ class LineReader:
         self.position = {number: i for i, number in enumerate(self.names)}
 
     def read(self, line: str) -> tuple[int, Box]:
-        """(label, box) of a line; labels count the names through.
+        """Return (label, box) of a line; labels count the names through.
 
         Raises:
             ValueError: what is wrong with it.
@@ -80,7 +80,7 @@ class LineReader:
         )
 
     def doubt(self) -> str:
-        """Why the lines read as polygons so far may be boxes with key points; "" where they are polygons."""
+        """Return why the lines read as polygons so far may be boxes with key points; "" where they are polygons."""
         lengths = {len(values) for values in self._long}
         if self.key_points or len(lengths) != 1:
             return ""

@@ -35,7 +35,7 @@ class Description:
 
 
 def describe(root: str) -> Description:
-    """data.yaml, another single YAML file with `names`, or Darknet's *.data.
+    """Return data.yaml, another single YAML file with `names`, or Darknet's *.data.
 
     Raises:
         ValueError: it cannot be read, or there are several.
@@ -60,7 +60,7 @@ def describe(root: str) -> Description:
 
 
 def class_names(root: str, description: Description) -> dict[int, str]:
-    """{number in the label files: name}, by number.
+    """Return {number in the label files: name}, by number.
 
     Raises:
         FileNotFoundError: no file has the names.
@@ -92,7 +92,7 @@ def class_names(root: str, description: Description) -> dict[int, str]:
 
 
 def key_points(description: Description) -> tuple[int, int] | None:
-    """`kpt_shape` of data.yaml: (number, values of each); None where it says nothing.
+    """Return `kpt_shape` of data.yaml: (number, values of each); None where it says nothing.
 
     Raises:
         ValueError: it is no such pair.
@@ -109,7 +109,7 @@ def key_points(description: Description) -> tuple[int, int] | None:
 
 
 def find_split(root: str, split: str, description: Description) -> tuple[str, list[str], list[str]]:
-    """(what the split was read from, its pictures, lines of lists whose pictures are not there).
+    """Return (what the split was read from, its pictures, lines of lists whose pictures are not there).
 
     Raises:
         FileNotFoundError: there is no such split; everything that was looked at is listed.
@@ -224,8 +224,9 @@ def _in_folder(place: str) -> list[str]:
 
 
 def label_file(picture: str) -> str:
-    """Ultralytics' rule: the last folder called images becomes labels; else, or where that is not there, beside the
-    picture."""
+    """Return Ultralytics' rule: the last folder called images becomes labels; else, or where that is not there, beside
+    the picture.
+    """
     before, found, after = picture.rpartition(f"{os.sep}images{os.sep}")
     in_labels = f"{before}{os.sep}labels{os.sep}{os.path.splitext(after)[0]}.txt"
     return in_labels if found and os.path.lexists(in_labels) else os.path.splitext(picture)[0] + ".txt"

@@ -44,7 +44,9 @@ class FasterRCNN(Detector):
         return refined, scores.reshape(n, p * k), labels, valid.reshape(n, p * k)
 
     def suppress(self, boxes, scores, labels, valid):
-        """Every class has the same P boxes a picture, so few of them are compared as (N*K) groups, without a kernel."""
+        """Return every class has the same P boxes a picture, so few of them are compared as (N*K) groups, without a
+        kernel.
+        """
         n, k = len(boxes), self.num_classes
         p = boxes.shape[1] // k
         if n * k * p * p > PAIRS:

@@ -52,7 +52,7 @@ class Phases(nn.Module):
         return self.learned // self.accumulate >= self.detector and self.rested // self.accumulate < self.adversary
 
     def begin_batch(self) -> None:
-        """A batch that is learned from begins."""
+        """Note that a batch begins that is learned from."""
         self.alone = self.rests
         if self.alone:
             self.rested += 1
@@ -65,7 +65,7 @@ class Phases(nn.Module):
         return self.alone or max(0, self.learned - 1) // self.accumulate >= self.detector
 
     def describe(self) -> str:
-        """The lengths, for the log."""
+        """Return the lengths, for the log."""
         return (
             f"the detector learns alone for {self.detector} iterations, rests for {self.adversary} steps more in which "
             "the adversary learns alone, then both learn"
@@ -117,12 +117,12 @@ class Adversary(nn.Module, RegionFeatures, Phased):
         return self.phases.rests
 
     def begin_step(self) -> bool:
-        """Whether the detector learns in the training step that begins."""
+        """Return whether the detector learns in the training step that begins."""
         self.phases.begin_batch()
         return not self.alone
 
     def takes_part(self, images: Tensor) -> Tensor:
-        """Image of each region (F,) -> whether it is attacked in this batch; the spared ones move on every batch.
+        """Map image of each region (F,) -> whether it is attacked in this batch; the spared ones move on every batch.
 
         Attacked features are foreground. Were there no foreground without the attack, the detector could learn to tell
         foreground by the attack, and would find none at test.
@@ -132,18 +132,18 @@ class Adversary(nn.Module, RegionFeatures, Phased):
         return (images + self.phases.batches) % self.spared_every != 0
 
     def forward(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
-        """(R, C, S, S) -> (R, C, S, S), stats."""
+        """Map (R, C, S, S) -> (R, C, S, S), stats."""
         self.pending = None
         if self.neutral or not self.phases.begun or (self.alone and self.network is None):
             return features, {}
         return self.attack(features, matched, head)
 
     def attack(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
-        """As `forward`; leaves in `self.pending` a call logits (R, C), matched -> loss or None, stats."""
+        """Attack as `forward` says; leave in `self.pending` a call logits (R, C), matched -> loss or None, stats."""
         raise NotImplementedError
 
     def settle(self, losses: dict[str, Tensor], logits: Tensor, matched: Matched) -> tuple[dict[str, Tensor], dict]:
-        """The head's losses and its logits (R, C) -> the losses with the network's own, stats."""
+        """Map the head's losses and its logits (R, C) -> the losses with the network's own, stats."""
         pending, self.pending = self.pending, None
         loss, stats = pending(logits.detach(), matched) if pending else (None, {})
         if self.network is None:
@@ -154,14 +154,14 @@ class Adversary(nn.Module, RegionFeatures, Phased):
 
 
 def spared(name: str, every: int) -> int:
-    """`every`, the setting `name` of a remedy: one image of so many is spared, 0 none."""
+    """Return `every`, the setting `name` of a remedy: one image of so many is spared, 0 none."""
     if every < 0 or every == 1:
         raise ValueError(f"{name} is {every}; 2 leaves every other image, 0 none")
     return every
 
 
 def length(part: float, total: int) -> int:
-    """A share (below 1) of `total`, or iterations (from 1 on), as iterations.
+    """Return a share (below 1) of `total`, or iterations (from 1 on), as iterations.
 
     Raises:
         ValueError: a share of an unknown total.
@@ -172,7 +172,7 @@ def length(part: float, total: int) -> int:
 
 
 def choose_foreground(matched: Matched, per_image: int) -> tuple[Tensor, Tensor]:
-    """Foreground regions, at random where an image has more than `per_image`.
+    """Return foreground regions, at random where an image has more than `per_image`.
 
     Returns:
         index (F,) into the R regions without repeats, F = N * min(per_image, R / N); kept (F,) bool, False where an
@@ -187,13 +187,13 @@ def choose_foreground(matched: Matched, per_image: int) -> tuple[Tensor, Tensor]
 
 
 def probability(scores: Tensor, labels: Tensor) -> Tensor:
-    """scores (F, K), labels (F,) -> the score of the region's own class (F,); of any where it has none."""
+    """Map scores (F, K), labels (F,) -> the score of the region's own class (F,); of any where it has none."""
     own = labels.clamp(min=0, max=scores.shape[1] - 1)
     return scores.gather(1, own.unsqueeze(1)).squeeze(1)
 
 
 def sureness(features: Tensor, labels: Tensor, head) -> Tensor:
-    """Features (F, C, S, S) of regions with labels (F,) -> probability of the true class (F,), without gradient.
+    """Map features (F, C, S, S) of regions with labels (F,) -> probability of the true class (F,), without gradient.
 
     Gradients are recorded and dropped rather than switched off: under autocast, older versions of torch remember
     weights that were cast without gradient and use them again in the pass that learns.
@@ -203,5 +203,5 @@ def sureness(features: Tensor, labels: Tensor, head) -> Tensor:
 
 
 def mean_over(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` (F,) where `mask` (F,) holds; 0 where it never does. Detached."""
+    """Return the mean of `values` (F,) where `mask` (F,) holds; 0 where it never does. Detached."""
     return (values.detach() * mask).sum() / mask.sum().clamp(min=1)

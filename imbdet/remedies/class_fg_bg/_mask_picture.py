@@ -11,7 +11,7 @@ HIDDEN = (220, 60, 40)
 
 
 def draw_masks(features: Tensor, hidden: Tensor, kept: Tensor) -> Tensor:
-    """The strength of each region's features in gray, hidden cells in red.
+    """Return the strength of each region's features in gray, hidden cells in red.
 
     Args:
         features: (F, C, S, S). hidden: (F, S * S), 1 where hidden. kept: (F,) bool, which regions count.

@@ -12,7 +12,9 @@ from ...structures import Matched
 
 
 def quality_targets(matched: Matched, num_classes: int, soft: bool) -> Tensor:
-    """(R, K): at the region's class the IoU of its regressed box with its object (1 if not `soft`), 0 elsewhere."""
+    """Return (R, K): at the region's class the IoU of its regressed box with its object (1 if not `soft`), 0
+    elsewhere.
+    """
     truth = one_hot(matched.labels, num_classes, torch.float32)
     if not soft:
         return truth
@@ -29,5 +31,5 @@ class QualityClassification(SigmoidLogits):
 
 
 def quality_stats(targets: Tensor, matched: Matched) -> dict[str, Tensor]:
-    """The mean target of the foreground."""
+    """Return the mean target of the foreground."""
     return {"quality/mean": targets.sum() / matched.foreground.sum().clamp(min=1)}

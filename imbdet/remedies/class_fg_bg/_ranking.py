@@ -32,7 +32,8 @@ class Ranked:
     negative_there: Tensor
 
     def above(self, delta: float) -> tuple[Tensor, Tensor]:
-        """H of each positive's rivals: (P, P) of the other positives (0 on the diagonal), (P, Q) of the negatives.
+        """Return H of each positive's rivals: (P, P) of the other positives (0 on the diagonal), (P, Q) of the
+        negatives.
 
         H(x) = clamp(x / (2 delta) + 1/2, 0, 1) of rival minus positive: 1 above, 0 below, a ramp of 2 delta between.
         """
@@ -48,7 +49,7 @@ def _step(difference: Tensor, delta: float) -> Tensor:
 
 
 def ranked(logits: Tensor, matched: Matched, positives: int, negatives: int) -> Ranked:
-    """logits (R, C), without gradient -> the highest positives and negatives."""
+    """Map logits (R, C), without gradient -> the highest positives and negatives."""
     truth = (one_hot(matched.labels, logits.shape[1], logits.dtype) > 0).flatten()
     rival = matched.considered.unsqueeze(1).expand_as(logits).flatten() & ~truth
     flat, found = logits.flatten(), []
@@ -80,7 +81,8 @@ class RankingLoss(SigmoidLogits):
     def spread(
         self, logits: Tensor, seen: Ranked, error: Tensor, positive: Tensor, negative: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """error (P,) of each positive, its gradient (P,), that of the negatives (Q,) -> values (R,), gradient (R, C).
+        """Map error (P,) of each positive, its gradient (P,), that of the negatives (Q,) -> values (R,), gradient (R,
+        C).
 
         The value of a region is the error of its positive, so that they sum to the loss.
         """

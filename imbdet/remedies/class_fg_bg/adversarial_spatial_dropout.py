@@ -44,7 +44,7 @@ class MaskNetwork(nn.Module):
         nn.init.constant_(self.layers[-1].bias, math.log(prior / (1 - prior)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(F, C, S, S) -> logits (F, S * S), in float32."""
+        """Map (F, C, S, S) -> logits (F, S * S), in float32."""
         return self.layers(features).flatten(1).float()
 
 
@@ -142,7 +142,7 @@ class AdversarialSpatialDropout(Adversary):
         return self.search(features, matched, head) if self.alone else self.hide(features, matched, head)
 
     def search(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
-        """The second phase: try all windows, and learn the worst. The features stay as they are."""
+        """Run the second phase: try all windows, and learn the worst. The features stay as they are."""
         index, kept = choose_foreground(matched, self.searched)
         x, labels = features[index].detach(), matched.labels[index]
         target, before, after = worst_window(x, labels, self.windows, head)
@@ -160,7 +160,7 @@ class AdversarialSpatialDropout(Adversary):
         }
 
     def hide(self, features: Tensor, matched: Matched, head) -> tuple[Tensor, dict]:
-        """The third phase, and the control without a network."""
+        """Run the third phase, or the control without a network."""
         if self.background:
             index, kept = torch.arange(len(matched.labels), device=matched.labels.device), matched.considered
         else:
@@ -200,13 +200,13 @@ class AdversarialSpatialDropout(Adversary):
         return loss, {f"dropout/{name}": mean_over(value, masked) for name, value in stats.items()}
 
     def look(self, head, index, masked, logits, matched) -> tuple[None, dict]:
-        """As `imitate`, for the control, which learns nothing."""
+        """Do what `imitate` does, for the control, which learns nothing."""
         after = probability(head.scores(logits[index]), matched.labels[index])
         return None, {"dropout/after": mean_over(after, masked & matched.foreground[index])}
 
 
 def window_masks(size: int, window: int, stride: int) -> Tensor:
-    """(W, size * size), 1 inside of each window. The last of a row or column is moved back until it fits.
+    """Return (W, size * size), 1 inside of each window. The last of a row or column is moved back until it fits.
 
     7 cells, window 2, stride 2: starts 0, 2, 4, 5 on either axis, 16 windows.
     """
@@ -218,7 +218,7 @@ def window_masks(size: int, window: int, stride: int) -> Tensor:
 
 
 def worst_window(x: Tensor, labels: Tensor, windows: Tensor, head) -> tuple[Tensor, Tensor, Tensor]:
-    """The window of each region that hurts most when hidden.
+    """Return the window of each region that hurts most when hidden.
 
     Args:
         x: (F, C, S, S). labels: (F,). windows: (W, S * S), 1 inside.
@@ -234,7 +234,7 @@ def worst_window(x: Tensor, labels: Tensor, windows: Tensor, head) -> tuple[Tens
 
 
 def hidden_cells(cells: Tensor, dropped: int, candidates: int | None) -> Tensor:
-    """Logits (F, cells) -> (F, cells), 1 on `dropped` cells at random of the `candidates` highest; None: of all."""
+    """Map logits (F, cells) -> (F, cells), 1 on `dropped` cells at random of the `candidates` highest; None: of all."""
     chance = torch.rand_like(cells)
     if candidates is not None:
         top = cells.topk(candidates, dim=1).indices

@@ -41,7 +41,7 @@ class LocalizationNetwork(nn.Module):
         nn.init.zeros_(self.layers[-1].bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(F, C, S, S) -> (F, outputs), in float32."""
+        """Map (F, C, S, S) -> (F, outputs), in float32."""
         return self.layers(features.flatten(1)).float()
 
 
@@ -135,12 +135,14 @@ class AdversarialSpatialTransformer(Adversary):
         return features.index_copy(0, index, turned), {"transformer/angle": mean_over(degrees, kept)}
 
     def angles(self, x: Tensor, values: Tensor | None) -> Tensor:
-        """Radians (F, B) for features x (F, C, S, S), by f (F, B); of the control, which has none, at random."""
+        """Return radians (F, B) for features x (F, C, S, S), by f (F, B); of the control, which has none, at random."""
         share = 2 * torch.rand(len(x), self.blocks, device=x.device) - 1 if values is None else torch.tanh(values)
         return math.radians(self.max_angle) * share
 
     def loss(self, x: Tensor, labels: Tensor, kept: Tensor, values: Tensor, angles: Tensor, head) -> Tensor:
-        """Cross entropy of the turned regions x (F, C, S, S), whose gradient makes the network climb it, + penalty."""
+        """Return cross entropy of the turned regions x (F, C, S, S), whose gradient makes the network climb it, +
+        penalty.
+        """
         logits, _ = head.fixed(turn(x, Reversed.apply(angles)))
         own = probability(head.scores(logits), labels)
         entropy = -own.clamp(min=1e-12).log()  # finite where the detector is certain of another class
@@ -148,7 +150,7 @@ class AdversarialSpatialTransformer(Adversary):
         return self.weight * (loss * kept).sum() / kept.sum().clamp(min=1)
 
     def compare(self, head, index, moved, before, loss, logits, matched) -> tuple[Tensor | None, dict]:
-        """The loss, and how sure the detector was before and is after; logits (R, C) of the turned regions."""
+        """Return the loss, and how sure the detector was before and is after; logits (R, C) of the turned regions."""
         after = probability(head.scores(logits[index]), matched.labels[index])
         return loss, {"transformer/before": mean_over(before, moved), "transformer/after": mean_over(after, moved)}
 
@@ -166,7 +168,7 @@ class Reversed(torch.autograd.Function):
 
 
 def turn(x: Tensor, angles: Tensor) -> Tensor:
-    """x (F, C, S, S), angles (F, B) in radians -> (F, C, S, S): block b of C / B channels turned by angle b.
+    """Map x (F, C, S, S), angles (F, B) in radians -> (F, C, S, S): block b of C / B channels turned by angle b.
 
     Sampled between the centers of the cells (align_corners=False: the region's edge is that of its outer cells), with
     zeros outside, in float32 whatever the precision of x.

@@ -66,7 +66,7 @@ class FocalLoss(SigmoidLogits, nn.Module):
         self.register_buffer("alpha", alpha_of_classes(alpha, class_names, other_alpha), persistent=False)
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K) -> (R,)."""
+        """Map logits (R, K) -> (R,)."""
         truth = one_hot(matched.labels, logits.shape[1], logits.dtype)
         signed = logits * (2 * truth - 1)  # p = sigmoid(signed) for either kind of truth
         loss = -F.logsigmoid(signed)
@@ -78,13 +78,13 @@ class FocalLoss(SigmoidLogits, nn.Module):
 
 
 def check_gamma(gamma: float) -> None:
-    """Raises ValueError for a gamma out of range."""
+    """Raise ValueError for a gamma out of range."""
     if gamma < 0:
         raise ValueError(f"gamma must not be negative, got {gamma}")
 
 
 def alpha_of_classes(alpha: float | Mapping[str, float] | None, class_names: Sequence[str], other: float):
-    """alpha as a tensor, () for all classes or (K,) from a mapping by name; None stays None."""
+    """Return alpha as a tensor, () for all classes or (K,) from a mapping by name; None stays None."""
     if alpha is None:
         return None
     if isinstance(alpha, Mapping):

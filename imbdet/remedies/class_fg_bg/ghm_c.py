@@ -63,7 +63,7 @@ class GHMC(RunningState, SigmoidLogits):
         self.register_buffer("counts", torch.zeros(bins))
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K) -> (R,)."""
+        """Map logits (R, K) -> (R,)."""
         truth = one_hot(matched.labels, logits.shape[1], logits.dtype)
         with torch.no_grad():
             gradient = (logits.sigmoid() - truth).abs()

@@ -55,7 +55,7 @@ class InstanceBalancedSampling(RandomSampling):
 
 
 def rank_in_object(objects: Tensor, candidates: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """The place of each candidate among those of its object.
+    """Return the place of each candidate among those of its object.
 
     Args:
         objects: (N, A) int64, an id of the object. candidates: (N, A) bool. order: (N, A), lower comes first.

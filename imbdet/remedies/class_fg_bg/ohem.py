@@ -97,7 +97,7 @@ class OHEMPerKind(Weighting):
 
 
 def suppress_by_loss(boxes: Tensor, labels: Tensor, valid: Tensor, threshold: float, rounds: int = ROUNDS) -> Tensor:
-    """Greedy suppression within equal labels of boxes sorted by loss, highest first.
+    """Suppress greedily within equal labels of boxes sorted by loss, highest first.
 
     Args:
         boxes: (N, D, 4). labels: (N, D). valid: (N, D) bool. threshold: IoU above which the lower loss goes.

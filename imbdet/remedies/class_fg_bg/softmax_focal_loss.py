@@ -68,7 +68,7 @@ class SoftmaxFocalLoss(nn.Module, Classification):
         return 0.0
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K + 1) -> (R,)."""
+        """Map logits (R, K + 1) -> (R,)."""
         loss, _ = self.plain(logits, matched)  # -log p
         if self.gamma:
             # 1 - p as -expm1(log p): at p near 1 the difference would lose all digits

@@ -35,11 +35,11 @@ class ImageClasses:
         return cls(pairs // max(k, 1), pairs % max(k, 1), boxes, len(records), k)
 
     def only(self, kept: np.ndarray) -> "ImageClasses":
-        """The same with the classes of a mask (K,) counted through; the others must be in no image."""
+        """Return the same with the classes of a mask (K,) counted through; the others must be in no image."""
         return replace(self, labels=(np.cumsum(kept) - 1)[self.labels], num_classes=int(kept.sum()))
 
     def expected_boxes(self, repeats: np.ndarray) -> np.ndarray:
-        """float64 (K,): boxes of each class when image i comes repeats[i] times, repeats (N,)."""
+        """Return float64 (K,): boxes of each class when image i comes repeats[i] times, repeats (N,)."""
         weights = self.boxes * repeats[self.images]
         return np.bincount(self.labels, weights=weights, minlength=self.num_classes)
 
@@ -67,7 +67,7 @@ class Change:
         return float(before.max() / before.min()), float(after.max() / after.min()) if after.min() > 0 else np.inf
 
     def describe(self, limit: int = 20) -> str:
-        """Lines for the log; with more classes than `limit`, only the most and least frequent ones."""
+        """Return lines for the log; with more classes than `limit`, only the most and least frequent ones."""
         order = np.argsort(-self.before, kind="stable")
         order = order[takes_part(self.before)[order]]
         if len(order) > limit:
@@ -78,7 +78,7 @@ class Change:
         return "\n".join([*lines, f"    most to least frequent class {before:.3g} -> {after:.3g}"])
 
     def warn_if_worse(self, remedy: str) -> None:
-        """A UserWarning when the ratio has grown by more than rounding."""
+        """Give a UserWarning when the ratio has grown by more than rounding."""
         before, after = self.ratios
         if after > before * (1 + 1e-6):
             warnings.warn(

@@ -28,7 +28,7 @@ class ClassShift(nn.Module, Calibration):
         self.register_buffer("shift", shift.float(), persistent=False)
 
     def forward(self, scores: Tensor, background: Tensor | None) -> Tensor:
-        """scores (..., K), background (...) or None -> (..., K)."""
+        """Map scores (..., K), background (...) or None -> (..., K)."""
         if background is None:
             return (torch.logit(scores) + self.shift).sigmoid()
         moved = scores * self.shift.exp()
@@ -36,8 +36,8 @@ class ClassShift(nn.Module, Calibration):
 
 
 def shift_of(values: Sequence[float], log_factor, absent) -> Tensor:
-    """float64 (K,): `log_factor` of the values of the classes that have any; the others get `absent` of those factors,
-    0 without any.
+    """Return float64 (K,): `log_factor` of the values of the classes that have any; the others get `absent` of those
+    factors, 0 without any.
 
     Args:
         values: K counts or shares. log_factor, absent: numpy functions (n,) -> (n,) and (n,) -> number.
@@ -51,7 +51,7 @@ def shift_of(values: Sequence[float], log_factor, absent) -> Tensor:
 
 
 def non_negative(**numbers: float) -> None:
-    """Raises ValueError for a number below 0."""
+    """Raise ValueError for a number below 0."""
     for name, value in numbers.items():
         if not value >= 0:
             raise ValueError(f"{name} must not be negative, got {value}")

@@ -25,7 +25,7 @@ class GradientRatio(RunningState):
         self.register_buffer("negative", torch.zeros(num_classes, dtype=torch.float64))
 
     def ratio(self, start: float) -> Tensor:
-        """(K,) positives' over negatives' gradient; `start` before there was any."""
+        """Return (K,) positives' over negatives' gradient; `start` before there was any."""
         return torch.where(self.negative > 0, self.positive / (self.negative + 1e-10), start).float()
 
     def see(self, size: Tensor, target: Tensor, matched: Matched) -> None:

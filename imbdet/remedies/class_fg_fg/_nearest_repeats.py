@@ -20,7 +20,7 @@ STEPS = 200
 
 
 def nearest_repeats(held: ImageClasses, target: np.ndarray, low: float, high: float, ridge: float) -> np.ndarray:
-    """float64 (N,): the solution.
+    """Return float64 (N,): the solution.
 
     Args:
         held: what is in the images.

@@ -53,7 +53,7 @@ class ImageRepeats(ImageSampler):
         self.change.warn_if_worse(type(self).__name__)
 
     def describe(self) -> str:
-        """Lines for the log: settings, length and variety of an epoch, boxes of each class before and after."""
+        """Return lines for the log: settings, length and variety of an epoch, boxes of each class before and after."""
         r, held = self.repeats, f"; max_repeats holds {self._held_back} back" if self._held_back else ""
         variety = r.sum() ** 2 / (r**2).sum()  # Kish's effective sample size
         return (
@@ -71,7 +71,7 @@ class RepeatedImages(ImageRepeats):
     """
 
     def indices(self, start: int = 0) -> Iterator[int]:
-        """Image indices from position `start` of the endless stream on; holds one epoch in memory."""
+        """Return image indices from position `start` of the endless stream on; holds one epoch in memory."""
         rounding = np.random.default_rng([self.seed, ROUNDING])
         total, epoch = int(self._fixed.sum()), 0
         while True:
@@ -95,7 +95,8 @@ class RepeatedImages(ImageRepeats):
 
 
 def repeats_of_rarest(records: Records, frequency: np.ndarray, threshold: float) -> np.ndarray:
-    """float64 (N,): r_i = max over the classes c in image i of max(1, sqrt(threshold / frequency[c])); 1 without any.
+    """Return float64 (N,): r_i = max over the classes c in image i of max(1, sqrt(threshold / frequency[c])); 1 without
+    any.
 
     frequency: float (K,), 0 only for classes without boxes.
     """
@@ -108,7 +109,8 @@ def repeats_of_rarest(records: Records, frequency: np.ndarray, threshold: float)
 
 
 def threshold_or_median(threshold: float | None, frequency: np.ndarray) -> tuple[float, str]:
-    """The threshold in 0..1, by default the median of the frequencies (K,) that are not 0; and how the log calls it.
+    """Return the threshold in 0..1, by default the median of the frequencies (K,) that are not 0; and how the log calls
+    it.
 
     Raises:
         ValueError: a threshold outside 0..1.

@@ -81,7 +81,7 @@ class Resampling(Balance):
         return balanced
 
     def report(self, before: Records, after: Records) -> str:
-        """Lines for the log: images by label and boxes by class, in the records given and returned."""
+        """Return lines for the log: images by label and boxes by class, in the records given and returned."""
         most = np.unique(after.image_ids, return_counts=True)[1].max(initial=0)
         labels = rarest_class(before)
         of_id = dict(zip(before.image_ids.tolist(), labels.tolist(), strict=True))
@@ -112,7 +112,7 @@ class Resampling(Balance):
 
 
 def rarest_class(records: Records) -> np.ndarray:
-    """int64 (N,): of each image's classes the one that fewest images hold, -1 without objects (crowd left out).
+    """Return int64 (N,): of each image's classes the one that fewest images hold, -1 without objects (crowd left out).
 
     Of classes in equally many images, the one with fewer boxes; then the first.
     """

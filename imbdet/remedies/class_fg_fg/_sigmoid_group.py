@@ -29,13 +29,13 @@ class SigmoidGroup(nn.Module, SigmoidLogits):
         return num_classes + self.with_background
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, C) -> (R,)."""
+        """Map logits (R, C) -> (R,)."""
         target = one_hot(matched.labels, logits.shape[1], logits.dtype)
         weights, stats = self.weights(logits.detach(), target, matched)
         return (weights * F.binary_cross_entropy_with_logits(logits, target, reduction="none")).sum(dim=1), stats
 
     def weights(self, logits: Tensor, target: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits, target (R, C) -> (R, C), without gradient, and stats."""
+        """Map logits, target (R, C) -> (R, C), without gradient, and stats."""
         raise NotImplementedError
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class SigmoidGroup(nn.Module, SigmoidLogits):
 
 
 def rare_classes(image_shares: Sequence[float], threshold: float | None, quantile: float) -> Tensor:
-    """bool (K,): which classes are rare.
+    """Return bool (K,): which classes are rare.
 
     Args:
         image_shares: K shares of the train images that hold a class. threshold: rare is a class in a smaller share of

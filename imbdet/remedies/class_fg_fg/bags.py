@@ -83,7 +83,7 @@ class BAGS(nn.Module, Classification):
         return 0.0
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K + B + 2) -> (R,), each divided by the regions of its bins already."""
+        """Map logits (R, K + B + 2) -> (R,), each divided by the regions of its bins already."""
         k = len(self.bin_of)
         labels, foreground = matched.labels.clamp(0, k - 1), matched.foreground
         kind = F.cross_entropy(logits[:, -2:], foreground.long(), reduction="none")

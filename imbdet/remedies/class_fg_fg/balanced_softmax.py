@@ -48,5 +48,5 @@ class BalancedSoftmax(nn.Module, SoftmaxCrossEntropy):
         self.register_buffer("adjustment", F.pad(shift, (0, 1)).float(), persistent=False)
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K + 1) -> (R,)."""
+        """Map logits (R, K + 1) -> (R,)."""
         return SoftmaxCrossEntropy.__call__(self, logits + self.adjustment, matched)

@@ -76,7 +76,7 @@ class ClassAwareSampling(ImageRepeats):
         super().__init__(records, repeats, seed, None, limit)
 
     def indices(self, start: int = 0) -> Iterator[int]:
-        """Image indices from position `start` of the endless stream on."""
+        """Return image indices from position `start` of the endless stream on."""
         # a list with rate 1 has a turn in each round, so that round t begins at position t or later
         number = bisect_right(range(start + 2), start, key=lambda t: int(self._turns(t).sum())) - 1
         start -= int(self._turns(number).sum())

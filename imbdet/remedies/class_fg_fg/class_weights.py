@@ -87,14 +87,14 @@ class ClassWeights(nn.Module, Weighting):
     def forward(
         self, classification: Tensor, regression: Tensor, matched: Matched
     ) -> tuple[tuple[Tensor, Tensor], dict]:
-        """(R,), (R,), Matched -> ((R,), (R,)) weights, stats."""
+        """Map (R,), (R,), Matched -> ((R,), (R,)) weights, stats."""
         foreground = matched.foreground
         weights = self.table[matched.labels.where(foreground, matched.num_classes)]
         mean = (weights * foreground).sum() / foreground.sum().clamp(min=1)
         return (weights, torch.ones_like(regression)), {"class_weights/foreground_mean": mean}
 
     def describe(self) -> str:
-        """One line for the log."""
+        """Return one line for the log."""
         over = "train boxes" if self.mean_over_boxes else "classes"
         return f"class weights by {self.rule}, mean over {over} 1: {self._listed(self.table[:-1])}"
 

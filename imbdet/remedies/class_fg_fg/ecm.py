@@ -81,7 +81,7 @@ class ECM(SigmoidGroup):
         self.register_buffer("table", weights if reweight else torch.ones_like(weights), persistent=False)
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K + 1) -> (R,)."""
+        """Map logits (R, K + 1) -> (R,)."""
         target = one_hot(matched.labels, logits.shape[1], logits.dtype)
         moved = self.slope * logits + self.margins
         loss = F.binary_cross_entropy_with_logits(moved, target, reduction="none")

@@ -58,11 +58,11 @@ class EFL(GradientRatio, SigmoidLogits):
         self.remember(num_classes)
 
     def exponents(self) -> Tensor:
-        """(K,): gamma_j, from the state before the batch."""
+        """Return (K,): gamma_j, from the state before the batch."""
         return self.gamma + self.scale * (1 - self.ratio(start=1.0).clamp(0, 1))
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K) -> (R,)."""
+        """Map logits (R, K) -> (R,)."""
         truth, exponents = one_hot(matched.labels, logits.shape[1], logits.dtype), self.exponents()
         signed = logits * (2 * truth - 1)
         factor = (truth * (2 * self.alpha - 1) + (1 - self.alpha)) * exponents / self.gamma

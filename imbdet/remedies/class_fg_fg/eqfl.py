@@ -43,7 +43,7 @@ class EQFL(EFL):
         self.soft = soft
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K) -> (R,)."""
+        """Map logits (R, K) -> (R,)."""
         q, exponents = quality_targets(matched, logits.shape[1], self.soft).to(logits.dtype), self.exponents()
         factor = exponents / self.gamma
         entropy = F.binary_cross_entropy_with_logits(logits, q, reduction="none")

@@ -68,7 +68,7 @@ class ForegroundBalancedSampling(RegionSampler):
         return chosen.view(-1), {"foreground_balanced/left_out": left_out}
 
     def priority(self, matched: Matched) -> Tensor:
-        """(N, A) in 0..1: grows with the key u^(1/w) of foreground regions; anything for others.
+        """Return (N, A) in 0..1: grows with the key u^(1/w) of foreground regions; anything for others.
 
         The key itself would underflow to 0 at n_c in the hundreds, so it is -log(u) / w, turned round into 0..1. The
         number of classes in an image is the same factor for all its regions and does not change their order.

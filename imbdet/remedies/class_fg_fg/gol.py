@@ -45,7 +45,7 @@ class GOL(nn.Module, SigmoidLogits):
         return -math.log(-math.log(self.prior))
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K) -> (R,)."""
+        """Map logits (R, K) -> (R,)."""
         log_p = -(-logits.clamp(-4, 10)).exp()
         target = one_hot(matched.labels, logits.shape[1], logits.dtype)
         loss = torch.where(target > 0, -log_p, -(-torch.expm1(log_p)).log())

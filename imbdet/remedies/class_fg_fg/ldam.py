@@ -82,7 +82,7 @@ class LDAM(RunningState, SoftmaxCrossEntropy):
         self.register_buffer("steps", torch.zeros(1, dtype=torch.int64))
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K + 1) -> (R,)."""
+        """Map logits (R, K + 1) -> (R,)."""
         labels = matched.labels.clamp(min=0)
         margins = one_hot(labels, logits.shape[1], logits.dtype) * self.margins[labels].unsqueeze(1)
         values, stats = SoftmaxCrossEntropy.__call__(self, self.scale * (logits - margins), matched)

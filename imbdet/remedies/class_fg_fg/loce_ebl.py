@@ -51,7 +51,7 @@ class EquilibriumLoss(RunningState, SoftmaxCrossEntropy):
         self.register_buffer("mean_scores", torch.full((num_classes + 1,), 0.01, dtype=torch.float64))
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K + 1) -> (R,)."""
+        """Map logits (R, K + 1) -> (R,)."""
         own = one_hot(matched.labels, logits.shape[1] - 1, torch.float64)
         scores = logits.detach().double().softmax(dim=1)[:, :-1]
         self.collect(total=(own * scores).sum(dim=0), regions=own.sum(dim=0))

@@ -56,7 +56,7 @@ class LogitAdjustedLoss(nn.Module, SigmoidLogits):
         return super().initial_bias(num_classes) - self.adjustment
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K) -> (R,)."""
+        """Map logits (R, K) -> (R,)."""
         target = one_hot(matched.labels, logits.shape[1], logits.dtype)
         loss = F.binary_cross_entropy_with_logits(logits + self.adjustment, target, reduction="none")
         return loss.sum(dim=1), {}

@@ -41,7 +41,7 @@ class ObjectnessSoftmax(nn.Module, Classification):
         return 0.0
 
     def forward(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K + 2) -> (R,)."""
+        """Map logits (R, K + 2) -> (R,)."""
         classes, objectness = logits[:, :-2], logits[:, -2:]
         labels = matched.labels.where(matched.foreground, -1)
         adjusted, stats = self.adjust(classes, labels, matched)
@@ -50,7 +50,7 @@ class ObjectnessSoftmax(nn.Module, Classification):
         return of_class + F.cross_entropy(objectness, kind, ignore_index=-1, reduction="none"), stats
 
     def adjust(self, classes: Tensor, labels: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """Class logits (R, K), labels (R,) with -1 outside of the foreground -> logits (R, K), stats."""
+        """Map class logits (R, K), labels (R,) with -1 outside of the foreground -> logits (R, K), stats."""
         return classes, {}
 
     def scores(self, logits: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class TauNorm(Linear):
         self.tau = tau
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R, channels) -> (R, C)."""
+        """Map (R, channels) -> (R, C)."""
         if self.training or not self.tau:
             return super().forward(x)
         return F.linear(x, self.weight / self.weight.norm(dim=1, keepdim=True).clamp(min=1e-12) ** self.tau, self.bias)

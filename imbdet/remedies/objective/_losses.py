@@ -8,7 +8,9 @@ BOX = ("box_reg", "loc", "reg")  #: what stands in the name of a box loss where 
 
 
 def pairs(names: Iterable[str]) -> list[tuple[str, str]]:
-    """("loss_cls", "loss_box_reg") and the like, in the order of the names; a loss without a partner is in none."""
+    """Return ("loss_cls", "loss_box_reg") and the like, in the order of the names; a loss without a partner is in
+    none.
+    """
     known = list(names)
     found = []
     for name in known:
@@ -18,7 +20,7 @@ def pairs(names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def present(names: Iterable[str], losses: dict[str, Tensor]) -> list[str]:
-    """Those of the names that are losses of this step.
+    """Return those of the names that are losses of this step.
 
     Raises:
         ValueError: none is.

@@ -57,7 +57,7 @@ class DynamicWeightAverage(RunningState, Objective):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, losses: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
-        """{name: loss} -> {name: weighted loss}, stats."""
+        """Map {name: loss} -> {name: weighted loss}, stats."""
         weights, weighted, stats = self.weights(), dict(losses), {}
         now = torch.zeros_like(self.total)
         for name in present(self.names, losses):
@@ -69,7 +69,7 @@ class DynamicWeightAverage(RunningState, Objective):
         return weighted, stats
 
     def weights(self) -> Tensor:
-        """(L,), of mean 1."""
+        """Return (L,), of mean 1."""
         before, last = self.means
         known = (before > 0).all()
         rate = torch.where(known, last / before.where(before > 0, 1.0), 1.0)

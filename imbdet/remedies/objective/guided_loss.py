@@ -58,7 +58,7 @@ class GuidedLoss(RunningState, Objective):
         self.register_buffer("ratios", torch.ones(MOST, dtype=torch.float64))
 
     def forward(self, losses: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
-        """{name: loss} -> {name: weighted loss}, stats."""
+        """Map {name: loss} -> {name: weighted loss}, stats."""
         weighted, stats, ratios = dict(losses), {}, []
         for i, (cls, box) in enumerate(pairs(losses)[:MOST]):
             raw, guide = losses[cls].detach().double(), losses[box].detach().double()

@@ -52,7 +52,7 @@ class UncertaintyWeighting(nn.Module, Objective):
         self.log_variances = nn.Parameter(torch.zeros(len(self.names)))
 
     def forward(self, losses: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
-        """{name: loss} -> {name: weighted loss, and "loss_uncertainty"}, stats."""
+        """Map {name: loss} -> {name: weighted loss, and "loss_uncertainty"}, stats."""
         weighted, stats, total = dict(losses), {}, self.log_variances.sum() * 0
         s = self.log_variances.clamp(-self.limit, self.limit)
         for name in present(self.names, losses):

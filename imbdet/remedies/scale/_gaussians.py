@@ -10,7 +10,7 @@ ZERO = 1e-3  #: pixels; below, the distance is a parabola, so that its gradient 
 
 
 def wasserstein(a: Tensor, b: Tensor) -> Tensor:
-    """2-Wasserstein distance of two boxes' Gaussians, pixels: sqrt(dx^2 + dy^2 + (dw^2 + dh^2) / 4)."""
+    """Return 2-Wasserstein distance of two boxes' Gaussians, pixels: sqrt(dx^2 + dy^2 + (dw^2 + dh^2) / 4)."""
     center = 0.5 * ((a[..., :2] - b[..., :2]) + (a[..., 2:] - b[..., 2:]))
     half = 0.5 * ((a[..., 2:] - a[..., :2]) - (b[..., 2:] - b[..., :2]))
     squared = center.square().sum(dim=-1) + half.square().sum(dim=-1)
@@ -18,12 +18,12 @@ def wasserstein(a: Tensor, b: Tensor) -> Tensor:
 
 
 def normalized_wasserstein(a: Tensor, b: Tensor, size: float) -> Tensor:
-    """NWD = exp(-W / size), 0..1."""
+    """Return NWD = exp(-W / size), 0..1."""
     return torch.exp(-wasserstein(a, b) / size)
 
 
 def kl_divergence(a: Tensor, b: Tensor) -> Tensor:
-    """KL(a || b) of two boxes' Gaussians, 0 or more; a side below a thousandth of a pixel counts as one."""
+    """Return KL(a || b) of two boxes' Gaussians, 0 or more; a side below a thousandth of a pixel counts as one."""
     wa, wb = ((x[..., 2:] - x[..., :2]).clamp(min=1e-3) for x in (a, b))
     offset = (a[..., :2] - b[..., :2]) + (a[..., 2:] - b[..., 2:])  # twice that of the centers
     ratio = wa / wb
@@ -31,7 +31,7 @@ def kl_divergence(a: Tensor, b: Tensor) -> Tensor:
 
 
 def check_size(size: float) -> float:
-    """Raises ValueError unless above 0."""
+    """Raise ValueError unless above 0."""
     if not size > 0:
         raise ValueError(f"size is the size of an object in pixels, above 0, got {size}")
     return float(size)

@@ -67,5 +67,5 @@ class SNIPValidRanges(ThresholdMatcher):
 
 
 def valid_range(limits: Sequence[float], end: int) -> float:
-    """limits (2,) -> the lower (0) or upper (1) one, for a config."""
+    """Map limits (2,) -> the lower (0) or upper (1) one, for a config."""
     return float(limits[end])

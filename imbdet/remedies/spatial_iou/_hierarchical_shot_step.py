@@ -45,7 +45,7 @@ class BestBoxMatcher(Matcher):
 
 
 def positives(matched: Matched, stand_in: int) -> Tensor:
-    """Foreground regions of each image, (N, 1) int64; `stand_in` where an image has none."""
+    """Return foreground regions of each image, (N, 1) int64; `stand_in` where an image has none."""
     count = matched.foreground.view(matched.num_images, -1).sum(dim=1, keepdim=True)
     return torch.where(count == 0, stand_in, count)
 
@@ -172,7 +172,9 @@ class ShotStep(nn.Module):
         return self.parts["cls"][1]
 
     def forward(self, coarse: list[Tensor], fine: list[Tensor], offsets: list) -> Shot:
-        """L maps (N, C, H, W) to regress on, as many to classify on, L offsets of the step before or None -> Shot."""
+        """Map L maps (N, C, H, W) to regress on, as many to classify on, L offsets of the step before or None ->
+        Shot.
+        """
         deltas = [layer(x, at) for layer, x, at in zip(self.regress, coarse, offsets, strict=True)]
         if self.shift:
             moved = [look(x) for look, x in zip(self.look, deltas, strict=True)]
@@ -181,17 +183,19 @@ class ShotStep(nn.Module):
         return Shot(flatten_levels(deltas, 4), flatten_levels(logits, self.num_logits), offsets)
 
     def decode(self, shot: Shot, boxes: Tensor) -> Tensor:
-        """The boxes that the step gets, (A, 4) or (N, A, 4), -> those that it makes, (N, A, 4), without gradient."""
+        """Map the boxes that the step gets, (A, 4) or (N, A, 4), -> those that it makes, (N, A, 4), without
+        gradient.
+        """
         return self.box_coder.decode(shot.deltas.detach().float(), boxes)
 
     def scores(self, shot: Shot, calibration: Calibration | None = None) -> Tensor:
-        """-> (N, A, K), K = 1 for objectness."""
+        """Return (N, A, K), K = 1 for objectness."""
         return self.criteria["cls"].scores(shot.logits, calibration)
 
     def losses(
         self, shot: Shot, before: Tensor, after: Tensor, levels: Tensor, objects: Objects, dismissed: Tensor | None
     ) -> tuple[dict[str, Tensor], dict]:
-        """The two losses of a step.
+        """Return the two losses of a step.
 
         Args:
             before, after: (A, 4) or (N, A, 4) boxes whose IoU says what is regressed and what is classified.

@@ -126,7 +126,7 @@ class CascadeRoIHeads(RoIHeads):
         return self.stages[0]
 
     def forward(self, features: dict[str, Tensor], boxes: Tensor, valid: Tensor, objects: Objects, sizes: Tensor):
-        """Maps by level, proposals (N, P, 4) with valid (N, P), objects, sizes (N, 2) -> losses, stats."""
+        """Map features by level, proposals (N, P, 4) with valid (N, P), objects, sizes (N, 2) -> losses, stats."""
         with torch.no_grad():
             matched, stats = self.sample(boxes, valid, objects)
         losses, stats = {}, {f"roi/{name}": value for name, value in stats.items()}
@@ -145,7 +145,7 @@ class CascadeRoIHeads(RoIHeads):
         return losses, stats
 
     def balance_points(self, neck: nn.Module) -> dict[str, tuple[str, str, list[nn.Parameter]]]:
-        """One for each stage."""
+        """Return one for each stage."""
         return {
             f"stage{t}": (*(f"{name}_stage{t}" for name in stage.criterion.names), stage.box_head.last_layer())
             for t, stage in enumerate(self.stages)
@@ -155,7 +155,7 @@ class CascadeRoIHeads(RoIHeads):
     def next_regions(
         self, t: int, deltas: Tensor, matched: Matched, allowed: Tensor, objects: Objects, sizes: Tensor
     ) -> tuple[Matched, Tensor]:
-        """deltas (R, 1, 4 + V) of stage t, its regions, allowed (R,) -> those of stage t + 1, allowed.
+        """Map deltas (R, 1, 4 + V) of stage t, its regions, allowed (R,) -> those of stage t + 1, allowed.
 
         The number of regions stays: one that was regressed to nothing is not allowed, and so ignored, from here on.
         """
@@ -169,7 +169,7 @@ class CascadeRoIHeads(RoIHeads):
     def predict(
         self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor, calibration: Calibration | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4) and what stands beside them."""
+        """Map proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4) and what stands beside them."""
         n, p = boxes.shape[:2]
         images, scores = image_of(boxes), []
         for stage in self.stages:

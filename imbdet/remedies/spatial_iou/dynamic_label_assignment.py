@@ -56,7 +56,7 @@ class DynamicLabelAssignment(RunningState, Matcher):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, iou: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """iou (N, M, A), valid (N, M) -> object (N, A), IoU (N, A), kind (N, A): 1 or 0."""
+        """Map iou (N, M, A), valid (N, M) -> object (N, A), IoU (N, A), kind (N, A): 1 or 0."""
         best, index = iou.max(dim=1)
         reached = best.topk(min(self.topk, best.shape[1]), dim=1).values[:, -1].double()
         there = valid.any(dim=1)

@@ -154,7 +154,7 @@ class IoUUniformRoIHeads(RoIHeads):
         )
 
     def forward(self, features: dict[str, Tensor], boxes: Tensor, valid: Tensor, objects: Objects, sizes: Tensor):
-        """Maps by level, proposals (N, P, 4) with valid (N, P), objects, sizes (N, 2) -> losses, stats."""
+        """Map features by level, proposals (N, P, 4) with valid (N, P), objects, sizes (N, 2) -> losses, stats."""
         with torch.no_grad():
             matched, stats = self.sample(boxes, valid, objects)
         pooled = self.pooler(features, matched.boxes, matched.images)
@@ -175,12 +175,12 @@ class IoUUniformRoIHeads(RoIHeads):
         return {**losses, **own}, stats  # the regression of generated boxes takes the place of the RPN's regions'
 
     def balance_points(self, neck: nn.Module) -> dict[str, tuple[str, str, list[nn.Parameter]]]:
-        """The neck, where the branches have layers of their own."""
+        """Return the neck, where the branches have layers of their own."""
         shared = [] if self.branch_head is not None else self.box_head.last_layer()
         return {"": (*self.criterion.names, shared or list(neck.parameters()))}
 
     def generate(self, objects: Objects, sizes: Tensor) -> Matched:
-        """Generated boxes with the objects that they were made for; one that overlaps another object more is
+        """Return generated boxes with the objects that they were made for; one that overlaps another object more is
         ignored.
         """
         boxes, owner, valid = self.generator(objects, sizes, self.per_image)
@@ -193,7 +193,7 @@ class IoUUniformRoIHeads(RoIHeads):
     def predict(
         self, features: dict[str, Tensor], boxes: Tensor, sizes: Tensor, calibration: Calibration | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4) and what stands beside them."""
+        """Map proposals (N, P, 4), sizes (N, 2) -> scores (N, P, K), boxes (N, P, 1, 4) and what stands beside them."""
         scores, refined = super().predict(features, boxes, sizes, calibration)
         scores = scores.where(scores > self.score_threshold, 0.0)
         if not self.iou_branch:
@@ -231,7 +231,7 @@ class ClassPredictor(nn.Module):
         layer.start(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R, channels) -> (R, C)."""
+        """Map (R, channels) -> (R, C)."""
         return self.cls_score(x)
 
 
@@ -257,7 +257,7 @@ class BranchPredictor(nn.Module):
             nn.init.zeros_(self.bbox_extra.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, channels) -> IoU (R, 1), or 0 where there is none, and deltas (R, 1, 4 + V)."""
+        """Map (R, channels) -> IoU (R, 1), or 0 where there is none, and deltas (R, 1, 4 + V)."""
         deltas = self.bbox_pred(x)
         if self.bbox_extra is not None:
             deltas = torch.cat((deltas, self.bbox_extra(x)), dim=1)
@@ -304,6 +304,6 @@ class IoUBinWeights(nn.Module, Weighting):
         self.register_buffer("weights", torch.tensor([float(w) for w in weights]), persistent=False)
 
     def forward(self, classification: Tensor, regression: Tensor, matched: Matched):
-        """(R,), (R,), Matched -> ((R,), (R,)) weights, stats."""
+        """Map (R,), (R,), Matched -> ((R,), (R,)) weights, stats."""
         bins = torch.bucketize(matched.iou, self.edges, right=True)
         return (torch.ones_like(classification), self.weights[bins]), {}

@@ -65,7 +65,9 @@ class ISRP(Weighting):
 
 
 def rank_in_group(value: Tensor, group: Tensor) -> Tensor:
-    """value (R,), group (R,) int64 -> (R,) int64: how many of the group have a higher value (or as high, earlier)."""
+    """Map value (R,), group (R,) int64 -> (R,) int64: how many of the group have a higher value (or as high,
+    earlier).
+    """
     order = value.sort(descending=True, stable=True).indices
     order = order[group[order].sort(stable=True).indices]
     sorted_group = group[order]

@@ -83,7 +83,7 @@ class PositiveRoIGenerator(RPN):
         self.register_buffer("edges", torch.tensor(weights).cumsum(dim=0) / sum(weights), persistent=False)
 
     def forward(self, features: dict[str, Tensor], sizes: Tensor, objects: Objects | None = None):
-        """As RPN; in training P + B boxes an image."""
+        """Propose as RPN does; in training P + B boxes an image."""
         boxes, valid, losses, stats = super().forward(features, sizes, objects)
         if objects is None or not self.count:
             return boxes, valid, losses, stats
@@ -93,7 +93,7 @@ class PositiveRoIGenerator(RPN):
         return torch.cat((boxes, generated), dim=1), torch.cat((valid & background, real), dim=1), losses, stats
 
     def generate(self, objects: Objects, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        """objects, sizes (N, 2) -> boxes (N, B, 4), valid (N, B)."""
+        """Map objects, sizes (N, 2) -> boxes (N, B, 4), valid (N, B)."""
         same = (objects.labels.unsqueeze(1) == objects.labels.unsqueeze(2)) & objects.valid.unsqueeze(1)
         weights = objects.valid / same.sum(dim=2).clamp(min=1)  # the objects of a class sum to 1
         owner, valid = share_out(weights, self.count)
@@ -102,12 +102,12 @@ class PositiveRoIGenerator(RPN):
         return boxes, valid & (best == owner) & (iou > 0)
 
     def draw(self, shape: tuple[int, ...]) -> Tensor:
-        """IoU of that shape: a bin by its weight, and any IoU within."""
+        """Return IoU of that shape: a bin by its weight, and any IoU within."""
         draws = torch.rand(2, *shape, device=self.edges.device)
         bins = torch.searchsorted(self.edges, draws[0], right=True).clamp(max=len(self.edges) - 1)
         low, high = self.ends[bins], self.ends[bins + 1]
         return low + (high - low) * draws[1]
 
     def overlap(self, boxes: Tensor, objects: Objects) -> Tensor:
-        """IoU (N, M, B), 0 for padded objects."""
+        """Return IoU (N, M, B), 0 for padded objects."""
         return pairwise_iou(objects.boxes, boxes) * objects.valid.unsqueeze(2)

@@ -5,24 +5,26 @@ from torch import Tensor
 
 
 def centers(boxes: Tensor) -> Tensor:
-    """(..., 4) -> (..., 2)."""
+    """Map (..., 4) -> (..., 2)."""
     return (boxes[..., :2] + boxes[..., 2:]) / 2
 
 
 def inside(points: Tensor, boxes: Tensor, margin: float = 0.01) -> Tensor:
-    """points (N, A, 2), boxes (N, M, 4) -> (N, M, A) bool: more than `margin` pixels from each side, within the box."""
+    """Map points (N, A, 2), boxes (N, M, 4) -> (N, M, A) bool: more than `margin` pixels from each side, within the
+    box.
+    """
     points, boxes = points.unsqueeze(1), boxes.unsqueeze(2)
     nearest = torch.cat((points - boxes[..., :2], boxes[..., 2:] - points), dim=-1).amin(dim=-1)
     return nearest > margin
 
 
 def distances(points: Tensor, boxes: Tensor) -> Tensor:
-    """points (N, A, 2), boxes (N, M, 4) -> (N, M, A): from each point to the center of each box."""
+    """Map points (N, A, 2), boxes (N, M, 4) -> (N, M, A): from each point to the center of each box."""
     return (points.unsqueeze(1) - centers(boxes).unsqueeze(2)).square().sum(dim=-1).sqrt()
 
 
 def nearest_of_level(distance: Tensor, levels: Tensor, level: int, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` regions of one level that are nearest to each object (ties in the order of the regions).
+    """Return the `count` regions of one level that are nearest to each object (ties in the order of the regions).
 
     Args:
         distance: (N, M, A). levels: (N, A).

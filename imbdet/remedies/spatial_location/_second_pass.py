@@ -23,7 +23,7 @@ class Seen:
 
 
 def look(matched: Matched, objects: Objects, logits: Tensor, outputs: Tensor, criterion) -> Seen:
-    """The arguments of `Matcher.rematch` -> what it ranks."""
+    """Map the arguments of `Matcher.rematch` -> what it ranks."""
     n, m = objects.labels.shape
     regions = matched.boxes.view(n, -1, 4)
     scores = criterion.scores(logits).view(n, regions.shape[1], -1)

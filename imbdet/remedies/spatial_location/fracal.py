@@ -64,7 +64,7 @@ class FRACAL(ClassShift):
         self.register_buffer("alone", alone.float(), persistent=False)  # of classes that are scored by themselves
 
     def forward(self, scores: Tensor, background: Tensor | None) -> Tensor:
-        """scores (..., K), background (...) or None -> (..., K)."""
+        """Map scores (..., K), background (...) or None -> (..., K)."""
         if background is None:
             return scores * (torch.logit(scores) + self.alone).sigmoid()
         return super().forward(scores, background)

@@ -56,6 +56,6 @@ class LocationWeighting(nn.Module, Weighting):
         self.register_buffer("table", torch.cat([weights, weights.new_ones(1)]).float(), persistent=False)
 
     def forward(self, classification: Tensor, regression: Tensor, matched: Matched):
-        """(R,), (R,), Matched -> ((R,), (R,)) weights, stats."""
+        """Map (R,), (R,), Matched -> ((R,), (R,)) weights, stats."""
         weights = self.table[matched.labels.where(matched.considered, matched.num_classes)]
         return (weights, torch.ones_like(regression)), {"location_weighting/mean": weights.mean()}

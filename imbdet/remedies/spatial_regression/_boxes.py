@@ -27,22 +27,22 @@ class BoxLoss(Regression):
         return self.between(box_coder.decode(deltas, matched.boxes), matched.targets), {}
 
     def between(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """(R, 4), (R, 4) -> (R,)."""
+        """Map (R, 4), (R, 4) -> (R,)."""
         raise NotImplementedError
 
 
 def sides(boxes: Tensor) -> Tensor:
-    """(..., 4) -> width and height (..., 2)."""
+    """Map (..., 4) -> width and height (..., 2)."""
     return boxes[..., 2:] - boxes[..., :2]
 
 
 def product(pair: Tensor) -> Tensor:
-    """(..., 2) -> (...)."""
+    """Map (..., 2) -> (...)."""
     return pair[..., 0] * pair[..., 1]
 
 
 def iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """-> IoU (...), area of the union (...). Without overlap the IoU is 0 and has no gradient."""
+    """Return IoU (...), area of the union (...). Without overlap the IoU is 0 and has no gradient."""
     common = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
     intersection = product(common)
     union = product(sides(a)) + product(sides(b)) - intersection
@@ -50,29 +50,29 @@ def iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hull(a: Tensor, b: Tensor) -> Tensor:
-    """Width and height (..., 2) of the smallest box around both."""
+    """Return width and height (..., 2) of the smallest box around both."""
     return torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
 
 
 def center_offset(a: Tensor, b: Tensor) -> Tensor:
-    """From b's center to a's, (..., 2)."""
+    """Return the way from b's center to a's, (..., 2)."""
     return 0.5 * ((a[..., :2] - b[..., :2]) + (a[..., 2:] - b[..., 2:]))
 
 
 def empty_share(a: Tensor, b: Tensor, union: Tensor) -> Tensor:
-    """GIoU's penalty (C - U) / C: how much of the smallest box around both, of area C, neither covers; 0..1."""
+    """Return GIoU's penalty (C - U) / C: how much of the smallest box around both, of area C, neither covers; 0..1."""
     around = product(hull(a, b))
     return (around - union) / around.clamp(min=TINY)
 
 
 def center_distance(a: Tensor, b: Tensor) -> Tensor:
-    """DIoU's penalty: squared distance of the centers over the squared diagonal of the box around both; 0..1."""
+    """Return DIoU's penalty: squared distance of the centers over the squared diagonal of the box around both; 0..1."""
     diagonal = hull(a, b).square().sum(dim=-1)
     return center_offset(a, b).square().sum(dim=-1) / diagonal.clamp(min=TINY)
 
 
 def aspect_difference(a: Tensor, b: Tensor) -> Tensor:
-    """CIoU's v = 4 / pi^2 (angle of a's diagonal - angle of b's)^2; 0..1.
+    """Return CIoU's v = 4 / pi^2 (angle of a's diagonal - angle of b's)^2; 0..1.
 
     By atan2 of the two sides, so that a side of 0 gives an angle and a finite gradient. With respect to a size delta
     (the log of a side) that gradient is w h / (w^2 + h^2) <= 1/2, so small boxes need no special case.
@@ -82,6 +82,6 @@ def aspect_difference(a: Tensor, b: Tensor) -> Tensor:
 
 
 def aspect_weight(v: Tensor, iou: Tensor, gate: float = 0.0) -> Tensor:
-    """CIoU's alpha = v / (1 - IoU + v), without gradient; 0 where the IoU is below `gate`."""
+    """Return CIoU's alpha = v / (1 - IoU + v), without gradient; 0 where the IoU is below `gate`."""
     v, iou = v.detach(), iou.detach()
     return torch.where(iou >= gate, v / (1 - iou + v).clamp(min=TINY), 0.0)

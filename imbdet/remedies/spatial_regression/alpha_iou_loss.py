@@ -12,7 +12,7 @@ SMALLEST = 1e-9
 
 
 def iou(predicted: Tensor, target: Tensor) -> tuple[Tensor, ...]:
-    """-> IoU, then the penalties of the form: here none."""
+    """Return IoU, then the penalties of the form: here none."""
     return (iou_and_union(predicted, target)[0],)
 
 

@@ -59,7 +59,7 @@ class BalancedL1Loss(Regression):
         return self.of_error(error).sum(dim=1), {}
 
     def of_error(self, error: Tensor) -> Tensor:
-        """|x| (...) -> (...)."""
+        """Map |x| (...) -> (...)."""
         if self.beta < 1e-5:  # no inliers; their branch would divide by almost zero
             return self.gamma * error
         inside = error.clamp(max=self.beta)  # the rest of the error has the slope gamma

@@ -62,7 +62,7 @@ class DFL(BoxForm):
         self.giou = GIoULoss()
 
     def boxes(self, outputs: Tensor, regions: Tensor, box_coder) -> Tensor:
-        """outputs (..., 4 (B + 1)) of regions (..., 4) -> boxes (..., 4)."""
+        """Map outputs (..., 4 (B + 1)) of regions (..., 4) -> boxes (..., 4)."""
         share = self._by_side(outputs).softmax(dim=-1)
         distance = share @ torch.arange(self.bins + 1, device=share.device, dtype=share.dtype)
         return centers(regions) + distance * outward(regions) / self.per_side
@@ -86,11 +86,11 @@ class DFL(BoxForm):
 
 
 def centers(regions: Tensor) -> Tensor:
-    """(..., 4) -> x, y, x, y of the center (..., 4)."""
+    """Map (..., 4) -> x, y, x, y of the center (..., 4)."""
     center = (regions[..., :2] + regions[..., 2:]) / 2
     return torch.cat((center, center), dim=-1)
 
 
 def outward(regions: Tensor) -> Tensor:
-    """(..., 4) -> width and height with the sign of the way out at each side (..., 4), pixels."""
+    """Map (..., 4) -> width and height with the sign of the way out at each side (..., 4), pixels."""
     return extent(regions) * regions.new_tensor([-1.0, -1.0, 1.0, 1.0])

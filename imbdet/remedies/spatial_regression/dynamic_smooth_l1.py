@@ -57,7 +57,7 @@ class DynamicSmoothL1(RunningState, Regression):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, deltas: Tensor, matched: Matched, box_coder) -> tuple[Tensor, dict]:
-        """deltas (R, 4) -> (R,)."""
+        """Map deltas (R, 4) -> (R,)."""
         target = box_coder.encode(matched.boxes, matched.targets)
         if self.topk:
             self._note(target, matched)

@@ -65,7 +65,7 @@ class GHMR(RunningState, Regression):
         self.register_buffer("counts", torch.zeros(bins))
 
     def forward(self, deltas: Tensor, matched: Matched, box_coder) -> tuple[Tensor, dict]:
-        """deltas (R, 4) -> (R,)."""
+        """Map deltas (R, 4) -> (R,)."""
         error = deltas - box_coder.encode(matched.boxes, matched.targets)
         length = (error.square() + self.mu**2).sqrt()
         with torch.no_grad():
@@ -73,7 +73,9 @@ class GHMR(RunningState, Regression):
         return (weights * (length - self.mu)).sum(dim=1), {}
 
     def weights(self, size: Tensor, foreground: Tensor) -> Tensor:
-        """Size of each gradient (R, 4) in 0..1, foreground (R,) -> (R, 4); the mean over the foreground is about 1."""
+        """Map size of each gradient (R, 4) in 0..1, foreground (R,) -> (R, 4); the mean over the foreground is
+        about 1.
+        """
         index = (size * self.bins).long().clamp(0, self.bins - 1)
         counted = foreground.unsqueeze(1).expand_as(size).to(self.counts.dtype)
         now = torch.zeros_like(self.counts).index_add_(0, index.flatten(), counted.flatten())

@@ -9,17 +9,17 @@ from ._boxes import BoxLoss, iou_and_union
 
 
 def log(iou: Tensor) -> Tensor:
-    """-ln IoU; from IoU 1e-6 down it is flat, so boxes that do not meet pull at nothing."""
+    """Return -ln IoU; from IoU 1e-6 down it is flat, so boxes that do not meet pull at nothing."""
     return -iou.clamp(min=1e-6).log()
 
 
 def linear(iou: Tensor) -> Tensor:
-    """1 - IoU."""
+    """Return 1 - IoU."""
     return 1 - iou
 
 
 def square(iou: Tensor) -> Tensor:
-    """1 - IoU^2: flatter at low IoU, steeper at high."""
+    """Return 1 - IoU^2: flatter at low IoU, steeper at high."""
     return 1 - iou * iou
 
 

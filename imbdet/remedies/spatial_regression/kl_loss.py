@@ -80,12 +80,12 @@ class KLLoss(Regression):
         return values, {"kl_loss/deviation": deviation / self.unit}
 
     def log_variance(self, extra: Tensor) -> Tensor:
-        """What the head predicts (..., 4) -> s (..., 4) within least..limit; both halves have slope 1 at 0."""
+        """Map what the head predicts (..., 4) -> s (..., 4) within least..limit; both halves have slope 1 at 0."""
         end = torch.where(extra < 0, self.least, self.limit)
         return end * torch.tanh(extra / end)
 
     def deviations(self, extra: Tensor, regions: Tensor) -> Tensor:
-        """What the head predicts (..., 4) for regions (..., 4) -> sigma of x1, y1, x2, y2 (..., 4), pixels."""
+        """Map what the head predicts (..., 4) for regions (..., 4) -> sigma of x1, y1, x2, y2 (..., 4), pixels."""
         return torch.exp(self.log_variance(extra) / 2) * (extent(regions) / self.unit)
 
 
@@ -135,7 +135,7 @@ class VarianceVoting:
 
 
 def extent(boxes: Tensor) -> Tensor:
-    """(..., 4) -> width, height, width, height (..., 4), at least 1e-6 pixels."""
+    """Map (..., 4) -> width, height, width, height (..., 4), at least 1e-6 pixels."""
     both = sides(boxes).clamp(min=TINY**0.5)
     return torch.cat((both, both), dim=-1)
 

@@ -68,7 +68,7 @@ class SABL(BoxForm):
         self.num_values = 4 * 2 * self.each
 
     def boxes(self, outputs: Tensor, regions: Tensor, box_coder) -> Tensor:
-        """outputs (..., 4 * 2 S) of regions (..., 4) -> boxes (..., 4)."""
+        """Map outputs (..., 4 * 2 S) of regions (..., 4) -> boxes (..., 4)."""
         logits, offsets = self._parts(outputs)
         middles, inward = self._strips(regions)
         best = logits.argmax(dim=-1, keepdim=True)

@@ -59,7 +59,7 @@ def write_comparison(
 
 
 def describe(comparison: Comparison) -> dict[str, Any]:
-    """Everything of the page but the pictures, by the names that the template uses."""
+    """Return everything of the page but the pictures, by the names that the template uses."""
     every = rows.rows(comparison)
     return {
         "comparison": comparison,
@@ -85,7 +85,7 @@ def describe(comparison: Comparison) -> dict[str, Any]:
 
 
 def head(comparison: Comparison) -> list[tuple[str, str]]:
-    """The facts that stand below the title: config, seeds, and those of the comparison that are short."""
+    """Return the facts that stand below the title: config, seeds, and those of the comparison that are short."""
     seeds = ", ".join(map(str, comparison.seeds))
     seeds = f"{len(comparison.seeds)} ({seeds})" if seeds else "none"
     facts = [("config", from_here(comparison.config)), ("seeds", seeds)]
@@ -95,7 +95,7 @@ def head(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def class_table(every: list[rows.Row]) -> dict[str, Any] | None:
-    """AP of every class, the class with most train boxes first: names of the arms, and a line a class."""
+    """Return AP of every class, the class with most train boxes first: names of the arms, and a line a class."""
     arms = [row for row in every if row.result.per_class]
     if not arms:
         return None

@@ -74,7 +74,7 @@ def _written(table: Table, form: str, name: Callable, text: Callable, bold: str,
 
 
 def terminal(comparison: Comparison) -> str:
-    """One row an arm, in points of AP: mean and deviation over seeds, difference with its interval, verdict."""
+    """Return one row an arm, in points of AP: mean and deviation over seeds, difference with its interval, verdict."""
     table, lines = verdict_table(rows(comparison)), []
     for row, (seeds, ap, difference, interval, *_) in table.lines:
         failed = f" ({len(row.result.failures)} failed)" if row.result.failures else ""
@@ -88,7 +88,7 @@ def _pipe(table: Table) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """The whole comparison but curves, classes and pictures."""
+    """Return the whole comparison but curves, classes and pictures."""
     every = rows(comparison)
     facts = [("config", code(from_here(comparison.config))), ("seeds", ", ".join(map(str, comparison.seeds)))]
     facts += [(prose(name), prose(value)) for name, value in comparison.facts]
@@ -124,7 +124,7 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def code(text: object) -> str:
-    """A code span that also a table takes: a pipe would end its cell."""
+    """Return a code span that also a table takes: a pipe would end its cell."""
     line = numbers.one_line(str(text))
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     space = " " if line.startswith("`") or line.endswith("`") or not line else ""
@@ -132,13 +132,15 @@ def code(text: object) -> str:
 
 
 def prose(text: object) -> str:
-    """Text in which nothing is markup. An underscore within a word, or before a figure, means nothing anyway."""
+    """Return text in which nothing is markup. An underscore within a word, or before a figure, means nothing anyway."""
     line = re.sub(r"([\\`*\[\]<>|&#])", r"\\\1", numbers.one_line(str(text)))
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
 
 
 def latex(comparison: Comparison) -> str:
-    """The table of verdicts, and tables of all metrics; bold where the verdict on that very metric is "better"."""
+    """Return the table of verdicts, and tables of all metrics; bold where the verdict on that very metric is
+    "better".
+    """
     every = rows(comparison)
     caption = (
         f"{escape(comparison.title)}: {escape(answer(comparison))} Mean and standard deviation over seeds "
@@ -201,13 +203,15 @@ def _broken(row: Row) -> str:
 
 
 def escape(text: object) -> str:
-    """Text that LaTeX prints as it is, on one line; a minus before a figure is one."""
+    """Return text that LaTeX prints as it is, on one line; a minus before a figure is one."""
     line = _LATEX.sub(lambda found: LATEX[found[0]], numbers.one_line(str(text)))
     return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", line)
 
 
 def report_csv(comparison: Comparison) -> str:
-    """One row per arm and metric, then its costs and meters; an arm without finished seeds has a row that says so."""
+    """Return one row per arm and metric, then its costs and meters; an arm without finished seeds has a row that says
+    so.
+    """
     lines = []
     for row in rows(comparison):
         result = row.result
@@ -236,7 +240,7 @@ def _metric_fields(result: ArmResult, metric: str) -> dict[str, object]:
 
 
 def runs_csv(comparison: Comparison) -> str:
-    """One row per arm, seed and metric; a failed cell is a row with its reason."""
+    """Return one row per arm, seed and metric; a failed cell is a row with its reason."""
     lines = []
     for row in rows(comparison):
         result = row.result
@@ -249,7 +253,7 @@ def runs_csv(comparison: Comparison) -> str:
 
 
 def classes_csv(comparison: Comparison) -> str:
-    """One row per arm and class."""
+    """Return one row per arm and class."""
     lines = []
     for row in rows(comparison):
         for one in row.result.per_class:

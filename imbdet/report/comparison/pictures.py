@@ -51,7 +51,7 @@ class Missing(Exception):
 def gallery(
     comparison: Comparison, root: Path | None, records: Any = None, limit: int = 12
 ) -> tuple[list[Pair], list[str]]:
-    """The pictures, and why some or all of `comparison.pictures` are left out.
+    """Return the pictures, and why some or all of `comparison.pictures` are left out.
 
     Args:
         root: the comparison's folder. records: the Records evaluated on; by default built from the config of a run.
@@ -134,12 +134,14 @@ class _Source:
 
 
 def evaluated_split(root: Path) -> str:
-    """What the comparison's plan names, "val" without one."""
+    """Return what the comparison's plan names, "val" without one."""
     return read_plan(root).split if (root / PLAN).exists() else "val"
 
 
 def run_folders(root: Path) -> dict[tuple[str, int], Path]:
-    """(arm, seed) -> its run folder, as results.jsonl names it; {} without one. A later line replaces an earlier."""
+    """Map (arm, seed) -> its run folder, as results.jsonl names it; {} without one. A later line replaces an
+    earlier.
+    """
     path = root / RESULTS
     folders = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():

@@ -28,13 +28,15 @@ SEEN_CLASSES = 150  #: up to so many are drawn as points
 
 
 def forests(comparison: Comparison) -> list[str]:
-    """A forest plot of the differences in the primary metric, and in each of `FORESTS` that is defined."""
+    """Return a forest plot of the differences in the primary metric, and in each of `FORESTS` that is defined."""
     plots = [forest(comparison, metric) for metric in dict.fromkeys((comparison.primary, *FORESTS))]
     return [plot for plot in plots if plot]
 
 
 def forest(comparison: Comparison, metric: str = "AP") -> str:
-    """A line an arm: its name and numbers, the difference with its interval, the seeds as small dots; "" for none."""
+    """Return a line an arm: its name and numbers, the difference with its interval, the seeds as small dots; "" for
+    none.
+    """
     every = [row for row in rows(comparison) if metric in row.result.differences]
     if not every:
         return ""
@@ -76,7 +78,7 @@ def _forest_line(axes: Any, y: int, row: Row, metric: str, seeds: Sequence[float
 
 
 def seed_differences(comparison: Comparison, result: ArmResult, metric: str) -> list[float]:
-    """Arm minus the arm it is compared with, for each seed that both have finished."""
+    """Return arm minus the arm it is compared with, for each seed that both have finished."""
     other = next((one for one in comparison.arms if one.arm.name == result.arm.compared_with), None)
     if other is None:
         return []
@@ -86,7 +88,7 @@ def seed_differences(comparison: Comparison, result: ArmResult, metric: str) -> 
 
 
 def curve_plots(comparison: Comparison) -> list[str]:
-    """Mean and range over the seeds of every curve, losses first."""
+    """Return the mean and range over the seeds of every curve, losses first."""
     tags = list(dict.fromkeys(tag for result in comparison.arms for tag in result.curves))
     ordered = sorted(tags, key=lambda tag: ("loss/total" not in tag, "AP/AP" not in tag))
     return [plot for tag in ordered for plot in _curves(comparison, tag)]
@@ -130,7 +132,9 @@ def _scaled(values: Sequence[Any], scale: float) -> list[float]:
 
 
 def class_plots(comparison: Comparison) -> list[str]:
-    """AP of each class over its train boxes: the baseline and the arms; a line where classes are too many to name."""
+    """Return AP of each class over its train boxes: the baseline and the arms; a line where classes are too many to
+    name.
+    """
     with_classes = [result for result in comparison.arms if len(_class_points(result, "AP")[0]) > 1]
     groups, plots = panels(comparison, with_classes), []
     for number, arms in enumerate(groups, start=1):
@@ -164,7 +168,9 @@ def _cloud(axes: Any, x: Sequence[float], y: Sequence[float], look: dict[str, An
 
 
 def binned(x: Sequence[float], y: Sequence[float], bins: int = 10) -> tuple[list[float], list[float], list[float]]:
-    """Geometric means of x, means of y and their standard errors, in bins of equal numbers of points, x ascending."""
+    """Return the geometric means of x, means of y and their standard errors, in bins of equal numbers of points, x
+    ascending.
+    """
     order = sorted(range(len(x)), key=lambda i: x[i])
     parts = [order[len(order) * k // bins : len(order) * (k + 1) // bins] for k in range(bins)]
     parts = [part for part in parts if part]
@@ -182,7 +188,7 @@ def _class_points(result: ArmResult, key: str) -> tuple[list[float], list[float]
 
 
 def class_difference_plots(comparison: Comparison) -> list[str]:
-    """The difference of every class: a line a class where they can be named, else over the train boxes."""
+    """Return the difference of every class: a line a class where they can be named, else over the train boxes."""
     others = [r for r in comparison.arms if any(numbers.known(row.get("difference")) for row in r.per_class)]
     groups, plots = panels(comparison, others, with_baseline=False), []
     for number, arms in enumerate(groups, start=1):
@@ -236,7 +242,9 @@ def _cloud_plot(arms: Sequence[tuple[ArmResult, dict]], part: str) -> str:
 def panels(
     comparison: Comparison, wanted: Sequence[ArmResult], with_baseline: bool = True
 ) -> list[list[tuple[ArmResult, dict[str, Any]]]]:
-    """`wanted` arms with their look, in groups of at most five, the baseline (if wanted) in front of each group."""
+    """Return `wanted` arms with their look, in groups of at most five, the baseline (if wanted) in front of each
+    group.
+    """
     ids = {id(result) for result in wanted}
     looks = arm_looks(comparison)
     first: list[tuple[ArmResult, dict[str, Any]]] = []
@@ -259,7 +267,7 @@ def panels(
 
 
 def arm_looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    """Color, marker and line of each arm: ink for the baseline, dashed for controls."""
+    """Return color, marker and line of each arm: ink for the baseline, dashed for controls."""
     looks: dict[str, dict[str, Any]] = {}
     for row in rows(comparison):
         k = sum(name != BASELINE for name in looks) % len(ARM_COLORS)
@@ -273,7 +281,7 @@ def arm_looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
 
 
 def plain(text: str) -> str:
-    """A name as matplotlib draws it as it is: dollars would begin a formula."""
+    """Return a name as matplotlib draws it as it is: dollars would begin a formula."""
     return numbers.one_line(text).replace("$", r"\$")
 
 
@@ -283,7 +291,8 @@ def short(text: str, width: int) -> str:
 
 
 def legend_name(name: str) -> str:
-    """On at most two lines, broken at a plus where there is one. A name that begins with an underscore would be left
+    """Return the name on at most two lines, broken at a plus where there is one. A name that begins with an
+    underscore would be left
     out of a legend."""
     line = short(name, 56)
     at = line.find("+") + 1 or max(line.rfind(mark, 0, 28) + 1 for mark in " _") or 28

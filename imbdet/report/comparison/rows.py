@@ -68,7 +68,7 @@ class Row:
 
 
 def rows(comparison: Comparison) -> list[Row]:
-    """A row an arm: the baseline, then the others in their order, each with its controls below it."""
+    """Return a row an arm: the baseline, then the others in their order, each with its controls below it."""
     return [_row(comparison, result, depth) for result, depth in _ordered(comparison.arms)]
 
 
@@ -135,7 +135,7 @@ def _hint(found: Difference | None) -> str:
 
 
 def answer(comparison: Comparison) -> str:
-    """The comparison in one or two sentences."""
+    """Return the comparison in one or two sentences."""
     every = rows(comparison)
     baseline = next((row for row in every if row.name == BASELINE), None)
     remedies = [row for row in every if row.name != BASELINE and not row.control_of]
@@ -194,7 +194,9 @@ def _indicative(judged: Sequence[Row]) -> str:
 
 
 def control_notes(comparison: Comparison) -> list[str]:
-    """What a control takes from the claim of its arm: a control that is better itself explains part of the gain."""
+    """Return what a control takes from the claim of its arm: a control that is better itself explains part of the
+    gain.
+    """
     every = {row.name: row for row in rows(comparison)}
     found = []
     for row in every.values():
@@ -211,7 +213,7 @@ def control_notes(comparison: Comparison) -> list[str]:
 
 
 def all_notes(comparison: Comparison) -> list[tuple[str, str]]:
-    """(arm, or "" for all of them; what a reader must know), in the order of the rows."""
+    """Return (arm, or "" for all of them; what a reader must know), in the order of the rows."""
     found = []
     for row in rows(comparison):
         found += [(row.name, line) for line in row.failures]
@@ -224,7 +226,7 @@ Groups = list[tuple[str, list[tuple[str, str]]]]  #: (what the columns have in c
 
 
 def metric_groups(comparison: Comparison) -> list[Groups]:
-    """The metrics that some arm reports, as tables of groups of columns: AP, errors, and what else there is."""
+    """Return the metrics that some arm reports, as tables of groups of columns: AP, errors, and what else there is."""
     reported = dict.fromkeys(metric for result in comparison.arms for metric in result.means)
     tables: list[dict[str, list[tuple[str, str]]]] = [{}, {}, {}]
     for metric in METRICS:
@@ -237,7 +239,7 @@ def metric_groups(comparison: Comparison) -> list[Groups]:
 
 
 def side_by_side(comparison: Comparison, most: int = 7) -> list[Groups]:
-    """The groups of metrics, as many side by side as a page of text takes: at most `most` metrics."""
+    """Return the groups of metrics, as many side by side as a page of text takes: at most `most` metrics."""
     parts: list[Groups] = []
     for title, columns in (group for table in metric_groups(comparison) for group in table):
         for begin in range(0, len(columns), most):
@@ -250,7 +252,7 @@ def side_by_side(comparison: Comparison, most: int = 7) -> list[Groups]:
 
 
 def costs(comparison: Comparison) -> list[tuple[str, str]]:
-    """(key, heading) of the costs that some arm has; keys without a heading go by their name."""
+    """Return (key, heading) of the costs that some arm has; keys without a heading go by their name."""
     found = dict.fromkeys(key for result in comparison.arms for key in result.cost)
     named = [(key, heading) for key, heading in COST if key in found]
     return named + [(key, key.replace("_", " ")) for key in found if key not in dict(COST)]
@@ -290,7 +292,7 @@ def verdict_table(every: Sequence[Row]) -> Table:
 
 
 def metric_tables(every: Sequence[Row], comparison: Comparison) -> list[Table]:
-    """Mean ± deviation of every metric, bold where that metric's own verdict is "better"."""
+    """Return the mean ± deviation of every metric, bold where that metric's own verdict is "better"."""
     tables = []
     for groups in side_by_side(comparison):
         metrics = [metric for _, columns in groups for metric, _ in columns]
