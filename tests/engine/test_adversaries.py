@@ -145,7 +145,7 @@ def test_the_clock_is_the_detectors(whole, tiny_coco, tmp_path):
         pytest.param(1, id="detector", marks=pytest.mark.slow),
         pytest.param(3, id="first rest"),
         pytest.param(5, id="last rest", marks=pytest.mark.slow),
-        pytest.param(6, id="joint"),
+        pytest.param(6, id="joint", marks=pytest.mark.slow),
     ],
 )
 def test_stopped_in_each_phase_and_resumed_bit_for_bit(tiny_coco, whole, tmp_path, monkeypatch, forwards):

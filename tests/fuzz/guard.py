@@ -91,6 +91,7 @@ _watch = _Watch()
 def run_input(steps, folder):
     """Run the steps in `folder`; what is wrong with them, as lines "kind: ..."; [] if nothing."""
     before, wrong, code = os.getcwd(), [], None
+    bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a first import is no deed of the input
     os.chdir(folder)
     _watch.begin(folder)
     try:
@@ -101,6 +102,7 @@ def run_input(steps, folder):
     finally:
         seen = _watch.end()
         os.chdir(before)
+        sys.dont_write_bytecode = bytecode
     if Path(folder, "sentinel").exists():
         seen.append("the sentinel was written")
     return wrong + [f"executed: {line}" for line in seen]

@@ -10,7 +10,11 @@ from imbdet.config import instantiate, load_config
 from imbdet.remedies.class_fg_fg._resampling import rarest_class
 from imbdet.remedies.class_fg_fg.random_over_sampling import RandomOverSampling
 
-imblearn = pytest.importorskip("imblearn.over_sampling", reason="the extra `sampling` is not installed")
+
+@pytest.fixture(autouse=True)
+def imblearn():
+    """Imbalanced-learn's own module; imported late, as it takes seconds."""
+    return pytest.importorskip("imblearn.over_sampling", reason="the extra `sampling` is not installed")
 
 
 def indices(before, after):
@@ -46,7 +50,7 @@ def test_by_hand(made):
     assert labels_of(images, chosen) == {0: 5, 1: 5, 2: 5} and chosen.count(8) == 1 and chosen.count(7) == 5
 
 
-def test_the_draw_is_imbalanced_learns(made):
+def test_the_draw_is_imbalanced_learns(imblearn, made):
     records = made.records(made.random_images(), 4)
     labels = rarest_class(records)
     rows = np.flatnonzero(labels >= 0)

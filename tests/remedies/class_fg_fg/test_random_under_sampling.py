@@ -10,7 +10,11 @@ from imbdet.config import instantiate, load_config
 from imbdet.remedies.class_fg_fg._resampling import rarest_class
 from imbdet.remedies.class_fg_fg.random_under_sampling import RandomUnderSampling
 
-imblearn = pytest.importorskip("imblearn.under_sampling", reason="the extra `sampling` is not installed")
+
+@pytest.fixture(autouse=True)
+def imblearn():
+    """Imbalanced-learn's own module; imported late, as it takes seconds."""
+    return pytest.importorskip("imblearn.under_sampling", reason="the extra `sampling` is not installed")
 
 
 def indices(before, after):
@@ -34,7 +38,7 @@ def test_by_hand(made):
     assert chosen[-7:] == [70, 71, 72, 73, 74, 75, 76]
 
 
-def test_the_draw_is_imbalanced_learns(made):
+def test_the_draw_is_imbalanced_learns(imblearn, made):
     records = made.records(made.random_images(), 4)
     labels = rarest_class(records)
     rows = np.flatnonzero(labels >= 0)
