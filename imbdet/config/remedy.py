@@ -204,7 +204,8 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
     except (ConfigAttributeError, ConfigKeyError) as error:  # it reads what is not there
         raise ValueError(_no_place(remedy, cfg, config, str(getattr(error, "full_key", "") or ""))) from error
     except ValueError as error:  # such as that of criterion_of
-        raise ValueError(f"remedy {remedy.name!r} does not fit config {_with_its_remedies(config, cfg)}: {error}") from error
+        where = _with_its_remedies(config, cfg)
+        raise ValueError(f"remedy {remedy.name!r} does not fit config {where}: {error}") from error
     if result is not None:
         raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
     raw = OmegaConf.to_container(after, resolve=False)

@@ -77,7 +77,8 @@ def test_a_pair(baseline, a, b):
         cfg = load(baseline, a, b)
     except ValueError as error:
         assert a in str(error) and b in str(error), f"the refusal must name both: {error}"
-        assert re.search(r"both (fill the slot|change)|needs the slot|does not fit", str(error)), f"and say why: {error}"
+        reasons = r"both (fill the slot|change)|needs the slot|does not fit"
+        assert re.search(reasons, str(error)), f"and say why: {error}"
         return
     shared = set(index.slots_needed(a)) & set(index.slots_needed(b))
     wraps = a in find_remedy(b).wraps or b in find_remedy(a).wraps
