@@ -84,7 +84,7 @@ def add_tiles_argument(parser: argparse.ArgumentParser) -> None:
         "--tiles",
         type=_size,
         metavar="SIZE",
-        help="look at overlapping tiles of each picture and at the whole: pixels, or up to 1 a share of its sides",
+        help="detect on overlapping tiles and on the whole; SIZE in pixels, or up to 1 as a share of the sides",
     )
 
 

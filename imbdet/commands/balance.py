@@ -1,4 +1,4 @@
-"""Filter, resample or split a data set anew, with where each picture came from, and write it."""
+"""Filter, resample or split a data set, and write it to a new folder with the origin of each picture."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = make_parser("balance", __doc__ or "", EXAMPLE)
     parser.add_argument("words", nargs="*", metavar="IN OUT", help="a folder (COCO, VOC, YOLO) or COCO files; then OUT")
     add = parser.add_argument_group("classes (in all splits)").add_argument
-    add("--rename", action="append", default=[], metavar="OLD=NEW")
-    add("--merge", action="append", default=[], metavar="OLD,OLD=NEW")
+    add("--rename", action="append", default=[], metavar="OLD=NEW", help="rename a class")
+    add("--merge", action="append", default=[], metavar="OLD,OLD=NEW", help="merge classes")
     add("--keep-class", action="append", default=[], metavar="NAME,...", help="leave out all others")
-    add("--drop-class", action="append", default=[], metavar="NAME,...")
+    add("--drop-class", action="append", default=[], metavar="NAME,...", help="leave out these")
     add = parser.add_argument_group("boxes").add_argument
     span = _read("read_range")
-    add("--size", type=span, metavar="LOW:HIGH", help="sqrt(width * height) in pixels; one of both may be left out")
+    add("--size", type=span, metavar="LOW:HIGH", help="sqrt(width * height) in pixels; either end may be left out")
     add("--aspect", type=span, metavar="LOW:HIGH", help="width / height")
     add(
         "--outliers",
@@ -125,11 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--sharpness", type=span, metavar="LOW:HIGH", help="variance of the Laplacian; blurred pictures have little")
     add("--exposure", type=span, metavar="LOW:HIGH", help="mean gray level, 0..255")
     add("--no-empty", dest="empty", action="store_false", default=None, help="leave out pictures without boxes")
-    add("--group", metavar="SPEC", help="what pictures belong to: a regular expression on names, or field:NAME (COCO)")
-    add("--keep-group", action="append", default=[], metavar="NAME,...")
-    add("--drop-group", action="append", default=[], metavar="NAME,...")
+    add("--group", metavar="SPEC", help="how to group pictures: a regular expression on names, or field:NAME (COCO)")
+    add("--keep-group", action="append", default=[], metavar="NAME,...", help="leave out all others")
+    add("--drop-group", action="append", default=[], metavar="NAME,...", help="leave out these")
     add = parser.add_argument_group("fewer or more pictures (of the training split)").add_argument
-    add("--cap", type=_read("read_cap"), metavar="N", help="most boxes of a class; or CLASS=N,...")
+    add("--cap", type=_read("read_cap"), metavar="N", help="at most N boxes of each class; or CLASS=N,...")
     add(
         "--over-sample",
         type=_read("read_strategy"),
@@ -139,26 +139,26 @@ def _parser() -> argparse.ArgumentParser:
     add("--under-sample", type=_read("read_strategy"), metavar="S", help="the same; or CLASS=PICTURES,...")
     add("--repeat-factor", type=float, metavar="T", help="threshold, a share of the pictures; 0: the median class's")
     add("--target", type=_read("read_target"), metavar="T", help="equal, sqrt, power:P, ratio:R, or CLASS=SHARE,...")
-    add("--copies", type=int, metavar="N", help="most that a picture comes (default 4, drawn ones 10); 1: no repeats")
-    add("--keep-images", type=float, metavar="SHARE", help="least share of the pictures that is left (default 0.5)")
+    add("--copies", type=int, metavar="N", help="how often a picture may appear (default 4, drawn ones 10)")
+    add("--keep-images", type=float, metavar="SHARE", help="least share of pictures to keep (default 0.5)")
     add("--keep-all", action="store_true", default=None, help="every picture at least once")
     add = parser.add_argument_group("experiments (on the training split)").add_argument
     add("--make-imbalanced", type=float, metavar="RATIO", help="of the most to the least frequent class")
-    add("--order", action="append", default=[], metavar="NAME,...", help="classes for it, most frequent first")
+    add("--order", action="append", default=[], metavar="NAME,...", help="classes, most frequent first")
     add("--size-skew", type=float, metavar="R", help="boxes above the median side for each one below")
-    add("--label-noise", type=float, metavar="SHARE", help="boxes that get another class")
+    add("--label-noise", type=float, metavar="SHARE", help="boxes that get a wrong class")
     add = parser.add_argument_group("split").add_argument
     add("--split", type=_read("read_split"), metavar="SHARES", help="0.8,0.1,0.1 or train=0.8,val=0.2")
-    add("--folds", type=int, metavar="K")
-    add("--at-least", type=int, metavar="N", help="pictures of every class in every part")
-    add("--no-near-duplicates", dest="near_duplicates", action="store_false", default=None, help="do not look for them")
+    add("--folds", type=int, metavar="K", help="K folds in place of parts")
+    add("--at-least", type=int, metavar="N", help="at least N pictures of each class in each part")
+    add("--no-near-duplicates", dest="near_duplicates", action="store_false", default=None, help="let them fall apart")
     add("--pool", action="append", default=[], metavar="SPLIT,...", help="splits that are split anew (default: all)")
     add = parser.add_argument_group("output").add_argument
     add("--on", action="append", default=[], metavar="SPLIT,...", help="what filters and resampling act on")
-    add("--seed", type=int, metavar="N", help="of every draw (default 0)")
+    add("--seed", type=int, metavar="N", help="of all random choices (default 0)")
     add("--format", choices=("same", "coco", "yolo", "voc"), default="same", help="default: as the input")
     add("--pictures", choices=("link", "copy", "in-place"), default="link", help="default: symbolic links")
     add("--overwrite", action="store_true", help="replace a folder that this command wrote")
     add("--dry-run", action="store_true", help="print the tables and write nothing")
-    add("--json", metavar="FILE", help="write the tables there, too (with --dry-run)")
+    add("--json", metavar="FILE", help="also write the tables there (with --dry-run)")
     return parser

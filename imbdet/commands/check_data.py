@@ -1,4 +1,4 @@
-"""Check a data set before training: everything that is wrong in it, in one run, and repair what can be repaired."""
+"""Check a data set before training: report all that is wrong in one run, and repair what can be repaired."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", metavar="OUT.json", help="write all findings")
     parser.add_argument("--max", type=int, default=3, metavar="N", help="examples of each kind (default 3)")
-    parser.add_argument("--headers-only", action="store_true", help="do not read pictures to their end: faster")
+    parser.add_argument("--headers-only", action="store_true", help="read only the headers of pictures: faster")
     return parser
 
 

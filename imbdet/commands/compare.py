@@ -1,4 +1,4 @@
-"""Compare remedies: a grid of arms and seeds, run, resumed, judged, and reported."""
+"""Compare remedies: train a grid of arms and seeds, judge the differences, and report them."""
 
 import argparse
 import functools
@@ -64,39 +64,41 @@ def _compare(args: argparse.Namespace, config: str, out: Path) -> "Comparison | 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("compare", "Compare remedies on one base config, seed by seed, and say what is real.", EXAMPLE)
+    parser = make_parser(
+        "compare", "Compare remedies on one base config over several seeds, and judge the differences.", EXAMPLE
+    )
     add = parser.add_argument
     add("--config", "--config-file", dest="config", metavar="C", help="the base: a config file or a shipped config")
-    add("--remedy", action="append", default=[], metavar="A", help="an arm, A or A+B; may be given several times")
-    add("--all", action="store_true", help="every shipped remedy, each on its home detector: DIR/<baseline> for each")
+    add("--remedy", action="append", default=[], metavar="A", help="one arm, A or A+B; may be given several times")
+    add("--all", action="store_true", help="every shipped remedy on its home detector, in DIR/<baseline>")
     add("--imbalance", default="", metavar="I", help="with --all: only remedies of this imbalance")
     add("--seeds", default="5", metavar="S", help="how many (5: 0 to 4), or which (0,3,7); default: 5")
-    add("--budget", choices=("iterations", "time"), default="iterations", help="what all arms get as much of")
-    add("--split", choices=("val", "test"), default=None, help="what the last weights are evaluated on (default: val)")
-    add("--primary", default="", metavar="M", help="the metric that verdicts are about (default: by the imbalance)")
+    add("--budget", choices=("iterations", "time"), default="iterations", help="what is equal for all arms")
+    add("--split", choices=("val", "test"), default=None, help="evaluate the last weights on it (default: val)")
+    add("--primary", default="", metavar="M", help="metric that decides verdicts (default: by the imbalance)")
     add(
         "--tune",
         action="append",
         default=[],
         metavar="KEY=V1,V2",
-        help="the same tries on val for every arm (repeatable); auto: its loss weight or its rate",
+        help="tune each arm on val (repeatable); auto: its loss weight or learning rate",
     )
-    add("--start", default="", metavar="C", help="all arms begin from this config, trained once a seed, or checkpoint")
-    add("--start-keeps", nargs="+", default=[], metavar="P", help="what of it (default: backbone.* neck.* rpn.*)")
-    add("--draw-data", action="store_true", help="seeds draw data, too (generated data: data.seed follows the seed)")
-    add("--pilot", default="", metavar="R", help="results.jsonl or runs.csv of an earlier grid: what this one can find")
-    add("--no-controls", action="store_true", help="no control arms: matched loss scale, matched iterations")
+    add("--start", default="", metavar="C", help="start all arms from this config, trained once a seed, or checkpoint")
+    add("--start-keeps", nargs="+", default=[], metavar="P", help="taken from it (default: backbone.* neck.* rpn.*)")
+    add("--draw-data", action="store_true", help="draw new data for each seed (generated data only)")
+    add("--pilot", default="", metavar="R", help="results.jsonl or runs.csv of an earlier grid, for its noise")
+    add("--no-controls", action="store_true", help="add no control arms (matched loss scale, matched iterations)")
     add("--out", required=True, metavar="DIR", help="the comparison's folder; an existing one is continued")
     add("--plan-only", "--print", action="store_true", help="print the plan and stop; nothing is written")
     add("--retry-failed", action="store_true", help="run failed cells again")
     add(
         "--rerun-elsewhere",
         action="store_true",
-        help="compute runs of another processor again, in seeds that are not complete",
+        help="in incomplete seeds, repeat runs of other processors",
     )
-    add("--engine", choices=("local", "ray"), default="local", help="processes here, or tasks of a Ray cluster")
+    add("--engine", choices=("local", "ray"), default="local", help="local processes, or tasks of a Ray cluster")
     add("--jobs", type=int, default=None, metavar="N", help="runs at once (local: 1; ray: as many as fit)")
-    add("--cpus-per-run", type=int, default=None, metavar="N", help="threads of a run where the config leaves it open")
+    add("--cpus-per-run", type=int, default=None, metavar="N", help="threads of a run, if the config does not say")
     add(
         "--gpus-per-run",
         type=float,
@@ -104,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="G",
         help="0, 1, or a fraction (Ray shares one; its default: 0)",
     )
-    add("--runs", nargs="+", default=[], metavar="DIR", help="report on these runs or comparisons, train nothing")
+    add("--runs", nargs="+", default=[], metavar="DIR", help="report on finished runs or comparisons; train nothing")
     add_trust_argument(parser)
     add("overrides", nargs="*", metavar="key=value", help="set keys in all arms, e.g. train.max_iter=100")
     return parser

@@ -1,4 +1,4 @@
-"""See what is imbalanced in a data set, and what became of it in a run."""
+"""Show what is imbalanced in a data set, and what a training made of it."""
 
 import argparse
 import time
@@ -51,14 +51,14 @@ def summary(diagnosis: Any) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("diagnose", "See what is imbalanced in a data set, and what became of it in a run.", EXAMPLE)
+    parser = make_parser("diagnose", "Show what is imbalanced in a data set, and what a training made of it.", EXAMPLE)
     add = parser.add_argument
     add("words", nargs="*", metavar="DATA", help="a folder or COCO files, training first; key=value sets config keys")
-    add("--config", metavar="C", help="whose resize, anchors and matcher to measure with; it may name the data, too")
+    add("--config", metavar="C", help="measure its resize, anchors and matcher; it may also name the data")
     add("--remedy", action="append", default=[], metavar="NAME", help="put a remedy on the config")
     add_trust_argument(parser)
     add("--run", metavar="DIR", help="the folder of a training on this data")
-    add("--before", metavar="DIR", help="another run, to put beside it (default: of a comparison's run, its baseline)")
+    add("--before", metavar="DIR", help="another run to compare with (default: the baseline in a comparison)")
     add("--split", choices=("val", "test"), default="val", help="what the run is evaluated on (default: val)")
     add("--out", default="diagnosis", metavar="DIR", help="folder for report.html and report.json (default: diagnosis)")
     add("--no-pictures", action="store_true", help="read annotations only: no near-duplicates, no galleries")

@@ -17,21 +17,23 @@ imbdet evaluate --run output/faster_rcnn_shapes --split test --out metrics.json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = make_parser("evaluate", "COCO metrics, AP per class, AP of rare, common and frequent classes.", EXAMPLE)
+    parser = make_parser(
+        "evaluate", "Compute COCO metrics, AP per class, and AP of rare, common and frequent classes.", EXAMPLE
+    )
     parser.add_argument("--run", metavar="DIR", help="a folder that training wrote, or one of its .pth files alone")
     parser.add_argument("--which", choices=("best", "last"), help="which weights of the run (best, if it has them)")
     add_config_arguments(parser, required=False)
     parser.add_argument("--checkpoint", metavar="W", help="weights for --config")
     parser.add_argument("--annotations", metavar="GT.json", help="COCO ground truth, with --results; needs no model")
     parser.add_argument("--results", metavar="DET.json", help="COCO results, with --annotations")
-    parser.add_argument("--train-annotations", metavar="T.json", help="train data, for the groups of classes")
+    parser.add_argument("--train-annotations", metavar="T.json", help="training data, for the groups of classes")
     parser.add_argument("--split", choices=("val", "test"), default="val", help="of the config's data (default: val)")
     parser.add_argument(
         "--tune-on",
         choices=("train", "val"),
         help="first choose the parameter of a remedy that acts after training, by AP on these data",
     )
-    parser.add_argument("--out", metavar="FILE", help="write everything there as JSON, at full precision")
+    parser.add_argument("--out", metavar="FILE", help="write all metrics there as JSON, at full precision")
     parser.add_argument("--save-detections", metavar="FILE", help="write what the model found as COCO results")
     parser.add_argument(
         "--count-unknown",
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_tiles_argument(parser)
     parser.add_argument(
-        "--max-dets", default="1,10,100", metavar="L", help="how many count per image and class (default: 1,10,100)"
+        "--max-dets", default="1,10,100", metavar="L", help="detections per image and class (default: 1,10,100)"
     )
     args = parse(parser, argv)
     _check(parser, args)

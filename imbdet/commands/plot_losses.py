@@ -1,4 +1,4 @@
-"""Draw the regression losses: value and gradient against the error and the IoU, and who has the gradient."""
+"""Draw the regression losses: value and gradient over error and IoU, and which boxes have the gradient."""
 
 from collections.abc import Sequence
 
@@ -19,10 +19,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--config",
         default="baselines/faster_rcnn_shapes",
         metavar="C",
-        help="the detector that they are put on (baselines/faster_rcnn_shapes)",
+        help="the detector (default: baselines/faster_rcnn_shapes)",
     )
     parser.add_argument("--loss", action="append", default=[], metavar="NAME", help="only these remedies, e.g. l2_loss")
-    parser.add_argument("--out", default="regression-losses.svg", metavar="FILE", help="a .svg, .png or .pdf")
+    parser.add_argument("--out", default="regression-losses.svg", metavar="FILE", help="write a .svg, .png or .pdf")
     args = parser.parse_args(argv)
     losses = losses_of(args.config, args.loss)
     draw(losses, args.out)
