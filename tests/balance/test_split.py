@@ -8,6 +8,7 @@ from imbdet.balance.split import at_least, iterative_stratification, units_of
 from tests.diagnose.helpers import box, make_records
 
 
+@pytest.mark.slow  # few have the package, and no extra of ours brings it
 def test_equal_to_the_package():
     package = pytest.importorskip("iterstrat.ml_stratifiers")
     for seed in range(3):

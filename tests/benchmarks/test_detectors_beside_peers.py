@@ -24,7 +24,8 @@ def test_retinanet_finds_what_torchvision_finds():
         assert same.any(1).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("case", [pytest.param("faster_rcnn_shapes", marks=pytest.mark.slow), "retinanet_shapes"])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["faster_rcnn_shapes", "retinanet_shapes"])
 def test_our_operators_are_at_most_half(case):
     report = benchmark_detector(case, rounds=1)
     assert report["operators_8_ours"] <= report["operators_8_torchvision"] / 2

@@ -222,6 +222,7 @@ def test_latex_shows_the_same_escaped_and_bold_only_where_better(comparison, wri
         assert not line.endswith(r"\\") or cells in (1, 3, 4, 6, 7), line
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex here")
 def test_latex_compiles_and_fits_an_article(written, tmp_path):
     source = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{%s}\\end{document}"

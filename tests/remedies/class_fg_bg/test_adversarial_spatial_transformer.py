@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from imbdet.config import instantiate, load_config, remedy_names
+from imbdet.config import instantiate, load_config
 from imbdet.modeling.count import OperatorCount
 from imbdet.modeling.defaults import Chain
 from imbdet.remedies.class_fg_bg._adversary import Phases
@@ -330,7 +330,6 @@ def test_after_dropout_what_was_hidden_is_turned():
     assert {"dropout/harmful", "transformer/after"} <= set(more)
 
 
-@pytest.mark.skipif("spatial_iou/cascade_rcnn" not in remedy_names(), reason="there is no cascade")
 @pytest.mark.parametrize("phase", ["adversary", "joint"])
 def test_in_every_stage_of_a_cascade(phase):
     model = tiny_detector(["cascade_rcnn", DROPOUT, TRANSFORMER], phase=phase)
