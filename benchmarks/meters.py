@@ -20,7 +20,8 @@ from omegaconf import OmegaConf
 
 from imbdet.engine.build import Run
 from imbdet.engine.distributed import world_of
-from imbdet.engine.loop import _measure, _step
+from imbdet.engine.loop import report_of
+from imbdet.engine.loop import step as train_step
 from imbdet.engine.progress import Clock
 from imbdet.engine.run_folder import plain
 from imbdet.engine.seed import set_threads
@@ -99,13 +100,13 @@ def _block(run: Run, batches: list, steps: int, reports: list[float] | None, now
     run.window = _TimedWindow(window, now) if reports is not None else _NoWindow()
     began = now()
     for step in range(1, steps + 1):
-        stats, norms = _step(run, source, clock, 1, reports=reports is not None and step == steps)
+        stats, norms = train_step(run, source, clock, 1, reports=reports is not None and step == steps)
     if run.device.type == "cuda":
         torch.cuda.synchronize(run.device)
     if reports is not None:
         spent, before = run.window.seconds, now()
         run.window = window
-        scalars, histograms = _measure(run, run, clock, stats, norms)
+        scalars, histograms = report_of(run, run, clock, stats, norms)
         run.log.write(len(reports) + 1, "train", scalars, histograms)
         run.progress.report(1, scalars)
         reports.append(spent + now() - before)

@@ -67,14 +67,8 @@ def regions(
         >>> matched.foreground.tolist(), matched.background.tolist()
         ([True, False, False], [False, True, False])
     """
-    labels = torch.as_tensor(labels, dtype=torch.int64)
-    if labels.dim() == 2:
-        num_images, labels = len(labels), labels.reshape(-1)
+    labels, num_images = _flat(torch.as_tensor(labels, dtype=torch.int64), num_classes, num_images)
     r = len(labels)
-    if r % num_images:
-        raise ValueError(f"{num_images} images cannot share {r} regions equally")
-    if r and not -1 <= int(labels.min()) <= int(labels.max()) <= num_classes:
-        raise ValueError(f"labels are -1..{num_classes} (background), got {sorted(set(labels.tolist()))}")
     foreground = (labels >= 0) & (labels < num_classes)
     boxes = random_boxes(r, seed) if boxes is None else _floats(boxes, 4)
     targets = _moved(boxes, seed) if targets is None else _floats(targets, 4).to(boxes.dtype)
@@ -96,6 +90,17 @@ def regions(
         deltas=torch.zeros(r, 4) if deltas is None else deltas,
         box_coder=BoxCoder(),
     )
+
+
+def _flat(labels: Tensor, num_classes: int, num_images: int) -> tuple[Tensor, int]:
+    """Labels (R,) of (R,) or (N, A), and N."""
+    if labels.dim() == 2:
+        num_images, labels = len(labels), labels.reshape(-1)
+    if len(labels) % num_images:
+        raise ValueError(f"{num_images} images cannot share {len(labels)} regions equally")
+    if len(labels) and not -1 <= int(labels.min()) <= int(labels.max()) <= num_classes:
+        raise ValueError(f"labels are -1..{num_classes} (background), got {sorted(set(labels.tolist()))}")
+    return labels, num_images
 
 
 def _floats(values: Any, columns: int = 0) -> Tensor:

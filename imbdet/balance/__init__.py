@@ -23,9 +23,11 @@ from types import ModuleType
 from typing import Any
 
 from ..data.records import Records
+from ..diagnose.inputs import as_splits
+from .build import balanced
 from .export import write
 from .options import Options
-from .provenance import Provenance
+from .provenance import Provenance, final_records, provenance_of
 
 __all__ = ["Options", "Provenance", "balance", "write"]
 
@@ -49,10 +51,6 @@ def balance(
     Raises:
         ValueError: an option that there is not or that does not fit the data. FileNotFoundError: no such file.
     """
-    from ..diagnose.inputs import as_splits
-    from .build import balanced
-    from .provenance import final_records, provenance_of
-
     asked = Options.of(**options)
     done = balanced(as_splits(records), asked, progress)
     paths = [records] if isinstance(records, (str, os.PathLike)) else records

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ..diagnose.duplicates import hash_pictures, near_duplicates
 from ..diagnose.inputs import Splits
@@ -118,7 +119,5 @@ def _pairs(work: Working, images: np.ndarray, progress: bool) -> np.ndarray:
 
 @contextmanager
 def _bar(shown: Any, total: int, what: str):
-    from tqdm import tqdm
-
     with tqdm(total=total, unit="picture", desc=what, disable=None if shown else True, leave=False) as bar:
         yield lambda: bar.update(1) and None

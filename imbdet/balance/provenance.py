@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
+
+from imbdet import __version__
 
 from ..data.records import Records
 from ..diagnose.classes import imbalance
@@ -76,16 +79,12 @@ class Provenance:
 
     def table(self) -> str:
         """The table as text, and the notes."""
-        from tabulate import tabulate
-
         headers, rows = self.rows()
         text = tabulate(rows, headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1)))
         return "\n".join([text, *self.notes])
 
     def _repr_html_(self) -> str:
         """The same for a notebook."""
-        from tabulate import tabulate
-
         headers, rows = self.rows()
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         return f"{tabulate(rows, headers, tablefmt='html', disable_numparse=True)}<ul>{notes}</ul>"
@@ -93,8 +92,6 @@ class Provenance:
 
 def provenance_of(balanced: Balanced, name: str = "", command: str = "") -> Provenance:
     """name: of the input. command: by default the call from Python."""
-    from imbdet import __version__
-
     work, options = balanced.work, balanced.options
     splits = work.pool.splits
     prints = {key: part.fingerprint() for key, part in splits.items()}

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from .pool import Working
 
@@ -67,9 +69,6 @@ def units_of(num_images: int, groups: np.ndarray | None, pairs: np.ndarray | Non
     Args:
         groups: (N,) names, or None. pairs: (E, 2) indices of images, or None.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     edges = [np.zeros((0, 2), np.int64) if pairs is None else np.asarray(pairs, dtype=np.int64).reshape(-1, 2)]
     if groups is not None:
         _, first, of = np.unique(groups.astype(str), return_index=True, return_inverse=True)

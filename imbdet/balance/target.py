@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import coo_array, eye_array, hstack, vstack
 
 from ..data.statistics import takes_part
 from ..remedies.class_fg_fg._class_counts import ImageClasses
@@ -106,9 +108,6 @@ def least_spread(held: ImageClasses, shares: np.ndarray, limits: Limits) -> tupl
 
     shares: (K,); classes with share 0 take no part. The bound is inf where no choice has every class.
     """
-    from scipy.optimize import linprog
-    from scipy.sparse import coo_array, eye_array, hstack, vstack
-
     present = shares > 0
     matrix = np.zeros((held.num_images, held.num_classes))
     matrix[held.images, held.labels] = held.boxes

@@ -99,6 +99,14 @@ def _read(name: str) -> Callable[[str], Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser("balance", __doc__ or "", EXAMPLE)
     parser.add_argument("words", nargs="*", metavar="IN OUT", help="a folder (COCO, VOC, YOLO) or COCO files; then OUT")
+    _add_filters(parser)
+    _add_resampling(parser)
+    _add_split_and_output(parser)
+    return parser
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    """Of classes, boxes and pictures."""
     add = parser.add_argument_group("classes (in all splits)").add_argument
     add("--rename", action="append", default=[], metavar="OLD=NEW", help="rename a class")
     add("--merge", action="append", default=[], metavar="OLD,OLD=NEW", help="merge classes")
@@ -128,6 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--group", metavar="SPEC", help="how to group pictures: a regular expression on names, or field:NAME (COCO)")
     add("--keep-group", action="append", default=[], metavar="NAME,...", help="leave out all others")
     add("--drop-group", action="append", default=[], metavar="NAME,...", help="leave out these")
+
+
+def _add_resampling(parser: argparse.ArgumentParser) -> None:
+    """And what makes data for experiments."""
     add = parser.add_argument_group("fewer or more pictures (of the training split)").add_argument
     add("--cap", type=_read("read_cap"), metavar="N", help="at most N boxes of each class; or CLASS=N,...")
     add(
@@ -147,6 +159,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--order", action="append", default=[], metavar="NAME,...", help="classes, most frequent first")
     add("--size-skew", type=float, metavar="R", help="boxes above the median side for each one below")
     add("--label-noise", type=float, metavar="SHARE", help="boxes that get a wrong class")
+
+
+def _add_split_and_output(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("split").add_argument
     add("--split", type=_read("read_split"), metavar="SHARES", help="0.8,0.1,0.1 or train=0.8,val=0.2")
     add("--folds", type=int, metavar="K", help="K folds in place of parts")
@@ -161,4 +176,3 @@ def _parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="replace a folder that this command wrote")
     add("--dry-run", action="store_true", help="print the tables and write nothing")
     add("--json", metavar="FILE", help="also write the tables there (with --dry-run)")
-    return parser

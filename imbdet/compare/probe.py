@@ -2,38 +2,24 @@
 controls are matched by; and the plan in words, with the time and the disk that it takes.
 """
 
-import contextlib
-import itertools
 import platform
 import shutil
-import statistics
 import tempfile
-import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from ..config import load_config
 from ..cores import usable_cores
-from ..engine.balance import box_over_cls
-from ..engine.build import Run
-from ..engine.distributed import world_of
-from ..engine.loop import _due, _measure, _rest, _step
-from ..engine.progress import Clock
-from ..engine.seed import set_threads
-from ..engine.settings import read_settings
-from ..engine.start import start_run
-from ..engine.stop import StopRequest
-from ..evaluation.inference import predict
+from ..engine.short import first_reports, measure
 from ..evaluation.noise import detectable
-from ..runs import LAST, RunFolder, read_json
+from ..runs import LAST, read_json
 from ..write import write_json
 from .executors import Process
 from .fairness import WINDOW, match_losses, matching_iterations, mean_balance, shared_start, unmatched
@@ -56,7 +42,6 @@ from .structures import (
 from .tune import tuning_plan
 
 PROBE, BALANCE = "probe.json", "balance.json"
-WARM_UP, BATCHES = 2, 3  #: steps before the clock runs, batches of the evaluation that are timed
 STEPS = {"iterations": 6, "time": 20}  #: steps timed; a time budget rests on them
 GIB, MIB = 2**30, 2**20
 
@@ -89,7 +74,7 @@ def _kept(root: Path) -> dict[str, Any] | None:
 
 
 def probe(plan: Plan, arm: str) -> dict[str, Any]:
-    """Measure an arm in a process of its own; see `measure`.
+    """Measure an arm in a process of its own; see `engine.short.measure`.
 
     Raises:
         ValueError: the arm cannot even begin to train; with what was said.
@@ -112,88 +97,6 @@ def _elsewhere(function: Callable[..., Any], arguments: tuple, failed: str) -> A
 def measure_arm(plan: Plan, arm: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         return measure(arm_config(plan, plan.arm(arm)), folder, STEPS[plan.budget])
-
-
-def measure(cfg: DictConfig, output: str, steps: int) -> dict[str, Any]:
-    """A few steps and batches of `cfg`, in the folder `output`.
-
-    Returns:
-        begin_seconds (until the first step), step_seconds (median), evaluation_seconds (of the whole validation set,
-        without the metrics), state_bytes (of last.pth), weights_bytes (of best.pth), threads, device, images, batch,
-        data {split: fingerprint}, versions.
-    """
-    began = time.perf_counter()
-    with _begun(cfg, output) as run:
-        begin = time.perf_counter() - began
-        seconds = _time_steps(run, steps)
-        evaluation = _time_evaluation(run)
-        state = run.state(1)
-    environment = RunFolder(output).environment()
-    return {
-        "begin_seconds": begin,
-        "step_seconds": statistics.median(seconds),
-        "evaluation_seconds": evaluation,
-        "state_bytes": tensor_bytes(state),
-        "weights_bytes": tensor_bytes(state["model"]),
-        "device": str(run.device),
-        "processor": environment["gpu"] or environment["processor"],
-        "threads": environment["threads"],
-        "data": environment["data"],
-        "versions": environment["packages"],
-        "images": {name: len(one) for name, one in _splits(run).items()},
-        "batch": int(cfg.dataloader.train.get("batch_size", 0)) * run.settings.accumulate,
-    }
-
-
-@contextlib.contextmanager
-def _begun(cfg: DictConfig, output: str) -> Iterator[Run]:
-    """A run of `cfg` in the folder `output`, before its first step."""
-    with open_dict(cfg.train):
-        cfg.train.output_dir, cfg.train.overwrite, cfg.train.tensorboard = output, True, False
-    settings = read_settings(cfg)
-    set_threads(settings.num_threads)
-    with world_of(settings.device) as world:
-        run, _ = start_run(cfg, settings, world, StopRequest(), resume=False)
-        with run:
-            yield run
-
-
-def _time_steps(run: Any, steps: int) -> list[float]:
-    """Seconds of each step, the first of which warm up."""
-    batches, clock, seconds = run.batches(0), Clock(), []
-    for iteration in range(1, WARM_UP + steps + 1):
-        before = time.perf_counter()
-        _step(run, batches, clock, iteration, reports=False)
-        if run.device.type == "cuda":
-            torch.cuda.synchronize(run.device)
-        seconds.append(time.perf_counter() - before)
-    return seconds[WARM_UP:]
-
-
-def _time_evaluation(run: Any) -> float:
-    """Seconds of an evaluation, from a few batches; 0 without a validation set."""
-    if not run.has_val:
-        return 0.0
-    batches = list(itertools.islice(iter(run.val_loader), BATCHES))
-    predict(run.model, batches[:1], progress=False)
-    before = time.perf_counter()
-    predict(run.model, batches, progress=False)
-    return (time.perf_counter() - before) * len(run.val_loader) / len(batches)
-
-
-def _splits(run: Any) -> dict[str, Any]:
-    return {name: one for name, one in (("train", run.train_records), ("val", run.val_records)) if one is not None}
-
-
-def tensor_bytes(value: Any) -> int:
-    """Of all tensors in nested containers: what a checkpoint of them takes, but for a few kB."""
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    if isinstance(value, dict):
-        return sum(map(tensor_bytes, value.values()))
-    if isinstance(value, (list, tuple)):
-        return sum(map(tensor_bytes, value))
-    return 0
 
 
 def match_controls(plan: Plan, root: Path, say: Callable[[str], None] = print, jobs: int = 1) -> Plan:
@@ -233,7 +136,7 @@ def _balances(
 
     def balance(name: str) -> float | str:
         try:
-            return mean_balance(_elsewhere(first_reports, (plan, name, root), f"the first steps of {name} failed"))
+            return mean_balance(_elsewhere(reports_of, (plan, name, root), f"the first steps of {name} failed"))
         except ValueError as error:
             return str(error)
 
@@ -255,35 +158,19 @@ def _fingerprint(cfg: DictConfig, seed: int) -> str:
     return f"{zlib.crc32(OmegaConf.to_yaml(cfg).encode()):08x} seed {seed}"
 
 
-def first_reports(plan: Plan, arm: str, root: Path) -> list[dict[str, Any]]:
-    """Train a cell of the first seed for `matching_iterations`; what each of the last WINDOW of these reports."""
+def reports_of(plan: Plan, arm: str, root: Path) -> list[dict[str, Any]]:
+    """What a cell of the first seed reports in the last WINDOW of its first `matching_iterations`."""
     seed, base = plan.seeds[0], base_config(plan)
     cfg = cell_config(plan, plan.arm(arm), seed, root)
     cfg.train.init_shared = shared_start(base, cfg, arm, seed, root)
-    with tempfile.TemporaryDirectory() as folder, _begun(cfg, folder) as run:
-        batches, clock, reports = run.batches(0), Clock(), []
-        last = matching_iterations(cfg)
-        for iteration in range(1, last + 1):
-            _rest(run, batches, clock, iteration - 1)
-            # the windows of the losses are read when they are due in a run, so that the reports are the run's
-            due = _due(iteration, run.settings.log_period, run.settings.max_iter)
-            wanted = due or iteration > last - WINDOW
-            stats, norms = _step(run, batches, clock, iteration, wanted)
-            if wanted:
-                line = _measure(run, run, clock, stats, norms)[0] if due else box_over_cls(floats(norms))
-                reports.append({"iteration": iteration, **line})
-    return [line for line in reports if line["iteration"] > last - WINDOW]
-
-
-def floats(norms: dict[str, Any]) -> dict[str, float]:
-    return {name: float(norm) for name, norm in norms.items()}
+    return first_reports(cfg, matching_iterations(cfg), WINDOW)
 
 
 def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: dict[str, Any], jobs: int) -> str:
     """All lines.
 
     Args:
-        records: of the cells that are done. cost: what `probe.measure` found of the baseline. jobs: runs at once, 0 if
+        records: of the cells that are done. cost: what `measure` found of the baseline. jobs: runs at once, 0 if
             a cluster decides.
     """
     done = {(record.arm, record.seed): record.status for record in records}

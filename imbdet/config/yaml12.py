@@ -110,19 +110,32 @@ def _int(text: str) -> int:
 _VALUES = {"null": lambda text: None, "bool": lambda text: text.lower() == "true", "int": _int, "float": _float}
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+_MERGED = 100  #: the most mappings that one `<<` may name
+
+
 class _Rules:
-    """Of a loader: no silent duplicates."""
+    """Of a loader: no silent duplicates, and merge keys (`<<: *anchor`) are followed."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:merge":
-                if isinstance(key.value, list):  # of a list or a mapping, which no key can be
-                    raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key.start_mark)
-                if str(key.value) in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
-                seen.add(str(key.value))
+        self.flatten_mapping(node)
         return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put what a mapping merges before its own keys, which win; checked once, as it is in the file."""
+        if hasattr(node, "checked"):
+            return
+        node.checked, seen = True, set()
+        for key, value in node.value:
+            if isinstance(key.value, list):  # of a list or a mapping, which no key can be
+                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key.start_mark)
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
+            seen.add(str(key.value))
+            if key.tag == _MERGE and isinstance(value, yaml.SequenceNode) and len(value.value) > _MERGED:
+                raise yaml.constructor.ConstructorError(None, None, f"more than {_MERGED} mappings", key.start_mark)
+        yaml.constructor.SafeConstructor.flatten_mapping(self, node)
+        node.value = list({str(key.value): (key, value) for key, value in node.value}.values())
 
 
 class Loader(_Rules, yaml.SafeLoader):
@@ -135,6 +148,8 @@ class FastLoader(_Rules, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
 class TextLoader(_Rules, yaml.BaseLoader):
     """All scalars are text; tags are not looked at."""
+
+    yaml_implicit_resolvers: dict = {}
 
 
 class Dumper(yaml.SafeDumper):
@@ -153,5 +168,5 @@ for _kind, _pattern in _KINDS:
     for _loader in (Loader, FastLoader):
         _loader.add_implicit_resolver(_tag, _exact, None)
         _loader.add_constructor(_tag, lambda loader, node, kind=_kind: _VALUES[kind](node.value))
-for _loader in (Loader, FastLoader):
-    _loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<$"), ["<"])
+for _loader in (Loader, FastLoader, TextLoader):
+    _loader.add_implicit_resolver(_MERGE, re.compile("<<$"), ["<"])

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from ..config import instantiate
+
 
 def match_names(wanted: Sequence[str], known: Sequence[str]) -> list[int]:
     """The position in `known` of each name of `wanted`, -1 where there is none.
@@ -131,8 +133,6 @@ class TrainedOn:
 
     def records(self) -> Any:
         """The training data itself, read only now. Raises ValueError where it is unknown or has changed since."""
-        from ..config import instantiate
-
         train = getattr(self, "_train", None)
         found = None if train is None else instantiate(train)
         if found is None or found.fingerprint() != self.data_fingerprint:

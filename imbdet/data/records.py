@@ -11,7 +11,8 @@ Letters: N images, M objects, K classes.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -116,6 +117,7 @@ class Records:
         images: `images[i]` is the picture of image i, uint8 RGB (3, H, W).
         image_keys: N ids as the file writes them, where they are text and `image_ids` are numbers that stand for them;
             else None. category_keys: the same of the K categories. Files of results are written with these.
+        supercategories: {class name: what the file groups it under}, of classes of which it says so.
     """
 
     name: str
@@ -134,13 +136,14 @@ class Records:
     images: ImageSource
     image_keys: tuple | None = None
     category_keys: tuple | None = None
+    supercategories: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         object.__setattr__(self, "class_names", tuple(self.class_names))
-        for field, dtype in _ARRAYS.items():
-            view = np.ascontiguousarray(getattr(self, field), dtype=dtype).view()
+        for name, dtype in _ARRAYS.items():
+            view = np.ascontiguousarray(getattr(self, name), dtype=dtype).view()
             view.flags.writeable = False  # of the view only: the caller's own array stays as it was
-            object.__setattr__(self, field, view)
+            object.__setattr__(self, name, view)
         n, m, k = len(self.image_ids), len(self.labels), len(self.class_names)
         assert self.offsets.shape == (n + 1,) and self.offsets[0] == 0 and self.offsets[-1] == m, self.offsets.shape
         assert self.heights.shape == self.widths.shape == (n,), (n, self.heights.shape, self.widths.shape)
@@ -227,9 +230,9 @@ class Records:
         counts = np.diff(self.offsets)[indices]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         objects = np.repeat(self.offsets[indices] - offsets[:-1], counts) + np.arange(offsets[-1])
-        per_image = {field: getattr(self, field)[indices] for field in ("image_ids", "heights", "widths")}
-        fields = ("xywh", "labels", "areas", "crowd", "annotation_ids")
-        per_object = {field: getattr(self, field)[objects] for field in fields}
+        per_image = {name: getattr(self, name)[indices] for name in ("image_ids", "heights", "widths")}
+        names = ("xywh", "labels", "areas", "crowd", "annotation_ids")
+        per_object = {name: getattr(self, name)[objects] for name in names}
         images = SubsetImages(self.images, indices)
         keys = self.image_keys and tuple(self.image_keys[i] for i in indices)
         return replace(self, offsets=offsets, images=images, image_keys=keys, **per_image, **per_object)
@@ -272,7 +275,8 @@ class Records:
         keys = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
         annotations = [dict(zip(keys, values, strict=True)) for values in columns]
         named = zip(category_ids, self.class_names, strict=True)
-        categories = [{"id": category_id, "name": name} for category_id, name in named]
+        group = {name: {"supercategory": text} for name, text in self.supercategories.items()}
+        categories = [{"id": category_id, "name": name, **group.get(name, {})} for category_id, name in named]
         return {"images": images, "annotations": annotations, "categories": categories}
 
     def fingerprint(self) -> str:
@@ -282,9 +286,9 @@ class Records:
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for field in _ARRAYS:
-            array = getattr(self, field)
-            digest.update(f"{field} {array.shape} ".encode())
+        for name in _ARRAYS:
+            array = getattr(self, name)
+            digest.update(f"{name} {array.shape} ".encode())
             digest.update(array.tobytes())
         names = [self.images.name(i) for i in range(len(self))]
         digest.update("\0".join([*self.class_names, "", *names]).encode(errors="surrogateescape"))

@@ -18,7 +18,9 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from .structures import SECTIONS, Diagnosis, Finding, Missing
+from .build import Options, build
+from .diagnosis import Diagnosis
+from .structures import SECTIONS, Finding, Missing
 
 __all__ = ["SECTIONS", "Diagnosis", "Finding", "Missing", "diagnose"]
 
@@ -53,8 +55,6 @@ def diagnose(
     Raises:
         ValueError: input that cannot be read, or a run of other data. FileNotFoundError: no such file.
     """
-    from .build import Options, build
-
     return build(records, Options(cfg, run, name, config, before, split, read_pictures, progress))
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..compare.structures import BASELINE
-from .structures import Diagnosis, Missing
+from ..config import load_config
+from . import rules
+from .diagnosis import Diagnosis
+from .structures import Missing
 
 CONFIG = "baselines/faster_rcnn_lite0_custom"  #: of the commands where no config is given
 MEASURES = ("AP", "AP50", "AP75", "AP90", "APs", "APm", "APl", "APr", "APc", "APf")
@@ -20,8 +23,6 @@ def advise_on(diagnosis: Diagnosis, config: str, root: str, train: str) -> dict[
     Args:
         config: how a command names the config ("" for CONFIG). root: the data's folder, "" where the config names it.
     """
-    from . import rules
-
     sections = diagnosis.sections
     if not sections:
         raise Missing("No section could be made, so there is nothing to advise on")
@@ -36,7 +37,6 @@ def advise_on(diagnosis: Diagnosis, config: str, root: str, train: str) -> dict[
 
 def command_of(config: str, root: str, name: str) -> Callable[[str], str | None]:
     """remedy -> the `imbdet compare` command for this data, None where the config has no slot for it."""
-    from ..config import load_config
 
     def command(remedy: str) -> str | None:
         try:

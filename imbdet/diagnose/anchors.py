@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..config import instantiate
+from ..data.class_names import TrainedOn
 from ..data.records import Records
+from ..engine.origin import without_data
 from ..modeling.preprocess import pad_objects
 from ..structures import Matched
 from .size import scales
@@ -57,10 +60,6 @@ def anchored(cfg: Any, records: Records) -> Anchored:
     Raises:
         Missing: the detector has none (its proposals are made otherwise), or its parts cannot be built.
     """
-    from ..config import instantiate
-    from ..data.class_names import TrainedOn
-    from ..engine.origin import without_data
-
     model = instantiate(without_data(cfg, TrainedOn.of(records)).model)
     parts = [m for m in model.modules() if hasattr(m, "anchors") and hasattr(m, "criterion")]
     if not parts:

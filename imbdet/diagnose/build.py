@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from ..evaluation.classes import match_classes
 from ..evaluation.ground_truth import as_ground_truth
 from . import reference
 from .advice import advise_on, run_before, side_by_side
 from .anchors import MOST_IMAGES, anchored, match_sample
 from .classes import JUDGED, diagnose_classes
+from .diagnosis import Diagnosis
 from .duplicates import diagnose_duplicates, hash_pictures
 from .foreground import diagnose_foreground
 from .gallery import show_duplicates, show_outliers, show_suspicious, show_unmatched
@@ -25,7 +28,7 @@ from .place import diagnose_place
 from .regression import diagnose_regression
 from .run import diagnose_run, open_run
 from .size import diagnose_size
-from .structures import Diagnosis, Missing
+from .structures import Missing
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,6 @@ def _duplicates(diagnosis: Diagnosis, splits: dict[str, Any], read_pictures: boo
     if not read_pictures:
         numbers["no_duplicates"] = "Pictures were not read, so near-duplicates were not looked for."
         return
-    from tqdm import tqdm
-
     total = sum(map(len, splits.values()))
     with tqdm(total=total, desc="pictures", unit="picture", disable=None if progress else True, leave=False) as bar:
         hashed = hash_pictures(splits, bar.update)

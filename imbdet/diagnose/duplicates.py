@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ..data.records import Records
 
@@ -67,8 +68,6 @@ def hash_pictures(splits: dict[str, Records], progress: Callable[[int], None] | 
 
 def read_gray(records: Records, index: int) -> np.ndarray:
     """float64 (144, 144) gray picture; a JPEG is decoded at a fraction of its size, several times as fast."""
-    from PIL import Image
-
     path = getattr(records.images, "path", lambda index: "")(index)
     if path:
         with Image.open(path) as picture:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config import instantiate
 from ..data.datasets.coco import load_coco, read_class_names
 from ..data.datasets.folder import coco_folder, detect_format, folder_records
 from ..data.datasets.layout import SPLIT_NAMES, checked_root, find_annotations
@@ -81,8 +82,6 @@ def from_config(cfg: Any) -> Splits:
     Raises:
         ValueError: the config has no data.
     """
-    from ..config import instantiate
-
     data = cfg.get("data") or {}
     splits: Splits = {}
     for name in SPLITS:

@@ -6,11 +6,16 @@ nothing, and all text in it is escaped (plots escape their own).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import jinja2
 
 from . import page_anchors, page_data, page_parts, page_run, svg
 from .page_parts import Part, Table
-from .structures import SECTIONS, Diagnosis
+from .structures import SECTIONS
+
+if TYPE_CHECKING:
+    from .diagnosis import Diagnosis
 
 DRAW = {
     "classes": page_parts.classes,
@@ -27,8 +32,6 @@ DRAW = {
 
 def render(diagnosis: Diagnosis) -> str:
     """The whole page as text."""
-    import jinja2
-
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("imbdet.diagnose"),
         autoescape=True,

@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from ..data.loader import EvalLoader
 from ..data.records import Records
+from ..engine.trained import load_run
 from ..evaluation.backends import hotcoco_matched, renumbered
 from ..evaluation.classes import match_classes
 from ..evaluation.coco import evaluate_coco
 from ..evaluation.detections import Detections
 from ..evaluation.errors import error_types
 from ..evaluation.ground_truth import GroundTruth, as_ground_truth
+from ..evaluation.inference import predict
 from ..evaluation.lrp import optimal_lrp
 from ..evaluation.matching import match_detections
 from ..evaluation.result import EvaluationWarning
@@ -56,8 +59,6 @@ def open_run(run: str | Path, splits: dict[str, Records], split: str, model: boo
     records = splits[split]
     predictor = None
     if model and not folder.of_detectron2 and list(folder.path.glob("*.pth")):
-        from ..engine.trained import load_run
-
         predictor = load_run(folder.path, device="cpu")
         if not set(predictor.class_names) & set(records.class_names):
             raise ValueError(
@@ -238,9 +239,6 @@ def _saved(folder: RunFolder, records: Records) -> Detections | None:
 
 
 def _predict(predictor: Any, records: Records) -> Detections:
-    from ..data.loader import EvalLoader
-    from ..evaluation.inference import predict
-
     loader = EvalLoader(records, predictor.resize, batch_size=4, num_workers=0, tiles=predictor.tiles)
     return predict(predictor.model, loader, class_names=predictor.class_names)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..data.augment import ResizeShortestEdge
 from ..data.records import Records
@@ -72,8 +73,6 @@ def scales(records: Records, resize: Callable | None) -> np.ndarray:
     """
     if resize is None:
         return np.ones((len(records), 2))
-    import torch
-
     sizes = np.stack([records.widths, records.heights], axis=1)
     unique, place = np.unique(sizes, axis=0, return_inverse=True)
     factors, rng = np.ones((len(unique), 2)), np.random.default_rng(0)

@@ -14,15 +14,18 @@ from ..config import instantiate
 from ..modeling.rest import adversaries_of
 from ..modeling.trainable import entries_to_reset
 from .adversaries import Adversaries
+from .checkpoint import Checkpoints
 from .distributed import World
 from .ema import ModelEma
+from .log import NoLog, RunLog
 from .meters import LossWindow
 from .optimizer import Clipping, scale_learning_rate
 from .origin import training_records
+from .progress import Progress
 from .schedule import Schedule
 from .seed import rng_state, set_rng_state
 from .settings import Settings
-from .stop import signals_blocked
+from .stop import StopRequest, signals_blocked
 from .weights import initialize, refuse_random, share
 
 
@@ -36,13 +39,11 @@ class Best:
     waited: int = 0  # evaluations since the best one, for early stopping
 
 
-@dataclass
-class Run:
-    """Everything the loop works with. `model` is the bare detector, `parallel` the one to call in training.
+@dataclass(kw_only=True)
+class Built:
+    """What a config makes. `model` is the bare detector, `parallel` the one to call in training.
 
-    groups: (K,) class group of each label, see meters. rng: generators to be restored when the loader has started.
-    trained_on: what checkpoints carry of the training data and the preprocessing, {} if there is no data.
-    config, trained_on, checkpoints, log, progress, stop are added by `start_run`.
+    rng: generators to be restored when the loader has started.
     """
 
     settings: Settings
@@ -61,22 +62,8 @@ class Run:
     val_loader: Any
     train_records: Any
     val_records: Any
-    groups: Tensor | None = None
     best: Best = field(default_factory=Best)
     rng: dict | None = None
-    config: dict = field(default_factory=dict)
-    trained_on: dict = field(default_factory=dict)
-    checkpoints: Any = None
-    log: Any = None
-    progress: Any = None
-    stop: Any = None
-
-    def __enter__(self) -> "Run":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.progress.close()
-        self.log.close()
 
     @property
     def device(self) -> torch.device:
@@ -119,6 +106,52 @@ class Run:
         with self.ema.applied() if self.ema else contextlib.nullcontext():
             yield
 
+    def load(self, state: dict[str, Any]) -> int:
+        """The reverse of `Run.state`; returns the iteration. The generators are restored by `batches`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.clipping.load_state_dict(state["clipping"])
+        self.adversaries.load_state_dict(state["adversaries"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self.best = Best(**state["best"])
+        if len(state["rng"]) == self.world.size:
+            self.rng = state["rng"][self.world.rank]
+            for window, saved in zip(self.windows, state["window"][self.world.rank], strict=True):
+                window.load_state_dict(saved)
+        else:
+            warnings.warn(
+                f"the run had {len(state['rng'])} processes and now has {self.world.size}: it continues with other"
+                " random numbers and other shards, so it will not be what it would have been",
+                stacklevel=2,
+            )
+        return state["iteration"]
+
+
+@dataclass(kw_only=True)
+class Run(Built):
+    """Everything the loop works with: what the config makes, and where the run is written, logged and stopped.
+
+    config: plain. groups: (K,) class group of each label, see meters; None without training data. trained_on: what
+    checkpoints carry of the training data and the preprocessing, {} if there is no data.
+    """
+
+    config: dict
+    groups: Tensor | None
+    trained_on: dict
+    checkpoints: Checkpoints
+    log: RunLog | NoLog
+    progress: Progress
+    stop: StopRequest
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.progress.close()
+        self.log.close()
+
     @property
     def origin(self) -> dict[str, Any]:
         """What every checkpoint holds beside its weights, so that a model can be built from it alone."""
@@ -141,30 +174,8 @@ class Run:
             **self.origin,
         }
 
-    def load(self, state: dict[str, Any]) -> int:
-        """The reverse of `state`; returns the iteration. The generators are restored by `batches`."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.clipping.load_state_dict(state["clipping"])
-        self.adversaries.load_state_dict(state["adversaries"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"])
-        self.best = Best(**state["best"])
-        if len(state["rng"]) == self.world.size:
-            self.rng = state["rng"][self.world.rank]
-            for window, saved in zip(self.windows, state["window"][self.world.rank], strict=True):
-                window.load_state_dict(saved)
-        else:
-            warnings.warn(
-                f"the run had {len(state['rng'])} processes and now has {self.world.size}: it continues with other"
-                " random numbers and other shards, so it will not be what it would have been",
-                stacklevel=2,
-            )
-        return state["iteration"]
 
-
-def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = print) -> Run:
+def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = print) -> Built:
     """Make the loaders, model, optimizer and schedule of `cfg`. fresh: False when a checkpoint follows (no
     init_checkpoint).
     """
@@ -204,7 +215,7 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
             f" {settings.reference_batch}; now {', '.join(f'{rate:g}' for rate in rates)}"
         )
     float16 = settings.amp.enabled and settings.amp.dtype == "float16"
-    return Run(
+    return Built(
         settings=settings,
         world=world,
         model=model,

@@ -2,9 +2,9 @@
 plain sight.
 
 An iteration is one update of the detector; `iteration` counts those that are done. Steps in which only an adversary
-learns come before the iteration that they are due at, and are no iterations (`_rest`). The order within one is fixed:
-step, report, evaluate, save, stop. So a checkpoint holds the evaluation of its iteration, or `best.evaluated` says it
-is due.
+learns come before the iteration that they are due at, and are no iterations (`adversary_steps`). The order within one
+is fixed: step, report, evaluate, save, stop. So a checkpoint holds the evaluation of its iteration, or `best.evaluated`
+says it is due.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ def train(cfg: Any, resume: bool = False) -> dict[str, Any]:
 
 def _loop(run: Run, start: int) -> dict[str, Any]:
     settings, last, iteration, report = run.settings, run.settings.max_iter, start, None
-    if run.has_val and run.best.evaluated < start and _due(start, settings.eval_period, last):
+    if run.has_val and run.best.evaluated < start and due(start, settings.eval_period, last):
         report = _evaluate(run, start)  # the evaluation that a signal cut short
         _save(run, start)
     if start and _waited_enough(run):
@@ -65,18 +65,18 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
     clock = Clock()
 
     for iteration in range(start + 1, last + 1):
-        _rest(run, batches, clock, iteration - 1)
-        reports = _due(iteration, settings.log_period, last)
-        stats, norms = _step(run, batches, clock, iteration, reports)
+        adversary_steps(run, batches, clock, iteration - 1)
+        reports = due(iteration, settings.log_period, last)
+        stats, norms = step(run, batches, clock, iteration, reports)
 
         if reports:
-            scalars, histograms = _measure(run, run, clock, stats, norms)
+            scalars, histograms = report_of(run, run, clock, stats, norms)
             run.log.write(iteration, "train", scalars, histograms)
             run.log.pictures(iteration, "train", read_pictures(stats))
             run.progress.report(iteration, scalars)
             clock.restart()
 
-        if run.has_val and _due(iteration, settings.eval_period, last):
+        if run.has_val and due(iteration, settings.eval_period, last):
             report = _evaluate(run, iteration)
             clock.restart()
 
@@ -95,7 +95,7 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
     return _finish(run, iteration, report)
 
 
-def _rest(run: Run, batches: Any, clock: Clock, iteration: int) -> None:
+def adversary_steps(run: Run, batches: Any, clock: Clock, iteration: int) -> None:
     """The steps that are due after `iteration` in which adversaries learn while the detector rests; mostly none.
 
     They have reports of their own, each `log_period` of them, under the split "adversary", and their time is not that
@@ -107,7 +107,7 @@ def _rest(run: Run, batches: Any, clock: Clock, iteration: int) -> None:
         reports = against.steps % settings.log_period == 0
         stats, norms = _adversary_step(run, batches, own, iteration, reports)
         if reports:
-            scalars, histograms = _measure(run, against, own, stats, norms)
+            scalars, histograms = report_of(run, against, own, stats, norms)
             run.log.write(iteration, "adversary", {STEP: against.steps, **scalars}, histograms)
             run.progress.say(f"adversary step {against.steps}, the detector rests: loss {scalars['loss/total']:.4f}")
             own.restart()
@@ -119,7 +119,7 @@ def _rest(run: Run, batches: Any, clock: Clock, iteration: int) -> None:
 
 
 def _adversary_step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -> tuple[dict, dict]:
-    """As `_step`, for the adversaries; of the bare model, as DistributedDataParallel would wait for the detector's
+    """As `step`, for the adversaries; of the bare model, as DistributedDataParallel would wait for the detector's
     gradients.
     """
     against, accumulate = run.adversaries, run.settings.accumulate
@@ -139,7 +139,7 @@ def _adversary_step(run: Run, batches: Any, clock: Clock, iteration: int, report
     return stats, norms
 
 
-def _step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -> tuple[dict, dict]:
+def step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -> tuple[dict, dict]:
     """One step of the optimizer over `accumulate` batches.
 
     Returns the stats of the last batch and, on an iteration that reports, norms of gradients; both are unread: nothing
@@ -171,7 +171,7 @@ def _step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -
     return stats, {**norms, "gradient_norm": norm}
 
 
-def _measure(run: Run, side: Run | Adversaries, clock: Clock, stats: dict, norms: dict) -> tuple[dict, dict]:
+def report_of(run: Run, side: Run | Adversaries, clock: Clock, stats: dict, norms: dict) -> tuple[dict, dict]:
     """Scalars and histograms of a report on the detector (`side` is the run) or its adversaries. The losses come first:
     reading them waits for the device, so times are right.
     """
@@ -209,7 +209,8 @@ def _evaluate(run: Run, iteration: int) -> dict[str, Any]:
     return report
 
 
-def _due(iteration: int, period: int, last: int) -> bool:
+def due(iteration: int, period: int, last: int) -> bool:
+    """Whether what happens every `period` iterations (0: never) and at the end happens now."""
     return iteration == last or (period > 0 and iteration % period == 0)
 
 

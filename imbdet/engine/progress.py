@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 BAR = "{l_bar}{bar:10}{r_bar}"  #: a short bar, so that the losses fit beside it
 
@@ -22,8 +23,6 @@ class Progress:
         self.total, self.epoch_length, self.enabled, self.bar = total, epoch_length, enabled, None
         self.began, self.start = time.perf_counter(), start
         if enabled and _shows_bars():
-            from tqdm import tqdm
-
             self.bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True, smoothing=0.1, bar_format=BAR)
 
     def report(self, iteration: int, scalars: dict[str, float]) -> None:

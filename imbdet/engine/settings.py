@@ -5,6 +5,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from ..config import instantiate
+
 
 @dataclass
 class Amp:
@@ -103,8 +105,6 @@ def read_settings(cfg: Any) -> Settings:
     """`cfg.train` (missing keys take their defaults). Raises ValueError with the key, its value and what would be
     right.
     """
-    from ..config import instantiate  # max_iter may be a call, such as epochs_to_iterations(...)
-
     given = {key: instantiate(cfg.train[key]) for key in cfg.train} if "train" in cfg else {}
     given = {k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in given.items()}
     names = given.pop("init_classes", None) or ""

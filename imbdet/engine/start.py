@@ -5,10 +5,11 @@ written.
 from pathlib import Path
 from typing import Any
 
+from ..config import save_config
 from ..runs import CONFIG, TRAINED_ON
 from ..write import write_json
 from . import run_folder as folders
-from .build import Run, build
+from .build import Built, Run, build
 from .checkpoint import Checkpoints
 from .distributed import World
 from .environment import describe_environment, write_environment
@@ -51,39 +52,43 @@ def start_run(cfg: Any, settings: Settings, world: World, stop: StopRequest, res
             say(line)
 
     seed_everything(settings.seed)  # the same weights in every process
-    run = build(cfg, settings, world, fresh=state is None, say=say)
+    built = build(cfg, settings, world, fresh=state is None, say=say)
     seed_everything(settings.seed, world.rank)
-    records = splits(cfg, run)
-    start = run.load(state) if state is not None else 0
+    records = splits(cfg, built)
+    start = built.load(state) if state is not None else 0
+    groups = None
     if "train" in records:
-        run.groups, _ = group_of_classes(records["train"])
-        run.train_records = records["train"]  # as they are in the file, before any balancing
-    run.config, run.trained_on, run.checkpoints, run.stop = config, origin, checkpoints, stop
+        groups, _ = group_of_classes(records["train"])
+        built.train_records = records["train"]  # as they are in the file, before any balancing
     if world.main:
-        _begin(cfg, run, folder, records, start, say)
-        run.log = RunLog(folder, start, settings.tensorboard, run.adversaries.steps)
-    else:
-        run.log = NoLog()
-    run.progress = Progress(settings.max_iter, start, epoch_length(run), enabled=world.main)
+        _begin(cfg, built, folder, origin, records, start, say)
+    run = Run(
+        **vars(built),
+        config=config,
+        groups=groups,
+        trained_on=origin,
+        checkpoints=checkpoints,
+        log=RunLog(folder, start, settings.tensorboard, built.adversaries.steps) if world.main else NoLog(),
+        progress=Progress(settings.max_iter, start, epoch_length(built), enabled=world.main),
+        stop=stop,
+    )
     return run, start
 
 
-def _begin(cfg: Any, run: Run, folder: Path, records: dict[str, Any], start: int, say: Any) -> None:
+def _begin(cfg: Any, built: Built, folder: Path, origin: dict, records: dict[str, Any], start: int, say: Any) -> None:
     """What process 0 says, checks and writes before the first step."""
-    from ..config import save_config
-
     describe_data(records, say)
     check_data(records)
-    check_best_metric(run)
-    describe_run(run, say)
-    describe_warmup(run, say)
+    check_best_metric(built)
+    describe_run(built, say)
+    describe_warmup(built, say)
     if start:
         say(f"continuing after iteration {start}")
     save_config(cfg, folder / CONFIG)
-    if run.trained_on:
-        write_json(folder / TRAINED_ON, run.trained_on, "Checkpoints are untouched.")
+    if origin:
+        write_json(folder / TRAINED_ON, origin, "Checkpoints are untouched.")
     data = {name: split.fingerprint() for name, split in records.items()}
-    environment = describe_environment(run.device, run.settings.seed, data, run.world.size)
+    environment = describe_environment(built.device, built.settings.seed, data, built.world.size)
     write_environment(folder, environment, resumed_at=start or None)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..config import LazyCall, config_in, instantiate
 from ..data.class_names import TrainedOn
+from ..data.images import decode
 from ..data.tiles import Tiles
 from ..evaluation.classes import match_classes
 from ..evaluation.coco import evaluate_coco
@@ -59,8 +60,6 @@ class Predictor:
         Returns {"boxes": (D, 4) XYXY in pixels of the picture, "scores": (D,), "labels": (D,), "names": D names}.
         Raises OSError or ValueError for a file that is no picture.
         """
-        from ..data.images import decode
-
         image = picture if isinstance(picture, Tensor) else decode(str(picture))
         found: dict[str, Any] = predict_picture(self.model, image, self.resize, threshold, self.tiles)
         return {**found, "names": [self.class_names[label] for label in found["labels"].tolist()]}

@@ -14,11 +14,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.utils import draw_bounding_boxes
 
 from ..data.augment import cut
 from ..data.loader import ShardedLoader
+from ..evaluation.coco import evaluate_coco
+from ..evaluation.inference import predict
 from ..evaluation.metrics import EVALUATED
-from .build import Run
+from .build import Built, Run
 from .meters import loss_tag, read_stats
 from .seed import preserved_rng
 from .stop import signals_blocked
@@ -33,8 +36,6 @@ def validate(run: Run) -> dict[str, Any]:
     Returns {"scalars": tag -> number, "histograms", "pictures": tag -> uint8 (3, H, W), "result": evaluation Result},
     filled in process 0; elsewhere only "scalars" may be relied on to have the same metrics.
     """
-    from ..evaluation.coco import evaluate_coco
-
     settings, model = run.settings, run.model
     report: dict[str, Any] = {"scalars": {}, "histograms": {}, "pictures": {}, "result": None}
     modes = {module: module.training for module in model.modules()}
@@ -61,8 +62,6 @@ def validate(run: Run) -> dict[str, Any]:
 
 def _predict(run: Run) -> Any:
     """Detections of the whole split, in every process; the processes share the work."""
-    from ..evaluation.inference import predict
-
     if not run.best.evaluated and isinstance(run.val_loader, ShardedLoader):
         with signals_blocked():  # the first use starts the loader's workers
             run.val_loader.iterate(run.world.rank, run.world.size)
@@ -90,7 +89,7 @@ def metric_of(scalars: dict[str, float], name: str) -> float | None:
     return None
 
 
-def known_metrics(run: Run) -> list[str]:
+def known_metrics(run: Built) -> list[str]:
     """What `train.best_metric` may be."""
     return [
         *EVALUATED,
@@ -178,8 +177,6 @@ def draw(run: Run, count: int) -> dict[str, Tensor]:
 
 def draw_boxes(image: Tensor, target: dict, detections: dict, names: Any) -> Tensor:
     """uint8 (3, H, W) with both sets of boxes."""
-    from torchvision.utils import draw_bounding_boxes
-
     picture = image.detach().cpu()
     if len(target["boxes"]):
         picture = draw_bounding_boxes(picture, target["boxes"], colors=GREEN)

@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights
 
 from ..data.datasets.classes import listed
 from ..modeling.class_rows import rows_by_name
+from ..modeling.detectron2_weights import load_detectron2_weights
 from .checkpoint import load_file
 from .origin import trained_on
 from .settings import Settings
@@ -55,7 +57,6 @@ def load_model_weights(
         return _from_detectron2(model, path, strict, classes, say)
     state = load_file(path)
     weights = _weights(state, path)
-    own = model.state_dict()
     carried = trained_on(state, path)
     if carried is None and "config" not in state and is_detectron2(weights):
         return _from_detectron2(model, path, strict, classes, say)
@@ -72,8 +73,12 @@ def load_model_weights(
         weights, lines = rows_by_name(model, weights, *classes)
         for line in lines:
             say(f"classes {line}")
+    return _load(model, weights, path, strict, anew)
 
-    own = {name: value for name, value in own.items() if name not in anew}
+
+def _load(model: nn.Module, weights: dict[str, Tensor], path: Path, strict: bool, anew: Collection[str]) -> list[str]:
+    """Load what fits, but for entries in `anew`; what does not fit, one line each."""
+    own = {name: value for name, value in model.state_dict().items() if name not in anew}
     weights = {name: value for name, value in weights.items() if name not in anew}
     missing = [name for name in own if name not in weights]
     unexpected = [name for name in weights if name not in own]
@@ -111,8 +116,6 @@ def is_detectron2(weights: Iterable[str]) -> bool:
 
 
 def _from_detectron2(model: nn.Module, path: Path, strict: bool, classes: Any, say: Any) -> list[str]:
-    from ..modeling.detectron2_weights import load_detectron2_weights
-
     report = load_detectron2_weights(model, path, strict, classes)
     for line in report.get("classes", ()):
         say(f"classes {line}")
@@ -166,8 +169,6 @@ def read_names(source: str | Sequence[str]) -> list[str]:
     if not isinstance(source, str):
         names = [str(name) for name in source]
     elif source == "coco":
-        from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights
-
         every = RetinaNet_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
         names = [name for name in every if name not in ("__background__", "N/A")]
     elif not source:

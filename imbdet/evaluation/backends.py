@@ -11,6 +11,7 @@ objects.
 import contextlib
 import io
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import numpy as np
 
@@ -111,8 +112,6 @@ def _hotcoco(*args) -> tuple:
 
 
 def _pycocotools(num_images: int, num_classes: int, objects: dict, rows: np.ndarray, max_dets: list[int]) -> tuple:
-    from importlib.metadata import version
-
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

@@ -55,9 +55,7 @@ def evaluate_coco(
         >>> round(result["AP"], 6)
         1.0
     """
-    max_dets = tuple(sorted({int(m) for m in max_dets}))
-    if not max_dets or max_dets[0] < 1:
-        raise ValueError(f"max_dets is {max_dets}; it must hold numbers of at least 1, such as (1, 10, 100)")
+    max_dets = _limits(max_dets)
     truth = as_ground_truth(records_or_gt)
     if not len(truth):
         raise ValueError(f"{truth.name}: there is no image to evaluate on")
@@ -80,12 +78,7 @@ def evaluate_coco(
         metrics=metrics,
         per_class=per_class,
         groups=groups,
-        evaluator={
-            **curves.evaluator,
-            "iou_type": "bbox",
-            "max_dets": list(curves.max_dets),
-            "iou_thresholds": [round(float(t), 10) for t in curves.iou_thresholds],
-        },
+        evaluator=_evaluator(curves),
         images=len(truth),
         objects=int(truth.class_counts().sum()),
         detections=len(found),
@@ -94,6 +87,20 @@ def evaluate_coco(
         warnings=warnings,
         curves=curves,
     )
+
+
+def _limits(max_dets: Sequence[int]) -> tuple[int, ...]:
+    found = tuple(sorted({int(m) for m in max_dets}))
+    if not found or found[0] < 1:
+        raise ValueError(f"max_dets is {found}; it must hold numbers of at least 1, such as (1, 10, 100)")
+    return found
+
+
+def _evaluator(curves: Curves) -> dict[str, Any]:
+    """By what the numbers were made: the library with its version, and its settings."""
+    thresholds = [round(float(t), 10) for t in curves.iou_thresholds]
+    settings = {"iou_type": "bbox", "max_dets": list(curves.max_dets), "iou_thresholds": thresholds}
+    return {**curves.evaluator, **settings}
 
 
 def summarize(curves: Curves) -> dict[str, float]:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..data.class_names import match_names
 from ..data.records import IdKeys
 from ..write import write_whole
+from .coco_json import read_results
 from .ground_truth import positions, whole_numbers
 
 _COLUMNS = {"image_id": np.int64, "label": np.int64, "score": np.float64, "xywh": np.float64}
@@ -111,8 +113,6 @@ class Detections:
 
     def save(self, path: str | Path, category_ids: Sequence[int]) -> None:
         """Write `to_coco(category_ids)` as JSON, every number at full precision."""
-        import msgspec
-
         write_whole(path, msgspec.json.encode(self.to_coco(category_ids)))
 
     @classmethod
@@ -134,8 +134,6 @@ class Detections:
             ValueError: not a results list, an unknown category, NaN, a negative size; with file, row and value.
             FileNotFoundError: no such file.
         """
-        from .coco_json import read_results
-
         rows, name = read_results(results)
         ids = np.asarray(category_ids, dtype=np.int64)
         images, names = (keys and keys.numbers(part) for part in ("images", "categories"))

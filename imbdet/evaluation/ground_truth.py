@@ -19,6 +19,7 @@ import numpy as np
 
 from ..data.datasets.coco_plain import whole
 from ..data.records import IdKeys
+from .coco_json import read_ground_truth
 
 
 @dataclass
@@ -151,8 +152,6 @@ def _from_records(records: Any) -> GroundTruth:
 
 
 def _from_coco(source: str | Path | dict) -> GroundTruth:
-    from .coco_json import read_ground_truth
-
     file, name = read_ground_truth(source)
     image_ids = whole_numbers([i.id for i in file.images], f"{name}: images[{{}}].id")
     category_ids = whole_numbers([c.id for c in file.categories], f"{name}: categories[{{}}].id")

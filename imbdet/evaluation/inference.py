@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from ..data.loader import ShardedLoader
 from .detections import Detections
@@ -170,7 +171,5 @@ def _every(loader: Any, rank: int, size: int) -> Iterator[tuple[list, list]]:
 def _progress(batches: Any, loader: Any, size: int, shown: bool) -> Any:
     if not shown:
         return batches
-    from tqdm import tqdm
-
     total = -(-len(loader) // size) if hasattr(loader, "__len__") else None
     return tqdm(batches, total=total, desc="predict", unit="batch", leave=False, disable=None)

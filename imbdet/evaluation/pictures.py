@@ -6,6 +6,7 @@ of the size that it was trained on.
 
 from __future__ import annotations
 
+import colorsys
 import glob
 import inspect
 import os
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision.utils import draw_bounding_boxes
 
 from ..data.images import PICTURE_SUFFIXES
 from ..data.tiles import Tiles, part_of
@@ -81,8 +83,6 @@ def _find(model: nn.Module, resized: Tensor, height: int, width: int) -> dict[st
 
 def draw(image: Tensor, found: dict[str, Tensor], class_names: Sequence[str]) -> Tensor:
     """uint8 (3, H, W) with a box, the class's name and the score of everything found; a color per class."""
-    from torchvision.utils import draw_bounding_boxes
-
     boxes, labels = found["boxes"], found["labels"].tolist()
     if not len(boxes):
         return image
@@ -102,6 +102,4 @@ def draw(image: Tensor, found: dict[str, Tensor], class_names: Sequence[str]) ->
 
 def _color(label: int, classes: int) -> tuple[int, int, int]:
     """Dark enough for white text, and far apart on the color circle for neighbors."""
-    import colorsys
-
     return tuple(round(255 * c) for c in colorsys.hsv_to_rgb((label * 0.618) % 1.0, 0.85, 0.75))

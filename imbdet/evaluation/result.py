@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
+
 from ..write import write_whole
 from .backends import Curves
 from .metrics import METRICS
@@ -111,8 +113,6 @@ def points(value: float | None) -> str:
 
 
 def _table(rows: list, headers: tuple[str, ...]) -> str:
-    from tabulate import tabulate
-
     numbers = ("train boxes", "test boxes", "AP", "AP50", "AR", "value", "classes", "with objects")
     align = ["right" if header in numbers else "left" for header in headers]
     return tabulate(rows, headers=headers, tablefmt="simple", colalign=align, disable_numparse=True) if rows else ""

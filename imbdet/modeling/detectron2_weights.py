@@ -4,6 +4,7 @@ Only prefixes and the names inside a ResNet differ; every shape is the same. Pic
 arrays and nothing else, so that a file from the net cannot run code.
 """
 
+import codecs
 import pickle
 import re
 from collections.abc import Sequence
@@ -161,8 +162,6 @@ class _ArraysOnly(pickle.Unpickler):
             multiarray = getattr(np, "_core", None) or np.core  # the private name is numpy 2's
             return getattr(multiarray.multiarray, name)
         if (module, name) == ("_codecs", "encode"):
-            import codecs
-
             return codecs.encode
         if (module, name) in self.allowed:
             return self.allowed[module, name]

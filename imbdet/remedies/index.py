@@ -22,6 +22,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from imbdet.config import find_config, load_config, shipped_configs
+from imbdet.config.remedy import find_remedy
+
 from ..slots import SLOTS
 
 FIELDS = ("Slot", "Imbalance", "Home", "Source", "Neutral", "Differs")
@@ -143,9 +146,6 @@ def home_baseline(name: str, data: str = "shapes") -> str:
     Raises:
         ValueError: an unknown remedy, or no baseline of that detector on that data.
     """
-    from imbdet.config import shipped_configs
-    from imbdet.config.remedy import find_remedy
-
     remedy, known = find_remedy(name), shipped_configs("baselines")
     homes = [entry.home for entry in entries() if entry.name == remedy.name]  # none if it is sent to another place
     home = homes[0] if homes and homes[0] in HOMES[:2] else _detector_of(remedy.baseline)
@@ -175,8 +175,6 @@ def choose(slot: str | None = None, imbalance: str | None = None, detector: str 
 
 def _fits(entry: Entry, detector: str) -> bool:
     """Whether the remedy can be put on the config: tried, not guessed."""
-    from imbdet.config import find_config, load_config, shipped_configs
-
     if detector in (name.rsplit("/", 1)[-1] for name in shipped_configs("baselines")):
         detector = f"baselines/{detector}"
     find_config(detector)  # a wrong name is the user's mistake, not the remedy's

@@ -13,10 +13,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import markupsafe
+
+from ..config import instantiate, load_config, yaml12
+from ..evaluation import Detections
 from ..runs import CONFIG, DETECTIONS
 from ..write import write_whole
 from . import plots, tables
 from .numbers import points
+from .pictures import make_pictures
 from .run import Run, read_run
 
 
@@ -81,8 +86,6 @@ def describe(run: Run, title: str, differences: list[str] | None) -> dict[str, A
 
 def gallery(run: Run, records: Any, detections: Any, limit: int) -> dict[str, Any]:
     """The pictures and the score from which predictions are drawn; or why there are none."""
-    from .pictures import make_pictures
-
     if detections is None:
         detections = run.folder / DETECTIONS
         if not detections.exists():
@@ -92,8 +95,6 @@ def gallery(run: Run, records: Any, detections: Any, limit: int) -> dict[str, An
     if records is None:
         records = validation_records(run)
     if isinstance(detections, (str, Path, list)):
-        from ..evaluation import Detections
-
         detections = Detections.from_coco(detections, records.category_ids, records.class_names, records.keys)
     pictures, threshold = make_pictures(records, detections, limit)
     return {"pictures": pictures, "threshold": threshold}
@@ -101,8 +102,6 @@ def gallery(run: Run, records: Any, detections: Any, limit: int) -> dict[str, An
 
 def validation_records(run: Run, split: str = "val") -> Any:
     """The Records of `data.<split>`, built from the run's own config."""
-    from ..config import instantiate, load_config
-
     path = run.folder / CONFIG
     if not path.exists():
         raise ValueError(f"{run.folder} holds no config.yaml that names its data; give records=... for the pictures")
@@ -129,8 +128,6 @@ def facts(run: Run) -> list[str]:
 
 def remedies(run: Run) -> list[str]:
     """Names of the remedies in the run's config."""
-    from ..config import yaml12
-
     config = yaml12.read(run.config_text, CONFIG) if run.config_text else {}
     return [str(name) for name in (config or {}).get("remedies") or []]
 
@@ -155,8 +152,6 @@ def share_of(count: int | None, most: int) -> float:
 
 def breakable(text: Any) -> Any:
     """Escaped text that may be broken where the words of a name or a path meet."""
-    import markupsafe
-
     parts = re.split(r"(?<=[_+/=])(?=[^\W\d])", str(text))
     return markupsafe.Markup("<wbr>").join(parts)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ..evaluation.detections import score_threshold
 
@@ -147,8 +148,6 @@ def _iou(box: tuple[float, float, float, float], others: np.ndarray) -> np.ndarr
 
 def jpeg_uri(image: Any) -> str:
     """A uint8 RGB tensor (3, H, W) as a data URI, its longer side at most MAX_SIDE pixels."""
-    from PIL import Image
-
     picture = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()))
     picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()

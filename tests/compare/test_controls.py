@@ -114,7 +114,7 @@ def test_a_control_that_cannot_be_matched_fails_with_the_reason(tmp_path, monkey
 def test_the_measurement_is_the_beginning_of_the_run(finished_grid):
     """What the grid's run of the first seed reported at iteration 5, and the balance of the iterations around it."""
     plan = tiny_plan(FOCAL, overrides=("train.tensorboard=true",))
-    measured = probe.first_reports(plan, "focal_loss", finished_grid)
+    measured = probe.reports_of(plan, "focal_loss", finished_grid)
     assert [line["iteration"] for line in measured] == [1, 2, 3, 4, 5, 6]
     run = RunFolder(finished_grid / "runs" / "focal_loss" / "seed_0").metrics()
     run = next(line for line in run if line["split"] == "train" and line["iteration"] == 5)

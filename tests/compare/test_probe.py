@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from imbdet.compare import probe
-from imbdet.compare.probe import costs, measure, tensor_bytes
+from imbdet.compare.probe import costs
 from imbdet.compare.structures import arm_config
+from imbdet.engine.short import measure, tensor_bytes
 from imbdet.write import write_json
 
 from .conftest import COST, FOCAL, tiny_plan

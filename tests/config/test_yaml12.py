@@ -92,3 +92,16 @@ def test_deep_nesting_is_refused_at_once(opened):
     with pytest.raises(ValueError, match="here is not YAML that can be read safely: nested too deeply"):
         yaml12.read("x: " + opened * 100_000, "here")
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("read", [yaml12.read, yaml12.read_as_text])
+def test_merge_keys_are_followed(read):
+    """The key that a mapping has itself wins, then the first that is merged."""
+    text = "a: &a {x: one, y: one}\nb: &b {<<: *a, y: two}\nc: {<<: [*b, *a], z: three}\nd: {<<: *b}\n"
+    a, b = {"x": "one", "y": "one"}, {"x": "one", "y": "two"}
+    assert read(text, "f.yaml") == {"a": a, "b": b, "c": {**b, "z": "three"}, "d": b}
+    with pytest.raises(ValueError, match="f.yaml.* key 'y' twice"):
+        read("a: &a {x: 1}\nb: {<<: *a, y: 1, y: 2}\n", "f.yaml")
+    for wrong in ("a: {<<: word}", "a: &a [x]\nb: {<<: *a}", "a: &a {x: 1}\nb: {<<: [" + "*a, " * 101 + "]}"):
+        with pytest.raises(ValueError, match="f.yaml"):
+            read(wrong, "f.yaml")

@@ -10,8 +10,9 @@ import imbdet
 from imbdet.cli import main
 from imbdet.data.datasets.shapes import shapes
 from imbdet.diagnose import SECTIONS, svg
+from imbdet.diagnose.diagnosis import plain
 from imbdet.diagnose.inputs import as_splits, read_paths
-from imbdet.diagnose.structures import Mark, Shown, plain
+from imbdet.diagnose.structures import Mark, Shown
 
 from .helpers import box, make_records
 

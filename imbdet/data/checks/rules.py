@@ -604,9 +604,10 @@ def _class_without_boxes(table: Columns) -> Iterator[Hit]:
     INFO,
     "a category that only groups others (it is their supercategory) and has no box",
     "nothing to do here: it stays in the list of names and is in no statistic",
+    quick=True,
     once=True,
 )
-def _grouping_category(table: FileTable) -> Iterator[Hit]:
+def _grouping_category(table: Columns) -> Iterator[Hit]:
     yield from _unused(table, grouping=True)
 
 

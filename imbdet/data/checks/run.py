@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -139,9 +140,21 @@ def read_file(path: str, findings: Findings) -> dict | None:
         value, right = f"{type(content).__name__}{looks_like}", "{images, annotations, categories}"
         findings.add("wrong_type", path, value, place="$", right=right)
         return None
-    for key, count in repeated_keys(data, content):
-        findings.add("duplicate_key", path, f"{key!r}, {count} times")
+    _add_repeated_keys(path, data, findings)
     return content
+
+
+def _add_repeated_keys(path: str, data: bytes, findings: Findings) -> None:
+    for key, count in repeated_keys(data):
+        findings.add("duplicate_key", path, f"{key!r}, {count} times")
+
+
+def check_keys(records: Records) -> list[Finding]:
+    """What reading a COCO file has passed over in silence: keys that stand twice in one object."""
+    findings = Findings()
+    if records.source.endswith(".json") and os.path.isfile(records.source):
+        _add_repeated_keys(records.source, Path(records.source).read_bytes(), findings)
+    return list(findings)
 
 
 def _open_file(path: str, images: str | None, findings: Findings, root: str = "", split: str = "") -> Split:
@@ -254,11 +267,11 @@ def check_before_training(train: Records, val: Records | None = None) -> list[Fi
     Raises:
         ValueError: there are errors; the message lists them.
     """
-    found = quick_checks(train)
+    found = quick_checks(train) + check_keys(train)
     if val is not None and val is not train:
         said = {str(finding).split(" (category id")[0] for finding in found if RULES[finding.code].once}
         more = [f for f in quick_checks(val) if str(f).split(" (category id")[0] not in said]
-        found += more + check_splits(train, val)
+        found += more + check_keys(val) + check_splits(train, val)
     findings = Findings()
     for finding in found:
         findings.include(finding)

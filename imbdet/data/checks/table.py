@@ -96,7 +96,8 @@ class RecordsTable(Columns):
         self.image_ids = records.image_keys or records.image_ids.tolist()
         self.owner, self.label = records.object_image, records.labels.astype(np.int64)
         self.class_names = list(records.class_names)
-        self.category_ids, self.groups = records.category_keys or records.category_ids.tolist(), set()
+        self.category_ids = records.category_keys or records.category_ids.tolist()
+        self.groups = {group for name, group in records.supercategories.items() if group != name}
         self.xywh, self.has_box = records.xywh, np.ones(records.num_objects, dtype=bool)
         self.area, self.crowd, self.annotation_ids = records.areas, records.crowd, records.annotation_ids
         self.unread = False

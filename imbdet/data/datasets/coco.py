@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -70,6 +71,7 @@ class _Annotation(Struct, gc=False):
 class _Category(Struct, gc=False):
     id: int
     name: str
+    supercategory: Any = None
     original: int | float | str | None = msgspec.field(default=None, name=ORIGINAL)
 
 
@@ -229,6 +231,7 @@ def _build(
         images=FileImages(_image_folder(source, names, images), names, image_ids, heights, widths),
         image_keys=_originals(content.images),
         category_keys=_originals(sorted(content.categories, key=attrgetter("id"))),
+        supercategories={c.name: c.supercategory for c in content.categories if isinstance(c.supercategory, str)},
     )
     if classes is not None:
         records = align_classes(records, classes)

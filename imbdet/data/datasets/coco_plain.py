@@ -65,13 +65,19 @@ def explain_json_error(path: str, error: Exception, data: bytes) -> str:
     return f"{path}: is no JSON at line {line}, column {column} (byte {at}), near {near!r}: {message}{not_json}"
 
 
-def repeated_keys(data: bytes, content: dict) -> list[tuple[str, int]]:
+def repeated_keys(data: bytes) -> list[tuple[str, int]]:
     """Return (key, objects or values too many) of the keys of COCO that stand twice in one object, of which the last
     counts.
 
     Counted as text, so that a large file costs a moment; only where there are too many of a key it is read again.
     """
-    entries = {part: len(content[part]) if isinstance(content.get(part), list) else 0 for part in PARTS}
+    entries = dict.fromkeys((*PARTS, "licenses"), 0)
+    try:
+        raw = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=dict[str, msgspec.Raw])
+        for part in entries.keys() & raw.keys():
+            entries[part] = len(msgspec.json.decode(raw[part], type=list[msgspec.Raw]))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # not strict JSON, or no lists: all is read again
     most = {**dict.fromkeys(PARTS, 1), "bbox": entries["annotations"], "image_id": entries["annotations"]}
     most |= {"category_id": entries["annotations"], "file_name": entries["images"], "iscrowd": entries["annotations"]}
     most["id"] = sum(entries.values())

@@ -11,6 +11,8 @@ from imbdet.data.datasets.layout import (
     image_folder_candidates,
     split_names,
 )
+from imbdet.data.datasets.voc import voc_folder
+from imbdet.data.datasets.yolo import yolo_folder
 from imbdet.data.datasets.yolo_layout import describe
 from imbdet.data.records import Records
 
@@ -59,9 +61,6 @@ def folder_records(root: str, split: str = "train", format: str = "auto", **opti
     Raises:
         ValueError, FileNotFoundError: as of these; the format is unknown.
     """
-    from imbdet.data.datasets.voc import voc_folder
-    from imbdet.data.datasets.yolo import yolo_folder
-
     readers = {"coco": coco_folder, "voc": voc_folder, "yolo": yolo_folder}
     if format == "auto":
         format = detect_format(checked_root(root), split)

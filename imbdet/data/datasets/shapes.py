@@ -115,11 +115,7 @@ def shapes(
         covered: the share of objects of which something in front hides a part, a quarter to three fifths of the box
             from one side; boxes stay those of whole objects. Without it a picture is the same to the last bit.
 
-    Returns:
-        Records, cached: equal arguments give the same object. `areas` are those of the annotated boxes.
-
-    Raises:
-        ValueError: a dial out of its range.
+    Returns Records, the same for equal arguments; areas are those of annotated boxes. Raises ValueError: a bad dial.
     """
     _check("split", split, split in _SPLIT_CODES, f"one of {', '.join(_SPLIT_CODES)}")
     train = split == "train"

@@ -85,18 +85,28 @@ class LineReader:
         if self.key_points or len(lengths) != 1:
             return ""
         (length,) = lengths
-        for each in (3, 2):  # a third value of 0, 1 or 2 throughout is no accident
-            if each == 2 and all(map(_second_is_near, self._long)):
-                return ""
-            if length > 4 and (length - 4) % each == 0 and all(_is_pose(values, each) for values in self._long):
+        for each in (3, 2):
+            if length > 4 and (length - 4) % each == 0 and all(_gives_box(values, each) for values in self._long):
+                inside = sum(_is_inside(values, each) for values in self._long)
+                if not self._is_doubtful(each, inside == len(self._long)):
+                    continue
                 points = (length - 4) // each
                 return (
                     f"all {len(self._long)} lines have {length + 1} numbers, and data.yaml has no kpt_shape. Read as "
-                    f"boxes with {points} key points, all points lie in their boxes: if so, add "
+                    f"boxes with {points} key points, all points lie in their boxes in {inside} lines: if so, add "
                     f"`kpt_shape: [{points}, {each}]` to data.yaml. Read as polygons of {length // 2} corners they "
                     "give other boxes: if so, add `kpt_shape: [0, 0]`"
                 )
         return ""
+
+    def _is_doubtful(self, each: int, inside: bool) -> bool:
+        """Whether lines that give boxes may hold key points. Of three values a point, each third being 0, 1 or 2, they
+        do if all points lie in the boxes or a third value is 2, which no corner is. Of two, if the second corner of a
+        polygon would lie apart from its others in some line: it is the width and height of the box.
+        """
+        if each == 3:
+            return inside or any(2 in values[6::3] for values in self._long)
+        return not all(map(_second_is_near, self._long))
 
 
 def _refuse_pixels(values: Sequence[float]) -> None:
@@ -122,13 +132,15 @@ def _second_is_near(values: Sequence[float]) -> bool:
     return all(min(o) - reach <= value <= max(o) + reach for value, o in zip(points[1], others, strict=True))
 
 
-def _is_pose(values: Sequence[float], each: int) -> bool:
+def _gives_box(values: Sequence[float], each: int) -> bool:
+    """Whether the first four numbers are a box on the picture, and each third one after them says what is seen."""
+    cx, cy, width, height = values[:4]
+    on_picture = min(cx - width / 2, cy - height / 2) >= -0.02 and max(cx + width / 2, cy + height / 2) <= 1.02
+    return on_picture and (each == 2 or all(value in (0, 1, 2) for value in values[6::3]))
+
+
+def _is_inside(values: Sequence[float], each: int) -> bool:
     """Whether the numbers after the first four are points in the box that those give; (0, 0) is a point not seen."""
     cx, cy, width, height = values[:4]
-    x, y = values[4::each], values[5::each]
-    inside = [
-        abs(px - cx) <= 0.55 * width and abs(py - cy) <= 0.55 * height for px, py in zip(x, y, strict=True) if px or py
-    ]
-    on_picture = min(cx - width / 2, cy - height / 2) >= -0.02 and max(cx + width / 2, cy + height / 2) <= 1.02
-    seen = each == 2 or all(value in (0, 1, 2) for value in values[6::3])
-    return on_picture and seen and all(inside)
+    points = zip(values[4::each], values[5::each], strict=True)
+    return all(abs(x - cx) <= 0.55 * width and abs(y - cy) <= 0.55 * height for x, y in points if x or y)

@@ -10,8 +10,9 @@ from pycocotools import mask as maskUtils
 from imbdet.data.checks.findings import Findings
 from imbdet.data.checks.fix import CannotFix, repair
 from imbdet.data.checks.rules import RULES
-from imbdet.data.checks.run import apply_rules, read_file
+from imbdet.data.checks.run import apply_rules, check_before_training, quick_checks, read_file
 from imbdet.data.checks.table import FileTable
+from imbdet.data.datasets.coco import load_coco
 
 from ..conftest import tiny_coco
 
@@ -279,6 +280,39 @@ def test_unreadable_text(write, content, codes):
     findings = Findings()
     read_file(write(content), findings)
     assert {f.code for f in findings} == codes
+
+
+def test_what_a_licence_has_is_no_key_twice(write):
+    """Ids of other lists are counted, so that a file with licences is not read a second time for nothing."""
+    findings, content = Findings(), tiny_coco()
+    read_file(write(json.dumps({**content, "licenses": [{"id": 1}, {"id": 2}]})), findings)
+    assert not list(findings)
+
+
+@pytest.mark.parametrize("where", ["train", "val"])
+def test_training_says_what_stands_twice_as_the_checks_do(tmp_path, where, caplog):
+    for name in ("train", "val"):
+        text = json.dumps(tiny_coco())
+        text = text.replace('"iscrowd": 0', '"iscrowd": 1, "iscrowd": 0', 1) if name == where else text
+        (tmp_path / f"{name}.json").write_text(text.replace("png", f"{name}.png"))
+    records = [load_coco(str(tmp_path / f"{name}.json"), str(tmp_path)) for name in ("train", "val")]
+    found = [(f.code, f.file, f.value) for f in check_before_training(*records) if f.code == "duplicate_key"]
+    assert found == [("duplicate_key", str(tmp_path / f"{where}.json"), "'iscrowd', 1 times")]
+    assert "a key stands twice in one object" in caplog.text
+
+
+def test_training_knows_a_grouping_category_as_the_checks_do(tmp_path):
+    coco = tiny_coco()
+    for category in coco["categories"]:
+        category["supercategory"] = "animals"
+    coco["categories"] += [{"id": 0, "name": "animals", "supercategory": 7}]
+    (tmp_path / "train.json").write_text(json.dumps(coco))
+    records = load_coco(str(tmp_path / "train.json"), str(tmp_path))
+    findings = Findings()
+    apply_rules(FileTable(coco, "train.json"), findings)
+    assert [f.code for f in findings] == [f.code for f in quick_checks(records)] == ["grouping_category"]
+    written = {c["name"]: c.get("supercategory") for c in records.to_coco()["categories"]}
+    assert written == {c["name"]: None if c["name"] == "animals" else "animals" for c in coco["categories"]}
 
 
 def test_real_annotations_have_no_error(shared_data):

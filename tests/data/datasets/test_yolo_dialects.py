@@ -108,9 +108,22 @@ def test_key_points_without_kpt_shape_are_refused_with_both_readings(tmp_path, w
         yolo_folder(root)
     folder(tmp_path, write, "names: [a]\nkpt_shape: [0, 0]\n", *lines)
     assert yolo_folder(root).num_objects == 2
+    outside = ["0 .7 .7 .2 .3 .65 .65 .75 .65 .3 .3", lines[1], "0 .8 .2 .1 .3 .8 .2 .82 .1 .84 .2"]
+    folder(tmp_path, write, "names: [a]\n", *outside)  # a point of the first object lies outside of its box
+    with pytest.raises(ValueError, match=r"in their boxes in 2 lines: .*`kpt_shape: \[3, 2\]`"):
+        yolo_folder(root)
+    folder(tmp_path, write, "names: [a]\n", "0 .5 .5 .4 .4 .4 .4 2 .9 .9 1", "0 .3 .3 .2 .2 .3 .3 1 0 0 0")
+    with pytest.raises(ValueError, match=r"in their boxes in 1 lines: .*`kpt_shape: \[2, 3\]`"):
+        yolo_folder(root)
     folder(tmp_path, write, "names: [a]\n", "0 .5 .5 .4 .4 .4 .4 2 .6 .6 1", "0 .3 .3 .2 .2 .3 .3 2 0 0 0")
     with pytest.raises(ValueError, match=r"`kpt_shape: \[2, 3\]`"):  # of three values a point, as many as 5 corners
         yolo_folder(root)
+
+
+def test_merge_keys_of_data_yaml_are_followed(tmp_path, write):
+    names = "more: &more {1: b, 2: wrong}\nnames:\n  <<: *more\n  0: a\n  2: c\n"
+    root = folder(tmp_path, write, names, "2 .5 .5 .5 .5")
+    assert yolo_folder(root).class_names == ("a", "b", "c")
 
 
 @pytest.mark.parametrize(
