@@ -241,8 +241,8 @@ def _arms(request: Request, configs: Configs) -> tuple[list[Arm], list[str]]:
             arms += _with_controls(request, configs, arm)
         except ValueError as error:
             notes.append(f"left out: {arm.name}: {error}")
-    if len(arms) == 1:
-        raise ValueError("there is nothing to compare with the baseline: give --remedy NAME, or --all")
+    if len(arms) == 1 and not request.tune:
+        raise ValueError("there is nothing to compare with the baseline: give --remedy NAME, --all, or --tune")
     if configs.base.get("remedies"):
         notes.append(f"the base config holds {', '.join(configs.base.remedies)} already, in every arm")
     return arms, notes

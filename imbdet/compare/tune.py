@@ -52,12 +52,18 @@ def tries_of(arm: Arm, plan: Plan, configs: Configs) -> list[tuple[str, ...]]:
 
 
 def tuning_plan(plan: Plan) -> Plan:
-    """Return the grid of tries of the arms that have not been tuned yet; `control_of` of a try names its arm."""
+    """Return the grid of tries of the arms that have not been tuned yet; `control_of` of a try names its arm.
+
+    Raises:
+        ValueError: an arm does not have a key that is to be tuned.
+    """
     configs, tries = Configs(plan), []
     for arm in plan.arms:
         if plan.tune and not arm.control_of and not arm.tuned:
             for words in tries_of(arm, plan, configs):
-                tries.append(Arm(f"{arm.name} [{' '.join(words)}]", arm.remedies, (*arm.overrides, *words), arm.name))
+                one = Arm(f"{arm.name} [{' '.join(words)}]", arm.remedies, (*arm.overrides, *words), arm.name)
+                configs.of(one)  # a key that an arm does not have is refused before anything is trained
+                tries.append(one)
     return Plan(
         plan.config, tuple(tries), (SEED,), plan.overrides, plan.budget, "val", plan.primary, draw_data=plan.draw_data
     )
@@ -77,6 +83,9 @@ def tune(plan: Plan, root: Path, run: Callable[[Plan, Path], list[RunRecord]], s
     chosen: dict[str, tuple[str, ...]] = {}
     for arm in plan.arms:
         scored = [(score(records.get(one.name), plan.primary), one) for one in tries.arms if one.control_of == arm.name]
+        failed = [one for value, one in scored if value is None]
+        if failed and len(failed) == len(scored):
+            raise ValueError(f"all {len(failed)} tries of {arm.name} failed: {records[failed[0].name].reason}")
         scored = [(value, one) for value, one in scored if value is not None]
         if scored and not arm.tuned:
             best = max(scored, key=lambda pair: pair[0])[1]
