@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all fuzz lint install clean
+.PHONY: help demo test test-all fuzz evidence evidence-gpu lint install clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,12 @@ test-all: lint  ## the same with the slow tests, Ray's among them
 
 fuzz: $(STAMP)  ## N broken and hostile inputs (make fuzz N=10000); what fails is kept in output/fuzz
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(N) $(ARGS)
+
+evidence: $(STAMP)  ## the grids of docs/results, or go on with them: days on two cores (make evidence ARGS="--grid class_ratio")
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evidence $(ARGS)
+
+evidence-gpu: $(STAMP)  ## the same on one GPU, eight runs at once (not run on a GPU yet)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evidence --gpu --jobs 8 $(ARGS)
 
 lint: $(STAMP)  ## ruff, and mypy on the core (half a minute the first time, then a second)
 	$(BIN)/python -m ruff check .

@@ -206,6 +206,11 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
     except ValueError as error:  # such as that of criterion_of
         where = _with_its_remedies(config, cfg)
         raise ValueError(f"remedy {remedy.name!r} does not fit config {where}: {error}") from error
+    except AttributeError as error:  # an empty slot has no settings
+        if not remedy.wraps or set(remedy.wraps) & set(cfg.get("remedies", [])):
+            raise
+        before = "+".join([remedy.wraps[0], remedy.name])
+        raise ValueError(f"{remedy.name!r} wraps {' or '.join(remedy.wraps)}; give {before}") from error
     if result is not None:
         raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
     raw = OmegaConf.to_container(after, resolve=False)

@@ -56,6 +56,21 @@ def test_every_arm_gets_its_best_try_and_controls_that_of_the_baseline(tmp_path)
     assert tuning_notes(plan, tmp_path / "other") == [] and (tmp_path / TUNING / "plan.json").is_file()
 
 
+def test_tries_that_all_failed_end_the_comparison(tmp_path):
+    plan = tiny_plan(FOCAL, tune=("optimizer.lr=0.2,0.3",))
+
+    def run(tries, root):
+        return [RunRecord(arm.name, SEED, "", "failed", "diverged: no number") for arm in tries.arms]
+
+    with pytest.raises(ValueError, match="all 2 tries of baseline failed: diverged: no number"):
+        tune(plan, tmp_path, run, print)
+
+
+def test_a_key_that_is_not_there_is_refused_before_anything_is_trained():
+    with pytest.raises(ValueError, match="unknown key 'optimizer.rate'"):
+        tuning_plan(tiny_plan(FOCAL, tune=("optimizer.rate=0.1,0.2",)))
+
+
 def test_all_combinations_of_two_keys_and_the_defaults():
     plan = tiny_plan(FOCAL, tune=("optimizer.lr=0.1,0.2", "train.x=1,2,3"))
     configs = Configs(plan)

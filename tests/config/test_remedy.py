@@ -36,6 +36,9 @@ def test_a_remedy_file_of_ones_own(toy_configs, tmp_path):
     own.write_text("wraps = 'focal'\ndef apply(cfg):\n    pass\n")
     with pytest.raises(ValueError, match="wraps must be a tuple"):
         load_config("baselines/one_stage", [str(own)])
+    own.write_text("wraps = ('focal',)\ndef apply(cfg):\n    None.gamma = 2\n")  # as where a slot is empty
+    with pytest.raises(ValueError, match=r"wraps focal; give focal\+"):
+        load_config("baselines/one_stage", [str(own)])
     own.write_text("def apply(cfg):\n    return cfg\n")
     with pytest.raises(ValueError, match="return nothing"):
         load_config("baselines/one_stage", [str(own)])
