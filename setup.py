@@ -40,6 +40,8 @@ EXTRAS = {
     "sweep": ["ray>=2.10"],
     "export": ["onnx", "onnxruntime", "onnxscript"],  # imbdet export --format onnx
     "video": ["av"],  # imbdet predict clip.mp4
+    "wandb": ["wandb"],  # train.loggers=[wandb]
+    "mlflow": ["mlflow-skinny"],
     "dev": ["pytest>=8", "pytest-xdist", "ruff", "mypy", "torchmetrics", "build", "wheel"],
 }
 

@@ -27,6 +27,7 @@ train = dict(
     best_metric="AP",  # what best.pth is best in: any number of the evaluation
     early_stopping=dict(patience=0),  # evaluations without a new best before the run ends; 0 is off
     tensorboard=True,  # metrics.jsonl is written in any case
+    loggers=[],  # besides TensorBoard: "wandb", "mlflow", or an entry point of the group imbdet.loggers
     val_loss_batches=4,  # batches of the validation set whose loss is plotted beside the training loss
     val_pictures=4,  # validation images that are drawn with their boxes
 )

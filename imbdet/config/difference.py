@@ -18,6 +18,7 @@ _NEVER = (
     "train.log_period",
     "train.checkpointer",
     "train.tensorboard",
+    "train.loggers",
     "train.val_loss_batches",
     "train.val_pictures",
 )

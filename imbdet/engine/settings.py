@@ -78,6 +78,7 @@ class Settings:
     best_metric: str = "AP"
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     tensorboard: bool = True
+    loggers: list = field(default_factory=list)
     val_loss_batches: int = 4
     val_pictures: int = 4
 

@@ -30,7 +30,8 @@ WARM_UP, BATCHES = 2, 3  #: steps before the clock runs, batches of the evaluati
 def begun(cfg: DictConfig, output: str) -> Iterator[Run]:
     """A run of `cfg` in the folder `output`, before its first step."""
     with open_dict(cfg.train):
-        cfg.train.output_dir, cfg.train.overwrite, cfg.train.tensorboard = output, True, False
+        cfg.train.output_dir, cfg.train.overwrite = output, True
+        cfg.train.tensorboard, cfg.train.loggers = False, []
     settings = read_settings(cfg)
     set_threads(settings.num_threads)
     with world_of(settings.device) as world:

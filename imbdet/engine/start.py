@@ -68,7 +68,7 @@ def start_run(cfg: Any, settings: Settings, world: World, stop: StopRequest, res
         groups=groups,
         trained_on=origin,
         checkpoints=checkpoints,
-        log=RunLog(folder, start, settings.tensorboard, built.adversaries.steps) if world.main else NoLog(),
+        log=_log(settings, folder, start, built.adversaries.steps, config) if world.main else NoLog(),
         progress=Progress(settings.max_iter, start, epoch_length(built), enabled=world.main),
         stop=stop,
     )
@@ -90,6 +90,10 @@ def _begin(cfg: Any, built: Built, folder: Path, origin: dict, records: dict[str
     data = {name: split.fingerprint() for name, split in records.items()}
     environment = describe_environment(built.device, built.settings.seed, data, built.world.size)
     write_environment(folder, environment, resumed_at=start or None)
+
+
+def _log(settings: Settings, folder: Path, start: int, steps: int, config: dict) -> RunLog:
+    return RunLog(folder, start, settings.tensorboard, steps, settings.loggers, config)
 
 
 def _silent(text: str) -> None:
