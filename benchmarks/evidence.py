@@ -10,6 +10,8 @@ arms. The trained detectors that arms begin from (`--start`) are shared by the g
 """
 
 import argparse
+import csv
+import json
 import shlex
 import shutil
 import signal
@@ -21,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
+FOUND = ROOT / "imbdet" / "diagnose" / "evidence.py"
 CONTROLS = "docs/results/controls"
 #: what a grid is judged by later, relative to its folder; run folders and checkpoints are not kept
 PUBLISHED = ("plan.json", "base.yaml", "results.jsonl", "balance.json", "kept", "tuning/plan.json", "tuning/base.yaml")
@@ -35,12 +38,13 @@ class Grid:
     """One comparison.
 
     Attributes:
-        claim: what the papers of its arms say, or what it is for. config: the baseline. arms: remedies, and files of
-        controls. dials: overrides of the data. primary: the metric named before. iterations: of the detector, chosen by
+        claim: what the papers of its arms say, or what it is for. setting: the data in a few words. config: the
+        baseline. arms: remedies, and files of controls. dials: overrides of the data. primary: the metric named before. iterations: of the detector, chosen by
         the baseline's curve. tune: words of `--tune`. controls: whether loss-scale controls are added.
     """
 
     claim: str
+    setting: str
     config: str
     arms: tuple[str, ...]
     dials: tuple[str, ...]
@@ -58,6 +62,7 @@ BOX_LOSSES += " bounded_iou_loss balanced_l1_loss kl_loss ghm_r dynamic_smooth_l
 GRIDS = {
     "tuned_two_stage": Grid(
         "rate x weight of the box loss of Faster R-CNN, before anything is compared",
+        "shapes of balanced classes",
         TWO_STAGE,
         (),
         BALANCED,
@@ -66,6 +71,7 @@ GRIDS = {
     ),
     "tuned_one_stage": Grid(
         "rate x weight of the box loss of RetinaNet, before anything is compared",
+        "shapes of balanced classes",
         ONE_STAGE,
         (),
         BALANCED,
@@ -74,6 +80,7 @@ GRIDS = {
     ),
     "class_ratio": Grid(
         "more boxes, weight or margin for rare classes raise their AP (50 to 1 between classes)",
+        "shapes, classes 50 to 1",
         TWO_STAGE,
         tuple(
             "repeat_factor_sampling class_aware_sampling random_over_sampling random_under_sampling class_weights "
@@ -87,6 +94,7 @@ GRIDS = {
     ),
     "box_losses": Grid(
         "another loss of the boxes raises AP at high IoU (every loss of the table at its tuned weight)",
+        "shapes of balanced classes",
         TWO_STAGE,
         tuple(BOX_LOSSES.split()),
         BALANCED,
@@ -94,6 +102,7 @@ GRIDS = {
     ),
     "box_heads": Grid(
         "cascades and heads that know IoU raise AP at high IoU",
+        "shapes of balanced classes",
         TWO_STAGE,
         ("cascade_rcnn", "iou_uniform_rois", "positive_roi_generator", "dynamic_label_assignment", "dfl", "sabl")
         + (f"{CONTROLS}/class_agnostic.py", f"iou_uniform_rois+{CONTROLS}/no_generated_boxes.py")
@@ -103,6 +112,7 @@ GRIDS = {
     ),
     "regions": Grid(
         "hard and balanced sampling of regions raises AP",
+        "shapes with many distractors",
         TWO_STAGE,
         ("ohem", "hard_negative_mining", "iou_balanced_sampling", "instance_balanced_sampling", "softmax_focal_loss")
         + ("isr_p", "carl", f"{CONTROLS}/all_regions.py", f"{CONTROLS}/per_foreground.py"),
@@ -111,6 +121,7 @@ GRIDS = {
     ),
     "occlusion": Grid(
         "an adversary that hides features makes the detector robust against occlusion",
+        "shapes, half of the test objects partly hidden",
         TWO_STAGE,
         ("adversarial_spatial_dropout", "adversarial_spatial_transformer")
         + (f"adversarial_spatial_dropout+{CONTROLS}/random_cells.py",)
@@ -121,6 +132,7 @@ GRIDS = {
     ),
     "noisy_boxes": Grid(
         "a loss that knows its uncertainty is robust against noisy boxes",
+        "shapes with noisy boxes (mean IoU 0.7)",
         TWO_STAGE,
         ("kl_loss", "smooth_l1_loss", "l2_loss", "giou_loss", "balanced_l1_loss"),
         (*BALANCED, "data.train.label_noise=0.7"),
@@ -128,6 +140,7 @@ GRIDS = {
     ),
     "background": Grid(
         "losses that damp easy background raise AP where background is a thousand times as frequent",
+        "shapes with many distractors",
         ONE_STAGE,
         ("focal_loss", "ghm_c", "quality_focal_loss", "varifocal_loss", "hard_negative_mining", "guided_loss"),
         (*BALANCED, "data.train.distractors=6", "data.val.distractors=6", "data.test.distractors=6"),
@@ -135,6 +148,7 @@ GRIDS = {
     ),
     "hierarchical_shot": Grid(
         "Hierarchical Shot Detector raises AP at high IoU",
+        "shapes of balanced classes",
         ONE_STAGE,
         ("hierarchical_shot",),
         BALANCED,
@@ -199,6 +213,46 @@ def run(name: str, words: list[str], out: Path, seconds: float | None) -> int:
     return code
 
 
+def findings(results: Path) -> dict[str, list[str]]:
+    """Return what the reports in `results` say of each remedy by the primary metric of its grid, one line a grid.
+
+    Arms of one seed, of several remedies, and controls say nothing about a remedy.
+    """
+    found: dict[str, list[str]] = {}
+    for name, grid in GRIDS.items():
+        path = results / name / "report.csv"
+        rows = list(csv.DictReader(open(path, encoding="utf-8"))) if path.is_file() else []
+        for row in rows:
+            alone = row["verdict"] and not row["control_of"] and row["arm"] in remedy_names_of(grid)
+            if row["metric"] == grid.primary and alone and int(row["seeds"]) > 1:
+                points = [f"{100 * float(row[key]):+.1f}" for key in ("difference", "low", "high")]
+                found.setdefault(row["arm"], []).append(
+                    f"{grid.setting}: {grid.primary} {points[0]} ({points[1]} to {points[2]}, {row['seeds']} seeds), "
+                    f"{row['verdict']}"
+                )
+    return found
+
+
+def remedy_names_of(grid: Grid) -> list[str]:
+    """Return the arms that are one shipped remedy."""
+    return [arm for arm in grid.arms if "+" not in arm and "/" not in arm]
+
+
+def write_findings(results: Path, path: Path) -> None:
+    """Write them as the module that `imbdet diagnose` reads."""
+    said = {name: "; ".join(lines) for name, lines in sorted(findings(results).items())}
+    lines = [
+        "# ruff: noqa: E501",
+        '"""What docs/results says of each remedy; written by `python -m benchmarks.evidence --write`."""',
+        "",
+        "#: {remedy: setting, difference in the primary metric with its interval, seeds, verdict}",
+        "EVIDENCE: dict[str, str] = {",
+        *(f"    {json.dumps(name)}: {json.dumps(line)}," for name, line in said.items()),
+        "}",
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.evidence",
@@ -214,8 +268,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--gpu", action="store_true", help="on a GPU, in bfloat16 (not run on a GPU yet)")
     parser.add_argument("--out", default="output/evidence", help="work folder (output/evidence)")
     parser.add_argument("--list", action="store_true", help="print the commands and stop")
+    parser.add_argument("--write", action="store_true", help="write what was found for imbdet diagnose, and stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="set keys in all arms, for a trial")
     args = parser.parse_args(argv)
+    if args.write:
+        write_findings(RESULTS, FOUND)
+        return 0
     codes = []
     for name in args.grid or GRIDS:
         words = command(name, Path(args.out).resolve(), args.jobs, args.seeds, args.gpu, args.overrides)

@@ -2,7 +2,8 @@
 
 A rule applies where its measure, a place in `Diagnosis.sections`, is above (or below) its limit. Its words say why the
 measure may matter and what would refute that, its remedies are those that act on the cause; how well they work is not
-in this table but in EVIDENCE, and a finding never says more than that. No rule applies: nothing to do is an answer.
+in this table but in `evidence.py`, written from docs/results, and a finding never says more than that. No rule applies:
+nothing to do is an answer.
 
 To add a rule, add a row. `imbdet compare` decides whether a remedy helps on the data at hand.
 """
@@ -13,10 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .evidence import EVIDENCE
 from .structures import Finding, Remedy
 
-#: what `docs/results` says of each remedy under the present protocol: {remedy: "helped here by +x AP, n seeds" ...}
-EVIDENCE: dict[str, str] = {}
 UNKNOWN = "not measured under the present protocol"
 
 

@@ -1,5 +1,7 @@
 """The grids of the evidence: what they name exists, their commands are commands, and what is kept is found again."""
 
+import importlib.util
+
 from benchmarks import evidence
 from imbdet.commands.compare import _parser
 from imbdet.config import find_config
@@ -40,3 +42,30 @@ def test_what_a_grid_is_judged_by_is_carried(tmp_path):
     evidence.carry(source, tmp_path / "kept_here")
     found = {path.relative_to(tmp_path / "kept_here").as_posix() for path in (tmp_path / "kept_here").rglob("*.*")}
     assert found == {"plan.json", "kept/a.json"}
+
+
+HEAD = "arm,control_of,seeds,metric,difference,low,high,verdict"
+
+
+def test_what_diagnose_says_is_what_the_reports_say(tmp_path):
+    rows = [
+        "baseline,,2,APr,,,,",
+        "class_weights,,2,APr,0.012,-0.03,0.0541,no evidence",
+        "class_weights,,2,AP,0.5,0.4,0.6,better",  # not the primary metric
+        "class_targeted_copy_paste+seam,,2,APr,0.1,0.05,0.2,better",  # a control
+        "seesaw,,1,APr,0.1,,,one seed: no claim",
+    ]
+    (tmp_path / "class_ratio").mkdir()
+    (tmp_path / "class_ratio" / "report.csv").write_text("\n".join([HEAD, *rows]) + "\n")
+    assert evidence.findings(tmp_path) == {
+        "class_weights": ["shapes, classes 50 to 1: APr +1.2 (-3.0 to +5.4, 2 seeds), no evidence"]
+    }
+    evidence.write_findings(tmp_path, tmp_path / "found.py")
+    spec = importlib.util.spec_from_file_location("found", tmp_path / "found.py")
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    assert module.EVIDENCE["class_weights"].startswith("shapes, classes 50 to 1: APr +1.2")
+
+
+def test_the_shipped_evidence_is_that_of_docs_results(tmp_path):
+    evidence.write_findings(evidence.RESULTS, tmp_path / "now.py")
+    assert (tmp_path / "now.py").read_text() == evidence.FOUND.read_text()
