@@ -39,8 +39,9 @@ class Grid:
 
     Attributes:
         claim: what the papers of its arms say, or what it is for. setting: the data in a few words. config: the
-        baseline. arms: remedies, and files of controls. dials: overrides of the data. primary: the metric named before. iterations: of the detector, chosen by
-        the baseline's curve. tune: words of `--tune`. controls: whether loss-scale controls are added.
+        baseline. arms: remedies, and files of controls. dials: overrides of the data. primary: the metric named before.
+        iterations: of the detector, chosen by the baseline's curve. tune: words of `--tune`. controls: whether
+        loss-scale controls are added.
     """
 
     claim: str
