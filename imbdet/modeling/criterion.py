@@ -21,6 +21,7 @@ from ..slots import (
 )
 from ..structures import IGNORE, Matched, Objects, RegionStats
 from .boxes import BoxCoder, pairwise_iou
+from .running_state import standing
 
 #: elements of an IoU block that are held at once (float32: 256 MiB); larger batches are matched image by image
 IOU_BLOCK = 64 * 2**20
@@ -149,10 +150,12 @@ class Criterion(nn.Module):
 
     def values(self, logits: Tensor, outputs: Tensor, matched: Matched) -> tuple[tuple[Tensor, Tensor], Stats]:
         """Map what each region costs, before weights and sums: logits (R, C), outputs (R, 4 + V) in float32 -> the
-        values of both losses (R,), (R,), 0 where they do not count, and stats.
+        values of both losses (R,), (R,), 0 where they do not count, and stats. For a matcher that asks, no state moves.
         """
         if matched.deltas is None:  # asked by a matcher
             logits, outputs, matched, _ = self._seen(logits, outputs, matched)
+            with standing(self):
+                return self.values(logits, outputs, matched)
         classification, stats = self.classification(logits, matched)
         regression, more = self.regression(outputs, matched, self.box_coder)
         values = classification.where(matched.considered, 0.0), regression.where(matched.foreground, 0.0)

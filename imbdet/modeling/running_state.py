@@ -91,6 +91,20 @@ def running_states(model: nn.Module, ends_step: bool) -> Iterator[None]:
             state.end_step()
 
 
+@contextlib.contextmanager
+def standing(model: nn.Module) -> Iterator[None]:
+    """Around losses that are only looked at within a step: nothing that the model remembers moves."""
+    states = [module for module in model.modules() if isinstance(module, RunningState)]
+    learned = [state.learns for state in states]
+    for state in states:
+        state.learns = False
+    try:
+        yield
+    finally:
+        for state, learns in zip(states, learned, strict=True):
+            state.learns = learns
+
+
 def sum_over_processes(value: Tensor) -> Tensor:
     """Return the sum of a tensor of the same shape in every process; itself where there is only one. Collective."""
     if not (distributed.is_available() and distributed.is_initialized()):
