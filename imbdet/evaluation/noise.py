@@ -40,7 +40,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 ARM_DF, REFERENCE_DF = 2.0, 0.5  #: weight of the common prior of the variances, in degrees of freedom
 LEVELS = {2: 0.07, 3: 0.06, 4: 0.055}  #: seeds -> posterior tail of an interval that covers 95 %; 0.05 for more seeds
@@ -191,7 +191,7 @@ def detectable(seeds: int, arms: int, sd: float = 1.0, image_sd: float = 0.0, po
     seed_part = _detectable_unit(int(seeds), int(arms), float(power)) * sd
     if not image_sd:
         return seed_part
-    tail = stats.norm.isf(0.025 / max(arms, 1)) + stats.norm.isf(1 - power)
+    tail = -special.ndtri(0.025 / max(arms, 1)) - special.ndtri(1 - power)
     return float(np.hypot(seed_part, tail * image_sd))
 
 
@@ -224,7 +224,7 @@ def _detectable_unit(seeds: int, arms: int, power: float) -> float:
     pairs = [(arm, 0) for arm in range(1, arms + 1)]
     if arms == 1:
         spread = rng.chisquare(seeds - 1, 2000) / (seeds - 1) * 2 / seeds
-        limits = stats.t.isf(0.025, seeds - 1) * np.sqrt(spread)
+        limits = -special.stdtrit(seeds - 1, 0.025) * np.sqrt(spread)
     else:
         free = np.full(arms + 1, ARM_DF)
         free[0] = REFERENCE_DF
@@ -239,7 +239,7 @@ def _detectable_unit(seeds: int, arms: int, power: float) -> float:
     deviation, low, high = np.sqrt(2 / seeds), 0.0, 1e4
     for _ in range(60):
         middle = (low + high) / 2
-        found = stats.norm.sf((limits - middle) / deviation) + stats.norm.sf((limits + middle) / deviation)
+        found = special.ndtr((middle - limits) / deviation) + special.ndtr(-(limits + middle) / deviation)
         low, high = (low, middle) if found.mean() >= power else (middle, high)
     return float(high)
 

@@ -311,9 +311,10 @@ def test_names_of_classes_from_files(tmp_path):
 @pytest.mark.parametrize("remedies", [["class_weights"], ["focal_loss"]])
 def test_whatever_asks_the_data_is_answered_without_it(tiny_coco, remedies):
     """The same model, weights and class tables, from records and from what a checkpoint carries of them."""
-    cfg = imbdet.load_config("baselines/faster_rcnn_lite0_custom", remedies, [f"data.root={tiny_coco}"])
+    small = "model.roi_heads.box_head.widths=[16,16]"
+    cfg = imbdet.load_config("baselines/faster_rcnn_lite0_custom", remedies, [f"data.root={tiny_coco}", small])
     carried = json.loads(json.dumps(TrainedOn.of(instantiate(cfg.data.train)).to_dict()))
-    bare = imbdet.load_config("baselines/faster_rcnn_lite0_custom", remedies, ["data.root=/nowhere"])
+    bare = imbdet.load_config("baselines/faster_rcnn_lite0_custom", remedies, ["data.root=/nowhere", small])
     models = []
     for one in (cfg, without_data(bare, TrainedOn.read(carried, "a test"))):
         torch.manual_seed(0)

@@ -45,7 +45,13 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
+#: of the cascade the stages are new; its backbone, neck and RPN are those of faster_rcnn_r18
+SLOW = {"cascade_rcnn_r18"}
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES]
+)
 def case(request):
     config, overrides, *remedies = CASES[request.param]
     expected, arrays = load_case(request.param)

@@ -84,8 +84,7 @@ def check_values(values, inputs, stats):
 
 
 @filled("classification")
-@pytest.mark.parametrize("kind", ["mixed", "no objects"])
-@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize(("kind", "scale"), [("mixed", 1.0), ("mixed", 30.0), ("no objects", 1.0)])
 def test_classification(remedy, baseline, kind, scale):
     made, _ = build("classification", remedy, baseline)
     width, matched = made.num_logits(K), regions(kind)

@@ -4,6 +4,7 @@ Found are modules with buffers in the state dict, or with a state of their own (
 their own rule, and fixed tables are not in the state dict.
 """
 
+import copy
 import functools
 import importlib
 import inspect
@@ -44,9 +45,15 @@ def config(remedy):
     return load_config(home, [remedy], [*words, "data.train.num_images=40"])
 
 
-def build(remedy):
+@functools.cache
+def built(remedy):
     torch.manual_seed(0)
     return instantiate(config(remedy).model).train()
+
+
+def build(remedy):
+    """A model of its own for each call."""
+    return copy.deepcopy(built(remedy))
 
 
 def stateful(model):

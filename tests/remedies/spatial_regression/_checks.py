@@ -141,7 +141,7 @@ class RegressionChecks:
         """Against central differences of the naive loop, in which parts without gradient stay fixed."""
         for setting in self.settings:
             loss = self.make(**setting)
-            deltas, m = self.inputs(loss, r=12)
+            deltas, m = self.inputs(loss, r=6)
             deltas.requires_grad_()
             loss(deltas, m, ROI)[0].sum().backward()
             for d, b, t, g in zip(*(x.tolist() for x in (deltas, m.boxes, m.targets, deltas.grad)), strict=True):
