@@ -177,6 +177,7 @@ def test_an_evaluation_moves_no_phase(tiny_coco, whole, tmp_path):
     assert ["roi/dropout/after" in line for line in lines] == [False] * 2 + [True] * 4
 
 
+@pytest.mark.slow
 def test_two_batches_an_iteration(tiny_coco, tmp_path):
     train(config(tiny_coco, tmp_path, accumulate=2, max_iter=4))
     state = load_file(tmp_path / "last.pth")
@@ -184,6 +185,7 @@ def test_two_batches_an_iteration(tiny_coco, tmp_path):
     assert (state["iteration"], state["adversaries"]["steps"]) == (4, 3)
 
 
+@pytest.mark.slow
 def test_random_cells_rest_as_long_and_see_the_same_batches(tiny_coco, whole, tmp_path):
     """The control has nothing to learn; its detector has as many updates, on the batches of the adversary's arm."""
     cfg = config(tiny_coco, tmp_path)

@@ -17,7 +17,7 @@ from imbdet.config import instantiate, load_config, shipped_configs, slots_of
 from imbdet.config.remedy import find_remedy
 from imbdet.remedies import index
 
-SAMPLE, ROTATED = 30, 330
+SAMPLE, ROTATED = 20, 340
 SMALL = [
     "data.train.num_images=12",
     "data.train.image_size=96",

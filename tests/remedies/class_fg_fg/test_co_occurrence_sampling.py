@@ -128,7 +128,8 @@ def test_processes_share_each_batch(made):
     assert [a + b for a, b in zip(*parts, strict=True)] == whole
 
 
-@pytest.mark.parametrize("num_classes, ridge", [(80, 0.1), (80, 1e-3), pytest.param(1203, 0.1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_classes, ridge", [(80, 0.1), (80, 1e-3), (1203, 0.1)])
 def test_100000_images_are_a_matter_of_seconds(num_classes, ridge):
     """About 3 classes an image, Zipf's law; the limit leaves room for a machine that is busy with other things."""
     rng = np.random.default_rng(0)
