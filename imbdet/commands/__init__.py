@@ -56,6 +56,13 @@ def add_config_arguments(parser: argparse.ArgumentParser, required: bool = True)
         metavar="C",
         help="a .py or .yaml file, a run's folder, or a shipped config such as baselines/faster_rcnn_shapes",
     )
+    add_remedy_arguments(parser)
+    parser.add_argument("--print", action="store_true", help="print what differs from the plain config, and stop")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="set single keys, e.g. train.max_iter=100")
+
+
+def add_remedy_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --remedy (repeatable), and --trust for remedies of the user's own."""
     parser.add_argument(
         "--remedy",
         action="append",
@@ -64,8 +71,14 @@ def add_config_arguments(parser: argparse.ArgumentParser, required: bool = True)
         help="put a remedy on the config; may be given several times (imbdet list_remedies shows them)",
     )
     add_trust_argument(parser)
-    parser.add_argument("--print", action="store_true", help="print what differs from the plain config, and stop")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="set single keys, e.g. train.max_iter=100")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Add --run and --which, the run whose weights are used."""
+    parser.add_argument(
+        "--run", required=required, metavar="DIR", help="a folder that training wrote, or one of its .pth files alone"
+    )
+    parser.add_argument("--which", choices=("best", "last"), help="which weights of the run (best, if it has them)")
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:

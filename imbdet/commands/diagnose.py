@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import add_trust_argument, make_parser, parse
+from . import add_remedy_arguments, make_parser, parse
 
 EXAMPLE = """
 imbdet diagnose DATA                                     a folder in COCO, Pascal VOC or YOLO format, all its splits
@@ -55,8 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("words", nargs="*", metavar="DATA", help="a folder or COCO files, training first; key=value sets config keys")
     add("--config", metavar="C", help="measure its resize, anchors and matcher; it may also name the data")
-    add("--remedy", action="append", default=[], metavar="NAME", help="put a remedy on the config")
-    add_trust_argument(parser)
+    add_remedy_arguments(parser)
     add("--run", metavar="DIR", help="the folder of a training on this data")
     add("--before", metavar="DIR", help="another run to compare with (default: the baseline in a comparison)")
     add("--split", choices=("val", "test"), default="val", help="what the run is evaluated on (default: val)")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import add_config_arguments, add_tiles_argument, config_from, make_parser, parse
+from . import add_config_arguments, add_run_arguments, add_tiles_argument, config_from, make_parser, parse
 
 EXAMPLE = """
 imbdet evaluate --run output/faster_rcnn_shapes --split test --out metrics.json
@@ -20,8 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(
         "evaluate", "Compute COCO metrics, AP per class, and AP of rare, common and frequent classes.", EXAMPLE
     )
-    parser.add_argument("--run", metavar="DIR", help="a folder that training wrote, or one of its .pth files alone")
-    parser.add_argument("--which", choices=("best", "last"), help="which weights of the run (best, if it has them)")
+    add_run_arguments(parser)
     add_config_arguments(parser, required=False)
     parser.add_argument("--checkpoint", metavar="W", help="weights for --config")
     parser.add_argument("--annotations", metavar="GT.json", help="COCO ground truth, with --results; needs no model")

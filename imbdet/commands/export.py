@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import add_trust_argument, make_parser, parse
+from . import add_run_arguments, add_trust_argument, make_parser, parse
 
 EXAMPLE = """
 imbdet export --run output/faster_rcnn_shapes --format onnx
@@ -19,8 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(
         "export", "Write a trained detector as a file that runs without imbdet (see docs/export.md).", EXAMPLE
     )
-    parser.add_argument("--run", required=True, metavar="DIR", help="a folder that training wrote, or one of its .pth")
-    parser.add_argument("--which", choices=("best", "last"), help="which weights of the run (best, if it has them)")
+    add_run_arguments(parser, required=True)
     parser.add_argument("--format", required=True, choices=tuple(SUFFIXES), help="what to write")
     parser.add_argument("--out", metavar="FILE", help="default: detector.onnx, .torchscript or .pt2 in the run")
     parser.add_argument("--remedy", action="append", default=[], metavar="NAME", help="put a calibration on the run")

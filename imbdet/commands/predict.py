@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..write import write_json
-from . import add_tiles_argument, add_trust_argument, config_from, make_parser, parse
+from . import add_remedy_arguments, add_run_arguments, add_tiles_argument, config_from, make_parser, parse
 
 EXAMPLE = """
 imbdet predict --run output/faster_rcnn_shapes photo.jpg folder/ "more/*.png" clip.mp4 --threshold 0.3 --save yolo
@@ -20,12 +20,10 @@ FORMS = ("coco", "yolo", "fiftyone", "label_studio")
 def main(argv: Sequence[str] | None = None) -> int:
     """0 if all pictures could be read, 1 if some could not (they are named, the others are done)."""
     parser = make_parser("predict", "Draw what a detector finds in pictures, and write it as JSON.", EXAMPLE)
-    parser.add_argument("--run", metavar="DIR", help="a folder that training wrote, or one of its .pth files alone")
-    parser.add_argument("--which", choices=("best", "last"), help="which weights of the run (best, if it has them)")
+    add_run_arguments(parser)
     parser.add_argument("--config", "--config-file", metavar="C", help="with --checkpoint: a config instead of a run")
     parser.add_argument("--checkpoint", metavar="W", help="weights for --config")
-    parser.add_argument("--remedy", action="append", default=[], metavar="NAME", help="put a remedy on the config")
-    add_trust_argument(parser)
+    add_remedy_arguments(parser)
     parser.add_argument("--out", metavar="DIR", help="where to write (default: predictions/ in the run, or in output/)")
     parser.add_argument("--threshold", type=float, default=0.5, metavar="T", help="lowest score (default: 0.5)")
     add_tiles_argument(parser)

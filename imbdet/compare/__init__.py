@@ -3,7 +3,8 @@
     compare(Request("baselines/retinanet_shapes", ("focal_loss",), seeds=(0, 1, 2)), "output/focal", report=...)
 
     structures.py   an arm, a plan, a record, a comparison; the config of each run
-    plan.py         from a request, or from existing runs, to a plan
+    plan.py         from a request to a plan
+    existing.py     from runs that are there to a plan
     fairness.py     equal budgets, control arms, the same initial weights
     tune.py         the same number of tries for every arm
     probe.py        short trainings before the grid: its cost, and what controls are matched by
@@ -28,9 +29,10 @@ from ..engine.stop import stop_on_signals
 from ..runs import LAST
 from ..write import write_json
 from .executors import LocalEngine
+from .existing import collect_runs, keep
 from .fairness import check_equal, keep_start, start_path
 from .judge import compare_runs
-from .plan import collect_runs, keep, make_plan
+from .plan import make_plan
 from .probe import PROBE, costs, describe_plan, expected_seconds, match_controls
 from .results import LOCK, keep_base, locked, read_results, write_plan
 from .run import Stopped, collect, forget_failures, refuse_another_machine, run_grid

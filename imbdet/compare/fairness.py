@@ -6,7 +6,7 @@ act (its slot, the training loader) is listed as part of it; every other differe
 
 **Controls.** Two things make a remedy look better than it is. Its loss pulls harder or less than the one it replaces,
 so that the detector is trained with another balance of its losses: the control is the baseline with that balance,
-measured by gradients (see `match_losses`). And it trains longer, for a phase of its own: the control is the baseline
+measured by gradients (`probe.match_losses`). And it trains longer, for a phase of its own: the control is the baseline
 with as many iterations.
 
 **Initial weights.** Seeding alone does not make them equal: a remedy that adds or removes a layer shifts every random
@@ -41,18 +41,7 @@ from ..engine.weights import TRAINED, initialize
 from ..modeling.trainable import entries_to_reset
 from ..runs import LAST, RunFolder
 from ..slots import slot_at
-from .structures import (
-    BASELINE,
-    ITERATIONS,
-    Arm,
-    Configs,
-    Plan,
-    RunRecord,
-    changes_of,
-    folder_name,
-    iterations_of,
-    node_at,
-)
+from .structures import BASELINE, ITERATIONS, Arm, Configs, RunRecord, changes_of, folder_name, iterations_of, node_at
 
 #: config keys that cost or earn accuracy without any remedy: the whole section, or the one key
 BUDGET = (
@@ -233,11 +222,8 @@ def _inside(key: str, sections: Iterable[str]) -> bool:
 
 LOSSES = ("classification", "regression")  #: the slots of a criterion that make its losses, in the order of `names`
 BOTH = ("normalizer", "weighting")  #: what makes both losses larger or smaller
-BALANCED = (
-    "model.criterion",
-    "model.roi_heads.criterion",
-)  #: the criteria whose balance `balance/box_over_cls` reports
-WINDOW = 50  #: iterations over which the balance is measured: that of a single batch is noisy
+#: the criteria whose balance `balance/box_over_cls` reports
+BALANCED = ("model.criterion", "model.roi_heads.criterion")
 
 
 def with_controls(configs: Configs, arm: Arm, wanted: bool = True) -> list[Arm]:
@@ -305,53 +291,6 @@ def scaled_losses(base: DictConfig, cfg: DictConfig) -> str:
         if scaled:
             return f"{criterion}.{scaled[-1]}_weight"
     return ""
-
-
-def unmatched(plan: Plan) -> list[Arm]:
-    """Return the loss-scale controls whose weights have not been measured yet."""
-    return [arm for arm in plan.arms if arm.control_of and not arm.overrides]
-
-
-def matching_iterations(cfg: DictConfig) -> int:
-    """Return how long the baseline and an arm are trained to measure what `match_losses` needs: a third of their
-    iterations.
-
-    A loss may change its balance in training (KL, GHM), so the first iterations say little of the rest.
-    """
-    return max(1, iterations_of(cfg) // 3)
-
-
-def match_losses(base: DictConfig, cfg: DictConfig, before: float, after: float) -> tuple[tuple[str, ...], str]:
-    """Return what a loss-scale control is matched by: the ratio of the gradient norms of box and classification loss.
-
-    AdamW does not see the scale of a loss where only that loss arrives; where both meet, the balance of their gradients
-    counts, not the value of either.
-
-    Args:
-        base, cfg: configs of the baseline and of the arm. before, after: `balance/box_over_cls` of both.
-
-    Returns:
-        The override that gives the baseline the balance of the arm, and a line about it.
-    """
-    key = scaled_losses(base, cfg)
-    now = node_at(base, key)
-    factor = after / before if key.endswith(f".{LOSSES[1]}_weight") else before / after
-    weight = (1.0 if now is None else float(now)) * factor
-    word = f"{key}={weight:.6g}"
-    return (word,), f"{word} (box over classification, by their gradients: baseline {before:.3g}, arm {after:.3g})"
-
-
-def mean_balance(reports: Sequence[dict]) -> float:
-    """Return the geometric mean of `balance/box_over_cls` over reports; of the first stage where there are several.
-
-    Raises:
-        ValueError: it was not reported, or one of the losses has no gradient.
-    """
-    values = [next((value for tag, value in line.items() if tag.endswith("box_over_cls")), None) for line in reports]
-    values = [value for value in values if value is not None and value > 0 and math.isfinite(value)]
-    if not values:
-        raise ValueError(f"balance/box_over_cls was not reported in {len(reports)} iterations; no control can match it")
-    return math.exp(sum(map(math.log, values)) / len(values))
 
 
 OTHER = 1_000_003  #: added to a seed, it gives the second draw that tells random entries from constants

@@ -2,6 +2,7 @@
 controls are matched by; and the plan in words, with the time and the disk that it takes.
 """
 
+import math
 import platform
 import shutil
 import tempfile
@@ -22,7 +23,7 @@ from ..evaluation.noise import detectable
 from ..runs import LAST, read_json
 from ..write import write_json
 from .executors import Process
-from .fairness import WINDOW, match_losses, matching_iterations, mean_balance, shared_start, unmatched
+from .fairness import LOSSES, scaled_losses, shared_start
 from .plan import has_length, with_time_budget
 from .results import append_result, read_results
 from .run import failed
@@ -37,6 +38,7 @@ from .structures import (
     base_config,
     cell_config,
     iterations_of,
+    node_at,
     run_folder,
 )
 from .tune import tuning_plan
@@ -44,6 +46,7 @@ from .tune import tuning_plan
 PROBE, BALANCE = "probe.json", "balance.json"
 STEPS = {"iterations": 6, "time": 20}  #: steps timed; a time budget rests on them
 GIB, MIB = 2**30, 2**20
+WINDOW = 50  #: iterations over which the balance is measured: that of a single batch is noisy
 
 
 def costs(plan: Plan, root: Path) -> tuple[Plan, dict[str, Any]]:
@@ -97,6 +100,53 @@ def _elsewhere(function: Callable[..., Any], arguments: tuple, failed: str) -> A
 def measure_arm(plan: Plan, arm: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         return measure(arm_config(plan, plan.arm(arm)), folder, STEPS[plan.budget])
+
+
+def unmatched(plan: Plan) -> list[Arm]:
+    """Return the loss-scale controls whose weights have not been measured yet."""
+    return [arm for arm in plan.arms if arm.control_of and not arm.overrides]
+
+
+def matching_iterations(cfg: DictConfig) -> int:
+    """Return how long the baseline and an arm are trained to measure what `match_losses` needs: a third of their
+    iterations.
+
+    A loss may change its balance in training (KL, GHM), so the first iterations say little of the rest.
+    """
+    return max(1, iterations_of(cfg) // 3)
+
+
+def match_losses(base: DictConfig, cfg: DictConfig, before: float, after: float) -> tuple[tuple[str, ...], str]:
+    """Return what a loss-scale control is matched by: the ratio of the gradient norms of box and classification loss.
+
+    AdamW does not see the scale of a loss where only that loss arrives; where both meet, the balance of their gradients
+    counts, not the value of either.
+
+    Args:
+        base, cfg: configs of the baseline and of the arm. before, after: `balance/box_over_cls` of both.
+
+    Returns:
+        The override that gives the baseline the balance of the arm, and a line about it.
+    """
+    key = scaled_losses(base, cfg)
+    now = node_at(base, key)
+    factor = after / before if key.endswith(f".{LOSSES[1]}_weight") else before / after
+    weight = (1.0 if now is None else float(now)) * factor
+    word = f"{key}={weight:.6g}"
+    return (word,), f"{word} (box over classification, by their gradients: baseline {before:.3g}, arm {after:.3g})"
+
+
+def mean_balance(reports: Sequence[dict]) -> float:
+    """Return the geometric mean of `balance/box_over_cls` over reports; of the first stage where there are several.
+
+    Raises:
+        ValueError: it was not reported, or one of the losses has no gradient.
+    """
+    values = [next((value for tag, value in line.items() if tag.endswith("box_over_cls")), None) for line in reports]
+    values = [value for value in values if value is not None and value > 0 and math.isfinite(value)]
+    if not values:
+        raise ValueError(f"balance/box_over_cls was not reported in {len(reports)} iterations; no control can match it")
+    return math.exp(sum(map(math.log, values)) / len(values))
 
 
 def match_controls(plan: Plan, root: Path, say: Callable[[str], None] = print, jobs: int = 1) -> Plan:

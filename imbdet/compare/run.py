@@ -46,17 +46,7 @@ from .results import (
     read_results,
     write_results,
 )
-from .structures import (
-    Arm,
-    Cell,
-    Plan,
-    RunRecord,
-    arm_iterations,
-    base_config,
-    cell_config,
-    iterations_of,
-    run_folder,
-)
+from .structures import Arm, Cell, Plan, RunRecord, arm_iterations, base_config, cell_config, iterations_of, run_folder
 from .tune import tuned_keys
 
 FAILED = 3  #: exit code of a cell whose record says "failed"

@@ -20,31 +20,15 @@ LIMIT_CPU = 1_500
 PAIRS = 4 * 2**20
 
 
-def batched_nms(
-    boxes: Tensor,
-    scores: Tensor,
-    groups: Tensor,
-    valid: Tensor,
-    threshold: float,
-    top: int,
-    limit: int = LIMIT,
-) -> tuple[Tensor, Tensor]:
-    """Return the best `top` boxes of each image after suppression within each group.
+def suppress(
+    boxes: Tensor, scores: Tensor, groups: Tensor, valid: Tensor, threshold: float, limit: int = LIMIT
+) -> Tensor:
+    """Suppress within each group and return which candidates stay: (N, D) bool.
 
     Args:
         boxes: (N, D, 4) XYXY. scores, groups (int), valid (bool): (N, D). threshold: IoU above which the lower score
             goes. limit: candidates in one call of the kernel.
-
-    Returns:
-        index (N, T) into the D candidates, best first, and kept (N, T) bool; T = min(top, D).
     """
-    return best(scores, suppress(boxes, scores, groups, valid, threshold, limit), top)
-
-
-def suppress(
-    boxes: Tensor, scores: Tensor, groups: Tensor, valid: Tensor, threshold: float, limit: int = LIMIT
-) -> Tensor:
-    """Suppress as `batched_nms` does and return all that stay: (N, D) bool."""
     n, d = scores.shape
     step = max(1, limit // max(1, d))
     keep = torch.zeros(n * d, dtype=torch.bool, device=boxes.device)
@@ -55,7 +39,7 @@ def suppress(
 
 
 def limit_at_test(boxes: Tensor) -> int:
-    """Return `limit` of `batched_nms` at test on the device of `boxes`."""
+    """Return `limit` of `suppress` at test on the device of `boxes`."""
     return LIMIT_CPU if boxes.device.type == "cpu" else LIMIT
 
 

@@ -5,8 +5,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from imbdet.compare import probe
-from imbdet.compare.fairness import match_losses, matching_iterations, mean_balance, scaled_losses, unmatched
-from imbdet.compare.probe import match_controls
+from imbdet.compare.fairness import scaled_losses
+from imbdet.compare.probe import match_controls, match_losses, matching_iterations, mean_balance, unmatched
 from imbdet.compare.results import read_results
 from imbdet.compare.structures import Arm, Configs, arm_config, node_at
 from imbdet.runs import RunFolder

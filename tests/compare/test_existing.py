@@ -7,9 +7,9 @@ import pytest
 
 import imbdet
 from imbdet.commands import run
+from imbdet.compare.existing import collect_runs
 from imbdet.compare.fairness import check_equal
 from imbdet.compare.judge import compare_runs
-from imbdet.compare.plan import collect_runs
 from imbdet.compare.results import read_plan, read_results, write_plan
 from imbdet.config import load_config, save_config
 from imbdet.engine.checkpoint import load_file

@@ -5,7 +5,7 @@ import torch
 from torchvision.ops import batched_nms as peer
 
 from imbdet.modeling import nms as module
-from imbdet.modeling.nms import batched_nms, pairwise_nms
+from imbdet.modeling.nms import best, pairwise_nms, suppress
 from imbdet.testing import random_boxes
 
 
@@ -23,7 +23,7 @@ def case(n=3, d=200, groups=4):
 @pytest.mark.parametrize("limit", [50_000, 200, 1])
 def test_equals_torchvision_image_by_image(limit):
     boxes, scores, groups, valid = case()
-    index, kept = batched_nms(boxes, scores, groups, valid, 0.5, 30, limit)
+    index, kept = best(scores, suppress(boxes, scores, groups, valid, 0.5, limit), 30)
     for i in range(3):
         real = valid[i].nonzero().squeeze(1)
         want = real[peer(boxes[i, real], scores[i, real], groups[i, real], 0.5)][:30]
@@ -53,13 +53,13 @@ def test_chain_by_hand():
 
 def test_nothing_valid():
     boxes, scores, groups, valid = case()
-    _, kept = batched_nms(boxes, scores, groups, torch.zeros_like(valid), 0.5, 10)
+    _, kept = best(scores, suppress(boxes, scores, groups, torch.zeros_like(valid), 0.5), 10)
     assert not kept.any()
 
 
 def test_best_are_sorted_and_bounded():
     boxes, scores, groups, valid = case()
-    index, kept = batched_nms(boxes, scores, groups, valid, 0.9, 7)
+    index, kept = best(scores, suppress(boxes, scores, groups, valid, 0.9), 7)
     assert index.shape == (3, 7) and kept.all()
     assert (scores.gather(1, index).diff(dim=1) <= 0).all()
     assert module.limit_at_test(boxes) == module.LIMIT_CPU
