@@ -60,7 +60,9 @@ def _compare(args: argparse.Namespace, config: str, out: Path) -> "Comparison | 
     jobs = args.jobs or (0 if args.engine == "ray" else 1)
     elsewhere = "mix" if args.engine == "ray" else "rerun" if args.rerun_elsewhere else "refuse"
     engine = functools.partial(_engine, args)
-    return compare(_request(args, config), out, _report, engine, jobs, args.plan_only, args.retry_failed, elsewhere)
+    return compare(
+        _request(args, config, out), out, _report, engine, jobs, args.plan_only, args.retry_failed, elsewhere
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,22 +140,23 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(f"--gpus-per-run is {args.gpus_per_run:g}; a run is one process, which uses at most one GPU")
 
 
-def _request(args: argparse.Namespace, config: str) -> "Request":
+def _request(args: argparse.Namespace, config: str, out: Path) -> "Request":
     from imbdet.compare.plan import parse_seeds
     from imbdet.compare.structures import Request
     from imbdet.cores import usable_cores
 
     share = 1 if args.engine == "ray" else max(1, usable_cores() // (args.jobs or 1))
+    threads = args.cpus_per_run or share
     return Request(
         config=config,
         remedies=tuple(args.remedy),
         every=args.all,
         imbalance=args.imbalance,
         seeds=parse_seeds(args.seeds),
-        overrides=tuple(args.overrides),
+        overrides=_with_length(args, config, out, threads),
         budget=args.budget,
         split=args.split or "val",
-        threads=args.cpus_per_run or share,
+        threads=threads,
         controls=not args.no_controls,
         primary=args.primary,
         pilot=args.pilot,
@@ -162,6 +165,25 @@ def _request(args: argparse.Namespace, config: str) -> "Request":
         **({"start_keeps": tuple(args.start_keeps)} if args.start_keeps else {}),
         draw_data=args.draw_data,
     )
+
+
+def _with_length(args: argparse.Namespace, config: str, out: Path, threads: int) -> tuple[str, ...]:
+    """The overrides, with the `train.time` of the baseline as iterations: measured once, then those of the grid."""
+    from imbdet.compare.plan import has_plan, read_plan
+    from imbdet.config import load_config
+    from imbdet.engine.budget import with_length
+
+    cfg = load_config(config, [], args.overrides)
+    if not cfg.train.get("time"):
+        return tuple(args.overrides)
+    former = [
+        word for word in (read_plan(out).overrides if has_plan(out) else ()) if word.startswith("train.max_iter=")
+    ]
+    if not former:
+        cfg.train.num_threads = cfg.train.num_threads or threads
+        former = [f"train.max_iter={with_length(cfg).train.max_iter}"]
+    kept = [word for word in args.overrides if not word.startswith(("train.time=", "train.max_iter="))]
+    return (*kept, *former, "train.time=")
 
 
 def _engine(args: argparse.Namespace, plan: "Plan") -> Any:

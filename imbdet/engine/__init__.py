@@ -15,7 +15,7 @@ origin      what a checkpoint carries       trained     use and evaluate a train
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .loop import train
+    from .budget import train
     from .weights import load_model_weights
 
 __all__ = ["load_model_weights", "train"]
@@ -24,7 +24,7 @@ __all__ = ["load_model_weights", "train"]
 def __getattr__(name: str) -> Any:
     """Configs import `engine.schedule`; they need not pay for the loop."""
     if name == "train":
-        from .loop import train
+        from .budget import train
 
         return train
     if name == "load_model_weights":

@@ -61,6 +61,7 @@ class Settings:
     freeze: list = field(default_factory=list)
     reset: list = field(default_factory=list)
     max_iter: int = 600
+    time: str = ""
     device: str = "auto"
     seed: int = 0
     num_threads: int = 0
