@@ -1,4 +1,4 @@
-"""train.time: texts, iterations by hand, the schedule knows the length, a resumed run keeps it, too short is refused."""
+"""train.time: texts, iterations by hand, the schedule knows the length, a resumed run keeps it, refusals."""
 
 import pytest
 
