@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         width = max(map(len, known))
         print("usage: imbdet VERB [arguments]\n\n" + "\n".join(f"  {v:<{width}}  {does}" for v, does in known.items()))
-        print("\nimbdet VERB --help tells more of each.")
+        print("\nimbdet VERB --help describes each, with examples.")
         return 0 if argv else 2
     if argv[0] in ("-V", "--version"):
         print(f"imbdet {__version__}")

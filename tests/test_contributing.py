@@ -134,7 +134,7 @@ def test_new_remedies_of_every_slot_pass(checkout):
         (["Focal", "--slot", "weighting"], "in small letters"),
         (["focal_loss", "--slot", "weighting"], "is taken by configs/remedies/class_fg_bg/focal_loss.py"),
         (["boxes", "--slot", "weighting"], "a remedy's name must be unique"),
-        (["new_one", "--slot", "weighting", "--root", "docs"], "is no checkout of imbdet"),
+        (["new_one", "--slot", "weighting", "--root", "docs"], "is not a checkout of imbdet"),
     ],
 )
 def test_what_new_remedy_refuses(words, message, monkeypatch):

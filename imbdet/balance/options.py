@@ -121,7 +121,7 @@ class Options:
             try:
                 re.compile(self.group)
             except re.error as error:
-                raise ValueError(f"group {self.group!r} is no regular expression: {error}") from None
+                raise ValueError(f"group {self.group!r} is not a regular expression: {error}") from None
         if self.split:
             check_shares(self.split)
 
@@ -160,7 +160,7 @@ def read_range(text: str) -> Range:
     """Return "16:256", "16:" or ":256"."""
     low, colon, high = text.partition(":")
     if not colon or not (low or high):
-        raise ValueError(f"{text!r} is no range; right is LOW:HIGH, LOW: or :HIGH")
+        raise ValueError(f"{text!r} is not a range; expected LOW:HIGH, LOW: or :HIGH")
     found = (number(low) if low else None, number(high) if high else None)
     if None not in found and found[0] > found[1]:
         raise ValueError(f"{text!r}: the lower limit is above the upper one")
@@ -229,7 +229,7 @@ def read_equations(words: Sequence[str], many: bool) -> dict:
     for word in words:
         left, equals, right = word.rpartition("=")
         if not equals or not left or not right:
-            raise ValueError(f"{word!r}: right is {'OLD,OLD=NEW' if many else 'OLD=NEW'}")
+            raise ValueError(f"{word!r}: expected {'OLD,OLD=NEW' if many else 'OLD=NEW'}")
         if many:
             found.setdefault(right.strip(), []).extend(names_of([left]))
         else:

@@ -53,7 +53,7 @@ class PoolImages:
         """Return the file that is read. Raises FileNotFoundError as reading would, ValueError where it is no file."""
         split, local = self.place(index)
         if not hasattr(self.sources[split], "find"):
-            raise ValueError(f"{self.name(index)}: this picture is no file, so it can be neither linked nor copied")
+            raise ValueError(f"{self.name(index)}: this picture is not a file, so it can be neither linked nor copied")
         return self.sources[split].find(local)
 
 

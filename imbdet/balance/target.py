@@ -87,7 +87,7 @@ def read_shares(target: str | dict[str, float], names: Sequence[str], boxes: np.
     kind, _, value = target.partition(":")
     known(kind, ("equal", "sqrt", "power", "ratio"), "target")
     if kind in ("power", "ratio") and not value:
-        raise ValueError(f"target {target!r}: right is {kind}:NUMBER")
+        raise ValueError(f"target {target!r}: expected {kind}:NUMBER")
     power = {"equal": 1.0, "sqrt": 0.5}.get(kind)
     if kind == "power":
         power = number(value)

@@ -121,7 +121,9 @@ def _paths(root: Path, name: str, imbalance: str) -> list[Path]:
         root / "tests" / "remedies" / imbalance / f"test_{name}.py",
     ]
     if not paths[0].parent.is_dir() or not (root / "configs" / "common").is_dir():
-        raise ValueError(f"{root.resolve()} is no checkout of imbdet: it lacks imbdet/remedies/{imbalance} or configs")
+        raise ValueError(
+            f"{root.resolve()} is not a checkout of imbdet: it lacks imbdet/remedies/{imbalance} or configs"
+        )
     taken = [
         path.relative_to(root).as_posix()
         for top in ("imbdet", "configs", "tests", "tools", "docs")

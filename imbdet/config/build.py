@@ -72,7 +72,7 @@ def _call(node: Mapping, path: str, extra: Mapping[str, Any]) -> Any:
     kwargs = {key: child(node[key], _join(path, key), {}) for key in keys} | dict(extra)
     for key in kwargs:
         if isinstance(kwargs[key], (str, int, float, list, dict)) and key in _slots_taken(target):
-            raise ValueError(f"{_join(path, key)} is {kwargs[key]!r:.100}; needed is null, or a node with a _target_")
+            raise ValueError(f"{_join(path, key)} is {kwargs[key]!r:.100}; expected null, or a node with a _target_")
     if node.get("_partial_", False):
         return functools.partial(target, *args, **kwargs) if args or kwargs else target
     try:

@@ -116,7 +116,7 @@ def _place_in(name: str) -> tuple[str, str]:
     if not at or "/" in place or "." in place:
         return name, ""
     if place != "rpn":
-        raise ValueError(f"remedy {name!r}: {place!r} is no place for a remedy; there is rpn, as in {bare}@rpn")
+        raise ValueError(f"remedy {name!r}: {place!r} is not a place for a remedy; there is rpn, as in {bare}@rpn")
     return bare, place
 
 

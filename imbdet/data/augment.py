@@ -165,7 +165,7 @@ class RandomCropWithBoxes(Augment):
     ):
         if not (0 < scale[0] <= scale[1] <= 1 and 0 < aspect[0] <= aspect[1] and tries >= 1 and len(min_ious)):
             raise ValueError(
-                f"RandomCropWithBoxes: scale={scale}, aspect={aspect}, min_ious={min_ious}, tries={tries}; needed are "
+                f"RandomCropWithBoxes: scale={scale}, aspect={aspect}, min_ious={min_ious}, tries={tries}; expected "
                 "0 < scale <= 1 and aspect > 0, both ascending, at least one of min_ious and one try"
             )
         self.prob = prob

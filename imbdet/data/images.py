@@ -90,7 +90,7 @@ class FileImages:
             if leads_outside(self.root, self.name(index)):
                 raise FileNotFoundError(
                     f"{path}{what}: the file name leads out of the folder of pictures {self.root}, and no file is "
-                    "opened there. Right are names relative to the folder that holds all of them"
+                    "opened there. Expected are names relative to the folder that holds all of them"
                 )
             image = decode(path, what)
         except FileNotFoundError as error:
@@ -281,7 +281,7 @@ def _open(source) -> Image.Image:
 def refuse_special(path: str, what: str = "") -> None:
     """Raise NotOpened for a device, a pipe, a socket or a folder, links followed; OSError if there is nothing."""
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise NotOpened(f"{path}{what}: is no regular file, so that it is not opened")
+        raise NotOpened(f"{path}{what}: is not a regular file, so that it is not opened")
 
 
 def refuse_too_large(size: tuple[int, int], where: str = "") -> None:

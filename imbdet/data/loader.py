@@ -282,11 +282,11 @@ def _named(error: Exception, records: Records, index: int) -> Exception:
 
 def _check_sizes(records: Records, batch_size: int, num_workers: int) -> None:
     if not hasattr(records, "images"):
-        raise ValueError(f"records is {records!r:.200}; needed is a node with a _target_ that reads a data set")
+        raise ValueError(f"records is {records!r:.200}; expected a node with a _target_ that reads a data set")
     if not len(records):
         raise ValueError(f"{records.source}: the data set {records.name!r} has no images")
     if batch_size < 1 or num_workers < 0:
-        raise ValueError(f"batch_size={batch_size}, num_workers={num_workers}; needed are 1 or more and 0 or more")
+        raise ValueError(f"batch_size={batch_size}, num_workers={num_workers}; expected 1 or more and 0 or more")
 
 
 def _data_loader(items, batches, num_workers: int, pin_memory: bool | None) -> DataLoader:

@@ -93,7 +93,7 @@ class SubsetImages:
     def find(self, index: int) -> str:
         """Return the file, as `FileImages` does. Raises ValueError where pictures are not files."""
         if not hasattr(self.source, "find"):
-            raise ValueError(f"{self.name(index)}: this picture is no file")
+            raise ValueError(f"{self.name(index)}: this picture is not a file")
         return self.source.find(int(self.indices[index]))
 
 

@@ -207,7 +207,7 @@ def describe(records: Records, limit: int = 20) -> str:
     per_image = objects_per_image(records)
     lines = [
         f"{records.name}: {len(records)} images ({records.num_empty} without objects), {counts.sum()} boxes "
-        f"({records.crowd.sum()} crowd regions beside), {records.num_classes} classes, from {records.source}"
+        f"({records.crowd.sum()} crowd regions besides), {records.num_classes} classes, from {records.source}"
     ]
     order = np.argsort(-counts, kind="stable")
     if len(order) > limit:

@@ -36,7 +36,7 @@ class Tiles:
     def __init__(self, size: float = 512, overlap: float = 0.2, whole: bool = True):
         if not 0 < size < math.inf or not 0 <= overlap < 1:
             raise ValueError(
-                f"tiles of size {size:g} with overlap {overlap:g}: needed are a size above 0 (pixels, up to 1 a share "
+                f"tiles of size {size:g} with overlap {overlap:g}: expected a size above 0 (pixels, up to 1 a share "
                 "of the picture) and an overlap in 0..1 exclusive"
             )
         self.size, self.overlap, self.whole = size, overlap, whole

@@ -39,7 +39,7 @@ def damage(path: Path) -> str | None:
     except OSError:
         raise
     except Exception as error:  # BadZipFile, and what zipfile meets on the way: bad names, sizes, methods, passwords
-        return f"{path.stat().st_size} bytes that are no complete checkpoint ({error})"
+        return f"{path.stat().st_size} bytes that are not a complete checkpoint ({error})"
 
 
 def load_file(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -67,7 +67,7 @@ def check_best_metric(built: Built) -> None:
             if near
             else f"there are {', '.join(known[:16])}, a class's name, or loss/total"
         )
-        raise ValueError(f"train.best_metric is {name!r}, which is no metric of the evaluation; {hint}")
+        raise ValueError(f"train.best_metric is {name!r}, which is not a metric of the evaluation; {hint}")
 
 
 def describe_run(built: Built, say: Any) -> None:

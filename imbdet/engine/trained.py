@@ -99,7 +99,9 @@ def open_run(
         raise ValueError(f"{path} is a file, so which={which!r} has no meaning; give the folder of the run")
     config = load_file(path).get("config")
     if not isinstance(config, dict):
-        raise ValueError(f"{path} holds no config, so it is no run's checkpoint; give --config C --checkpoint {path}")
+        raise ValueError(
+            f"{path} holds no config, so it is not a run's checkpoint; give --config C --checkpoint {path}"
+        )
     return config_in(config, f"the config in {path}", remedies, overrides), path
 
 
@@ -110,7 +112,7 @@ def load_predictor(cfg: Any, checkpoint: str | Path, device: str | None = None) 
     node = resize_of(cfg)
     resize = instantiate(node) if node is not None else None
     if resize is not None and not callable(resize):
-        raise ValueError(f"the config's dataloader.val.resize is {node!r}; needed is null, or a node with a _target_")
+        raise ValueError(f"the config's dataloader.val.resize is {node!r}; expected null, or a node with a _target_")
     tiles = tiles_of(cfg)
     return Predictor(
         model,
@@ -145,7 +147,7 @@ def load_model(cfg: Any, checkpoint: str | Path, device: Any = "cpu") -> tuple[n
     data = _data_of(Path(checkpoint))
     model = instantiate((cfg if data is None else without_data(cfg, data)).model)
     if not isinstance(model, nn.Module):
-        raise ValueError(f"the config's model is a {type(model).__name__}; needed is a node with a _target_")
+        raise ValueError(f"the config's model is a {type(model).__name__}; expected a node with a _target_")
     load_model_weights(model, checkpoint)
     return model.to(device).eval(), data
 

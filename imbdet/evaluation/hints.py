@@ -98,8 +98,8 @@ def _class_hint(truth: GroundTruth, matched: list[tuple[int, int]]) -> list[str]
         top = int(np.argmax(counts))
         if values[top] != 0 and counts[top] >= 0.5 * len(shift) and (shift == 0).mean() < 0.1:
             return [
-                f"the boxes are right but not the classes: for {counts[top] / len(shift):.0%} of the detections that "
-                "overlap an "
-                f"object, its class is theirs {values[top]:+d} (by {what}). {what} seem to be off by {abs(values[top])}"
+                f"boxes match, but classes look shifted: for {counts[top] / len(shift):.0%} of the detections that "
+                f"overlap an object, the true class is the predicted one {values[top]:+d} (by {what}). {what} seem to "
+                f"be off by {abs(values[top])}"
             ]
     return []

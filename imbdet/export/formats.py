@@ -77,7 +77,7 @@ def information(detector: Predictor) -> dict[str, Any]:
         "class_names": list(detector.class_names),
         "category_ids": list(detector.category_ids),
         "input": "image: uint8 RGB (3, height, width), any size; normalized and padded inside",
-        "output": "boxes (T, 4) XYXY in pixels of the input, scores (T,), labels (T,); label -1 is no detection",
+        "output": "boxes (T, 4) XYXY in pixels of the input, scores (T,), labels (T,); label -1 is not a detection",
         "resize": OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node,
         "score_threshold": float(model.score_threshold),
         "nms_threshold": float(model.nms_threshold),

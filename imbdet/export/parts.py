@@ -122,7 +122,9 @@ def exportable(model: nn.Module) -> nn.Module:
         ValueError: no detector of ours, or a part that does itself what is replaced here.
     """
     if not isinstance(model, Detector):
-        raise ValueError(f"a {type(model).__name__} is no detector that can be exported; it must derive from Detector")
+        raise ValueError(
+            f"a {type(model).__name__} is not a detector that can be exported; it must derive from Detector"
+        )
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     for part in list(model.modules()):
         base = next((kind for kind in REPLACED if isinstance(part, kind)), None)

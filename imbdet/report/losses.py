@@ -67,7 +67,7 @@ def losses_of(config: str, names: Sequence[str] = ()) -> list[Loss]:
     known = [entry.name for entry in index.choose("regression", "spatial_regression")]
     for name in names:
         if name not in known:
-            raise ValueError(f"{name!r} is no regression loss; they are {', '.join(known)}")
+            raise ValueError(f"{name!r} is not a regression loss; they are {', '.join(known)}")
     found = []
     for name in names or known:
         criterion = criterion_of(load_config(config, [name]))

@@ -63,7 +63,7 @@ def read_run(folder: str | Path) -> Run:
 
     Raises:
         FileNotFoundError: there is no such folder, or it holds neither metrics.jsonl nor result.json.
-        ValueError: result.json or environment.json is no JSON.
+        ValueError: result.json or environment.json is not JSON.
     """
     run = RunFolder(folder)
     if not run.path.is_dir():

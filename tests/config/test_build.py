@@ -111,5 +111,5 @@ def test_a_part_built_by_its_owner_is_reported_once():
 @pytest.mark.parametrize("value", [{"a": {"b": 1}}, [1], "x", 3])
 def test_what_stands_in_a_slot_is_built(value):
     cfg = OmegaConf.create({"loader": L(EvalLoader)(records=None, resize=value)})
-    with pytest.raises(ValueError, match=r"loader.resize is .*; needed is null, or a node with a _target_"):
+    with pytest.raises(ValueError, match=r"loader.resize is .*; expected null, or a node with a _target_"):
         instantiate(cfg.loader)

@@ -63,7 +63,7 @@ def test_a_saved_config_knows_the_place(tmp_path):
         ("cascade_rcnn@rpn", "it fills roi_heads; the RPN's criterion has matcher"),
         ("class_weights@rpn", "the RPN tells objects from background alone"),
         ("kl_loss@rpn", "it also changes model.voting, outside of the RPN's criterion"),
-        ("focal_loss@roi", "'roi' is no place for a remedy; there is rpn"),
+        ("focal_loss@roi", "'roi' is not a place for a remedy; there is rpn"),
         ("focal_los@rpn", "unknown remedy 'focal_los'; did you mean 'focal_loss'"),
         ("combined/libra_rcnn@rpn", "its file names no slot"),
     ],

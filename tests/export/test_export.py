@@ -86,7 +86,7 @@ def test_a_detector_with_its_own_way_is_refused():
     model.__class__ = Mine
     with pytest.raises(ValueError, match="Mine cannot be exported: it has its own detect"):
         exportable(model)
-    with pytest.raises(ValueError, match="a Linear is no detector"):
+    with pytest.raises(ValueError, match="a Linear is not a detector"):
         exportable(torch.nn.Linear(1, 1))
 
 

@@ -391,7 +391,6 @@ def plan(rng, folder):
         content["arms"][1]["remedies"] = [str(folder / "evil.py")]
     hurt = rng.choice(("plan", "plan", "results", "base"))
 
-
     def written(value, name):
         return as_json(rng, changed(rng, value)) if hurt == name else json.dumps(value).encode()
 

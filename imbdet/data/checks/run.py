@@ -283,7 +283,7 @@ def check_before_training(train: Records, val: Records | None = None) -> list[Fi
         files = dict.fromkeys(finding.file for finding in errors)
         named = " ".join(file for file in files if file.endswith(".json")) or "DIR"
         raise ValueError(
-            f"the data has errors, so that training on it would mean nothing:\n{errors.summary()}\n"
+            f"the data has errors; training on it would be meaningless:\n{errors.summary()}\n"
             f"All checks, of the pictures too: imbdet check_data {named}\n"
             "Repair: the same with one file and --fix FIXED.json (and --drop for what cannot be computed)"
         )

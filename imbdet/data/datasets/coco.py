@@ -272,7 +272,7 @@ def _sizes(images: list[_Image], field: str, source: str) -> np.ndarray:
     wrong = np.flatnonzero(~(np.abs(sizes) < 2**31))  # NaN too
     if len(wrong):
         raise ValueError(
-            f"{source}: $.images[{wrong[0]}].{field} is {sizes[wrong[0]]:g}. Right is: {_RIGHT[field]}. {_MORE}"
+            f"{source}: $.images[{wrong[0]}].{field} is {sizes[wrong[0]]:g}. Expected: {_RIGHT[field]}. {_MORE}"
         )
     return sizes.astype(np.int32)
 
@@ -344,5 +344,5 @@ def _explain(path: str, error: msgspec.ValidationError) -> str:
     key = (re.findall(r"missing required field `(\w+)`", what) or re.findall(r"\.(\w+)[^.]*$", place) or [""])[0]
     if place == "$" and what == "Expected `object`, got `array`":
         what += " (a list is what a file of detection results holds; annotations are {images, annotations, ...})"
-    right = f". Right is: {_RIGHT[key]}" if key in _RIGHT else ""
+    right = f". Expected: {_RIGHT[key]}" if key in _RIGHT else ""
     return f"{path}: {place}: {what}{right}. {_MORE}"

@@ -35,7 +35,7 @@ def parse_json(data: bytes, path: str) -> tuple[Any, str]:
     try:
         return msgspec.json.decode(data), ""
     except RecursionError:
-        raise ValueError(f"{path}: is no annotation file: its lists are nested too deep") from None
+        raise ValueError(f"{path}: is not an annotation file: its lists are nested too deep") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as strict:
         problem = explain_json_error(path, strict, data)
     try:
@@ -57,12 +57,12 @@ def explain_json_error(path: str, error: Exception, data: bytes) -> str:
         return f"{path}: the JSON ends in the middle, after {len(data)} bytes: the file was cut short. Copy it again"
     position = re.search(r"byte (\d+)", message)
     if position is None:
-        return f"{path}: is no JSON: {message}"
+        return f"{path}: is not JSON: {message}"
     at = int(position.group(1))
     line, column = data.count(b"\n", 0, at) + 1, at - (data.rfind(b"\n", 0, at) + 1) + 1
     near = data[max(at - 30, 0) : at + 20].decode(errors="replace")
     not_json = "; NaN and Infinity are not JSON" if re.match(rb"-?(NaN|Inf)", data[at : at + 4]) else ""
-    return f"{path}: is no JSON at line {line}, column {column} (byte {at}), near {near!r}: {message}{not_json}"
+    return f"{path}: is not JSON at line {line}, column {column} (byte {at}), near {near!r}: {message}{not_json}"
 
 
 def repeated_keys(data: bytes) -> list[tuple[str, int]]:

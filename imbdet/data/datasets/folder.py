@@ -65,7 +65,7 @@ def folder_records(root: str, split: str = "train", format: str = "auto", **opti
     if format == "auto":
         format = detect_format(checked_root(root), split)
     if format not in readers:
-        raise ValueError(f"format={format!r}: right is one of auto, {', '.join(readers)}")
+        raise ValueError(f"format={format!r}: expected one of auto, {', '.join(readers)}")
     return readers[format](root, split, **options)
 
 

@@ -18,14 +18,14 @@ def read_text(path: str) -> str:
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ValueError(f"{path}: is no regular file")
+            raise ValueError(f"{path}: is not a regular file")
         with open(path, "rb") as file:
             data = file.read()
         encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
         return data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         near = error.object[error.start : error.start + 8]
-        raise ValueError(f"{path}: is no text in UTF-8 (byte {error.start}: {near!r}); save it as UTF-8") from None
+        raise ValueError(f"{path}: is not text in UTF-8 (byte {error.start}: {near!r}); save it as UTF-8") from None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -48,7 +48,7 @@ def voc_folder(
         ValueError: XML that cannot be understood, named with its file.
     """
     if difficult not in ("ignore", "keep"):
-        raise ValueError(f"difficult={difficult!r}: right is 'ignore' or 'keep'")
+        raise ValueError(f"difficult={difficult!r}: expected 'ignore' or 'keep'")
     source, files, _ = _find(root, split)
     classes = None if classes is None else tuple(classes)
     key = ("voc", signature(filter(os.path.isfile, [*files, source])), keep_empty, classes, name)
@@ -88,7 +88,7 @@ def read_voc(root: str, split: str, difficult: str = "ignore", one_based: bool =
                 corners = [_number(box, key) for key in ("xmin", "ymin", "xmax", "ymax")]
             except ValueError as error:
                 result.problems.append(
-                    f"{file}: object {i}: {error}; right is <name> and <bndbox> with the numbers <xmin> <ymin> <xmax> "
+                    f"{file}: object {i}: {error}; expected <name> and <bndbox> with the numbers <xmin> <ymin> <xmax> "
                     "<ymax>, each once"
                 )
                 continue
@@ -213,7 +213,7 @@ def _parse(file: str) -> ElementTree.Element:
         ValueError: it cannot be read, is no regular file, or no XML.
     """
     if os.path.exists(file) and not os.path.isfile(file):
-        raise ValueError(f"{file}: is no regular file")
+        raise ValueError(f"{file}: is not a regular file")
     try:
         return ElementTree.parse(file).getroot()
     except OSError as error:

@@ -40,10 +40,10 @@ class LineReader:
         try:
             values = [float(part) for part in parts]
         except ValueError:
-            raise ValueError("right are numbers: class cx cy width height") from None
+            raise ValueError("expected numbers: class cx cy width height") from None
         box = self._box(values)
         if not all(map(math.isfinite, values)):
-            raise ValueError("right are finite numbers")
+            raise ValueError("expected finite numbers")
         return self._label(parts[0], values[0]), box
 
     def _box(self, values: list[float]) -> Box:
@@ -52,13 +52,13 @@ class LineReader:
             points, each = self.key_points
             if n != 5 + points * each:
                 raise ValueError(
-                    f"{n} numbers; right are {5 + points * each}, as kpt_shape is [{points}, {each}]: class cx cy "
+                    f"{n} numbers; expected {5 + points * each}, as kpt_shape is [{points}, {each}]: class cx cy "
                     "width height and the key points"
                 )
             _refuse_pixels(values[1:5])
             return tuple(values[1:5])
         if n != 5 and (n < 7 or n % 2 == 0):
-            raise ValueError(f"{n} numbers; right are five: class cx cy width height, or class and a polygon{_hint(n)}")
+            raise ValueError(f"{n} numbers; expected five: class cx cy width height, or class and a polygon{_hint(n)}")
         _refuse_pixels(values[1:])
         if n == 5:
             return tuple(values[1:])
@@ -71,7 +71,7 @@ class LineReader:
             return self.position[int(value)]
         numbers = sorted(self.names)
         if numbers == list(range(len(numbers))):
-            raise ValueError(f"class {text}; right is a whole number in 0..{len(numbers) - 1}")
+            raise ValueError(f"class {text}; expected a whole number in 0..{len(numbers) - 1}")
         first, last = numbers[0], numbers[-1]
         raise ValueError(
             f"class {text} is not among the numbers of `names` ({first} is {self.names[first]!r} ... {last} is "

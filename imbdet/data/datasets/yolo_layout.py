@@ -103,7 +103,7 @@ def key_points(description: Description) -> tuple[int, int] | None:
     numbers = [int(v) if isinstance(v, str) and v.isdecimal() and len(v) < 6 else -1 for v in shape]
     if not isinstance(shape, list) or len(numbers) != 2 or (numbers != [0, 0] and not _is_shape(*numbers)):
         raise ValueError(
-            f"{description.file}: kpt_shape: {_short(shape)}; right is [number of key points, 2 or 3], e.g. [17, 3]"
+            f"{description.file}: kpt_shape: {_short(shape)}; expected [number of key points, 2 or 3], e.g. [17, 3]"
         )
     return numbers[0], numbers[1]
 
@@ -186,7 +186,7 @@ def _entries(description: Description, name: str) -> list[str]:
     wrong = next((entry for entry in entries if not isinstance(entry, str) or entry in _MISSING), None)
     if wrong is not None:
         raise ValueError(
-            f"{description.file}: {name}: {_short(value)}; right is a folder of pictures, a .txt list of them, or a "
+            f"{description.file}: {name}: {_short(value)}; expected a folder of pictures, a .txt list of them, or a "
             "list of such paths"
         )
     return entries
@@ -207,7 +207,7 @@ def _pictures(entry: str, finder: _Finder, looked_at: list[str]) -> tuple[list[s
         path = lines.find(line, _is_picture) if line else None
         if path is not None and pictures.setdefault(path, line) != line:
             raise ValueError(
-                f"{place}, line {i}: {line!r} and {pictures[path]!r} both are {path}; right is one line each"
+                f"{place}, line {i}: {line!r} and {pictures[path]!r} both are {path}; expected one line each"
             )
         if line and path is None:
             lost.append(f"{place}, line {i}: {line[:200]!r}: no such picture file, nor by its last parts in {root}")
@@ -235,7 +235,7 @@ def label_file(picture: str) -> str:
 def _read_yaml(path: str) -> dict:
     content = yaml12.read_as_text(read_text(path), path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: right is a mapping with names, train, val")
+        raise ValueError(f"{path}: expected a mapping with names, train, val")
     return content
 
 
@@ -258,7 +258,7 @@ def _name_lines(path: str) -> list[str]:
 
 
 def _numbered(names, source: str) -> dict[int, str]:
-    right = "right is a list of class names, or a mapping from their numbers to them, e.g. {0: cat, 1: dog}"
+    right = "expected a list of class names, or a mapping from their numbers to them, e.g. {0: cat, 1: dog}"
     if isinstance(names, list):
         names = dict(enumerate(names))
     elif not isinstance(names, dict):
@@ -271,7 +271,7 @@ def _numbered(names, source: str) -> dict[int, str]:
             raise ValueError(f"{source}: names: {key} is {_short(name)}; {right}")
         number = int(key) if str(key).isdecimal() and len(str(key)) < 10 else None
         if number is None or number in numbered:
-            raise ValueError(f"{source}: names: the key {_short(key)} is no number of its own in 0..; {right}")
+            raise ValueError(f"{source}: names: the key {_short(key)} is not a number of its own in 0..; {right}")
         numbered[number] = name.strip()
     return dict(sorted(numbered.items()))
 

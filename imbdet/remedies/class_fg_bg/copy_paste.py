@@ -70,7 +70,7 @@ class CopyPaste(OccasionalMix):
         super().__init__(prob, off, images)
         if not 0 < scale[0] <= scale[1] or most < 0 or not 0 <= least <= 1:
             raise ValueError(
-                f"CopyPaste: scale={scale}, most={most}, least={least}; needed are ascending scales above 0, a number "
+                f"CopyPaste: scale={scale}, most={most}, least={least}; expected ascending scales above 0, a number "
                 "of objects and least in 0..1"
             )
         self.scale, self.most, self.least = (scale[0], scale[1]), most, least

@@ -90,7 +90,9 @@ def alpha_of_classes(alpha: float | Mapping[str, float] | None, class_names: Seq
     if isinstance(alpha, Mapping):
         unknown = [name for name in alpha if name not in class_names]
         if unknown:
-            raise ValueError(f"alpha names {unknown}, which are no classes; there are {', '.join(class_names) or None}")
+            raise ValueError(
+                f"alpha names {unknown}, which are not classes; there are {', '.join(class_names) or None}"
+            )
         values = torch.tensor([alpha.get(name, other) for name in class_names])
     else:
         values = torch.as_tensor(alpha, dtype=torch.float32)

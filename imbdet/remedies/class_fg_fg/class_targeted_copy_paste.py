@@ -83,7 +83,7 @@ class ClassTargetedCopyPaste(Mix):
                 raise ValueError(f"ClassTargetedCopyPaste: {name}={value}; it must lie in 0..1")
         if not 0 < scale[0] <= scale[1] or tries < 1:
             raise ValueError(
-                f"ClassTargetedCopyPaste: scale={scale}, tries={tries}; needed are ascending factors above 0 and a try"
+                f"ClassTargetedCopyPaste: scale={scale}, tries={tries}; expected ascending factors above 0 and a try"
             )
         self.level, self.least, self.tries, self.background = level, least, tries, background
         self.scale = (scale[0], scale[1])

@@ -74,7 +74,7 @@ class Mosaic(OccasionalMix):
         super().__init__(prob, off, images)
         if not 0 <= center[0] <= center[1] <= 2 or not 0 < scale[0] <= scale[1] or not 0 <= least <= 1:
             raise ValueError(
-                f"Mosaic: center={center}, scale={scale}, least={least}; needed are center in 0..2 and scale above 0, "
+                f"Mosaic: center={center}, scale={scale}, least={least}; expected center in 0..2 and scale above 0, "
                 "both ascending, and least in 0..1"
             )
         if not 0 <= fill <= 255:

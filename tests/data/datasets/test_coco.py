@@ -106,7 +106,7 @@ def test_lvis_url_and_windows_names(coco, write):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.pop("annotations"), r"\$: Object missing required field `annotations`.*Right is: a list of"),
+        (lambda c: c.pop("annotations"), r"\$: Object missing required field `annotations`.*Expected: a list of"),
         (lambda c: c["annotations"][2].pop("bbox"), r"\$\.annotations\[2\].*`bbox`.*four numbers"),
         (lambda c: c["annotations"][1].update(id=[]), r"\$\.annotations\[1\]\.id: Expected `int`, got `array`.*unique"),
         (lambda c: c["annotations"][1].update(id=2**63), r"id 9223372036854775808 \(number 1 .* beyond 64 bits"),
@@ -145,7 +145,7 @@ def test_wrong_content_names_file_place_and_remedy(coco, write, change, message)
         ('{"images":\n [Nan]}', "line 2, column 3.*invalid character"),
         ("\ufeff{}", "missing required field `images`"),
         ("[" * 100_000, "nested too deep"),
-        ("<html>", "is no JSON at line 1, column 1"),
+        ("<html>", "is not JSON at line 1, column 1"),
         ("[]", "a list is what a file of detection results holds"),
     ],
 )

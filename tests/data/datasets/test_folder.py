@@ -88,7 +88,7 @@ def test_several_years_are_ambiguous(coco, write, pictures, tmp_path):
 
 
 def test_unknown_format(tmp_path):
-    with pytest.raises(ValueError, match="format='cocoo': right is one of auto, coco, voc, yolo"):
+    with pytest.raises(ValueError, match="format='cocoo': expected one of auto, coco, voc, yolo"):
         folder_records(str(tmp_path), format="cocoo")
 
 

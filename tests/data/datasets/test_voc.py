@@ -79,7 +79,7 @@ def test_every_wrong_file_is_named(voc, write):
     write("<annotation><object>", "Annotations/000001.xml")
     write(xml([("dog", 1, 1, "x", 3, 0)]), "Annotations/000002.xml")
     with pytest.raises(
-        ValueError, match=r"(?s)2 labels cannot.*000001.xml: .*000002.xml: object 1: <xmax> is 'x'; right is <name>"
+        ValueError, match=r"(?s)2 labels cannot.*000001.xml: .*000002.xml: object 1: <xmax> is 'x'; expected <name>"
     ):
         voc_folder(str(voc), "train")
     with pytest.raises(FileNotFoundError, match="no Pascal VOC split 'test'.*ImageSets/Main"):
@@ -145,5 +145,5 @@ def test_xml_that_is_a_folder_or_infinite(voc, write):
     assert voc_folder(str(voc), "val").widths.tolist() == [40]  # of the picture
     (voc / "Annotations" / "000003.xml").unlink()
     (voc / "Annotations" / "000003.xml").mkdir()
-    with pytest.raises(ValueError, match="000003.xml: is no regular file"):
+    with pytest.raises(ValueError, match="000003.xml: is not a regular file"):
         voc_folder(str(voc), "val")

@@ -51,9 +51,9 @@ def test_names_from_classes_txt_or_an_error(tmp_path, write):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("2 .5 .5 .5 .5", r"class 2; right is a whole number in 0..1"),
-        ("0 .5 .5 .5", r"4 numbers; right are five"),
-        ("cat .5 .5 .5 .5", r"right are numbers"),
+        ("2 .5 .5 .5 .5", r"class 2; expected a whole number in 0..1"),
+        ("0 .5 .5 .5", r"4 numbers; expected five"),
+        ("cat .5 .5 .5 .5", r"expected numbers"),
         ("0 20 10 5 5", r"fractions of the picture"),
     ],
 )

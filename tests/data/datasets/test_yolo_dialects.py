@@ -44,22 +44,22 @@ def test_the_number_is_the_label_and_names_are_text(tmp_path, write, names, labe
         ("names: {1: apple, 2: pear}", r"class 0 is not among the numbers of `names` \(1 is 'apple'.*from 0 instead"),
         ("names: [a, b]\nnc: 3", "it says '3' classes, and has 2 names"),
         ("names: [a, b]\nnc: two", "it says 'two' classes"),
-        ("names: {a: 0, b: 1}", "the key 'a' is no number"),
-        ("names: {-1: a}", "the key '-1' is no number"),
-        ("names: {0: a, 00: b}", "the key '00' is no number of its own"),
+        ("names: {a: 0, b: 1}", "the key 'a' is not a number"),
+        ("names: {-1: a}", "the key '-1' is not a number"),
+        ("names: {0: a, 00: b}", "the key '00' is not a number of its own"),
         ("names: {0: a, 1: a}", "0 and 1 are both called 'a'"),
         ("names: [a, [b]]", r"1 is \['b'\]"),
-        ("names: cat", "names: 'cat'; right is a list"),
+        ("names: cat", "names: 'cat'; expected a list"),
         ("names: []", "lacks `names`"),
         ("names: [a, '']", "class 1 has no name"),
         ("names:", "lacks `names`"),
         ("names: [a]\nnames: [b]", "key 'names' twice"),
         ("names: [a]\n[x]: 1", "data.yaml is not YAML"),
-        ("- a", "right is a mapping"),
-        ("names: [a]\nkpt_shape: 17", "kpt_shape: '17'; right is"),
-        ("names: [a]\nkpt_shape: [17, 4]", "kpt_shape: .*; right is"),
-        ("names: [a]\ntrain: {a: b}", "train: {'a': 'b'}; right is a folder"),
-        ("names: [a]\ntrain: [images/train, [x]]", "right is a folder"),
+        ("- a", "expected a mapping"),
+        ("names: [a]\nkpt_shape: 17", "kpt_shape: '17'; expected"),
+        ("names: [a]\nkpt_shape: [17, 4]", "kpt_shape: .*; expected"),
+        ("names: [a]\ntrain: {a: b}", "train: {'a': 'b'}; expected a folder"),
+        ("names: [a]\ntrain: [images/train, [x]]", "expected a folder"),
         ("names: [a]\ntrain: [images/train, images/more]", "train: no pictures in 'images/more'"),
     ],
 )
@@ -85,7 +85,7 @@ def test_labels_that_are_no_regular_file_are_said(tmp_path, write):
     labels.unlink()
     for make in (lambda: labels.symlink_to("/dev/zero"), lambda: labels.symlink_to("nowhere"), labels.mkdir):
         make()
-        with pytest.raises(ValueError, match="a.txt: (is no regular file|cannot be read: No such file)"):
+        with pytest.raises(ValueError, match="a.txt: (is not a regular file|cannot be read: No such file)"):
             yolo_folder(root)
         labels.rmdir() if labels.is_dir() else labels.unlink()
 
@@ -95,7 +95,7 @@ def test_key_points_leave_the_box_alone(tmp_path, write):
     root = folder(tmp_path, write, "names: [a]\nkpt_shape: [2, 3]\n", *lines)
     np.testing.assert_allclose(yolo_folder(root).xywh, [[10, 5, 20, 10], [15, 5, 10, 10], [0, 0, 20, 20]])
     folder(tmp_path, write, "names: [a]\nkpt_shape: [3, 2]\n", lines[0][:-2])
-    with pytest.raises(ValueError, match=r"10 numbers; right are 11, as kpt_shape is \[3, 2\]"):
+    with pytest.raises(ValueError, match=r"10 numbers; expected 11, as kpt_shape is \[3, 2\]"):
         yolo_folder(root)
 
 
@@ -152,8 +152,8 @@ def test_polygons_are_no_key_points(line):
         ("0 .5 .5 .5 inf", "fractions"),
         ("0 .5 .5 .5 nan", "finite"),
         ("inf .5 .5 .5 .5", "finite"),
-        ("0.5 .5 .5 .5 .5", "class 0.5; right is"),
-        (".1 .1 .2 .1 .2 .2 .1 .2 ship 0", "right are numbers"),
+        ("0.5 .5 .5 .5 .5", "class 0.5; expected"),
+        (".1 .1 .2 .1 .2 .2 .1 .2 ship 0", "expected numbers"),
     ],
 )
 def test_lines_of_other_dialects_say_what_they_may_be(line, message):
@@ -177,7 +177,7 @@ def test_byte_order_marks_and_line_ends_of_windows(tmp_path, encoding):
 def test_text_that_is_none_is_named(tmp_path, write):
     put(tmp_path, "images/train/a.png", "labels/train/a.txt", "0 .5 .5 .5 .5")
     write(b"K\xe4se\n", "classes.txt")
-    with pytest.raises(ValueError, match="classes.txt: is no text in UTF-8"):
+    with pytest.raises(ValueError, match="classes.txt: is not text in UTF-8"):
         yolo_folder(str(tmp_path))
     write("cat\n\ndog\n", "classes.txt")
     with pytest.raises(ValueError, match="line 2 is empty. 'dog' is class 2 if the empty line counts, and 1 if"):
