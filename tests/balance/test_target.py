@@ -72,7 +72,7 @@ def test_shares():
         "ratio:0.5": "1 or more",
         "power:2": "in 0 .* 1",
         "ratio": "ratio:NUMBER",
-        "ratio:x": "'x' is no number",
+        "ratio:x": "'x' is not a number",
     }
     for target, words in wrong.items():
         with pytest.raises(ValueError, match=words):

@@ -36,7 +36,7 @@ def test_one_family_alone_and_png(tmp_path, losses):
 
 
 def test_users_mistakes(tmp_path, losses):
-    with pytest.raises(ValueError, match="'focal_loss' is no regression loss; they are alpha_iou_loss, "):
+    with pytest.raises(ValueError, match="'focal_loss' is not a regression loss; they are alpha_iou_loss, "):
         losses_of("baselines/faster_rcnn_shapes", ["focal_loss"])
     with pytest.raises(ValueError, match="'dfl' cannot be drawn: its outputs are 68 values"):
         losses_of("baselines/faster_rcnn_shapes", ["dfl"])
