@@ -45,22 +45,22 @@ class OccasionalMix(Mix):
         return self.mixed(image, target, draw, rng)
 
     def mixed(self, image: Tensor, target: dict, draw: Any, rng: np.random.Generator) -> tuple[Tensor, dict]:
-        """The picture with others in it; see `Mix`."""
+        """Put others into the picture; see `Mix`."""
         raise NotImplementedError
 
 
 def images_in_training(iterations: int, batch_size: int, accumulate: int = 1) -> int:
-    """Pictures that a training sees over all processes."""
+    """Return how many pictures a training sees over all processes."""
     return int(iterations) * batch_size * accumulate
 
 
 def joined(target: dict, more: dict) -> dict:
-    """The target with the objects of another one of the same picture behind its own."""
+    """Put the objects of another target of the same picture behind those of this one."""
     return {**target, **{key: torch.cat((target[key], more[key])) for key in ("boxes", "labels")}}
 
 
 def paste(image: Tensor, target: dict, part: Tensor, x: int, y: int, least: float) -> tuple[Tensor, dict]:
-    """A part (3, b, a) of another picture over the image with its left upper corner at (x, y).
+    """Put a part (3, b, a) of another picture over the image, its left upper corner at (x, y).
 
     Returns:
         a new image, and the target of what can still be seen of the objects below.
@@ -73,7 +73,7 @@ def paste(image: Tensor, target: dict, part: Tensor, x: int, y: int, least: floa
 
 
 def visible(target: dict, covered: np.ndarray, least: float) -> dict:
-    """What can be seen of the objects where the pixels of the mask bool (H, W) cover them.
+    """Keep what can be seen of the objects where the pixels of the mask bool (H, W) cover them.
 
     A box that is covered in part shrinks to the smallest one around the pixels of it that are not; the object goes if
     they are less than the share `least` of its pixels, or none.
@@ -95,7 +95,7 @@ def visible(target: dict, covered: np.ndarray, least: float) -> dict:
 
 
 def whole_pixels(box: Tensor, height: int, width: int) -> tuple[int, int, int, int]:
-    """The smallest rectangle of whole pixels of a picture around a box (4,) in it."""
+    """Return the smallest rectangle of whole pixels of a picture around a box (4,) in it."""
     x1, y1, x2, y2 = box.tolist()
     return (
         max(int(np.floor(x1)), 0),

@@ -166,7 +166,7 @@ class ClassTargetedCopyPaste(Mix):
 
 
 def pasted_boxes(counts: np.ndarray, level: float, able: np.ndarray | None = None) -> np.ndarray:
-    """float64 (K,): boxes to add to each class in N pictures, x_c of `ClassTargetedCopyPaste`.
+    """Return float64 (K,): boxes to add to each class in N pictures, x_c of `ClassTargetedCopyPaste`.
 
     Args:
         counts: float (K,) boxes. level: 0..1. able: bool (K,), classes that can be pasted; None for all with boxes.

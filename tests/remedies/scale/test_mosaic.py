@@ -30,7 +30,7 @@ def test_four_pictures_around_the_middle_by_hand():
         [32 + 2, 32 + 3, 48 + 0, 48 + 1],
         [32 + 6, 32 + 7, 48 + 4, 48 + 5],
     ]
-    assert target["labels"].tolist() == [0, 1, 2, 3]
+    assert target["labels"].tolist() == [0, 1, 2, 3], "one of each of the three that are drawn"
     assert target["boxes"].tolist() == [[0, 0, 2, 2], [2, 0, 4, 2], [0, 2, 2, 4], [2, 2, 4, 4]]
     small = Mosaic(off=0, center=(1, 1), scale=(0.5, 0.5))
     image, target = run(small, *(picture([1, 1, 3, 4], value=k, labels=[k]) for k in range(4)))
