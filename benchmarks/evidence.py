@@ -270,7 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="runs at once (2)")
     parser.add_argument("--minutes", type=float, help="stop a grid after so long; the same command goes on")
     parser.add_argument("--gpu", action="store_true", help="on a GPU, in bfloat16 (not run on a GPU yet)")
-    parser.add_argument("--out", default="output/evidence", help="work folder, from the checkout's root (output/evidence)")
+    parser.add_argument("--out", default="output/evidence", help="work folder in the checkout (output/evidence)")
     parser.add_argument("--list", action="store_true", help="print the commands and stop")
     parser.add_argument("--write", action="store_true", help="write what was found for imbdet diagnose, and stop")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="set keys in all arms, for a trial")
