@@ -123,9 +123,3 @@ def test_files_find_the_same_and_tell_their_classes(tmp_path, form, name, remedi
     assert told == json.loads(json.dumps(about)) and told["class_names"] == list(found.class_names)
     seen = compare(found.model, call, pictures())
     assert seen.equal and seen.detections > 100 and seen.box < 0.01
-
-
-@pytest.mark.slow
-def test_what_depends_on_the_number_of_detections_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="FasterRCNN with kl_loss cannot be exported as torchscript: "):
-        export(detector(remedies=["kl_loss"]), "torchscript", tmp_path / "a.torchscript")
