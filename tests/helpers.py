@@ -78,7 +78,7 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def run_two(folder, *words, module="tests.engine"):
+def run_two(folder, *words, module="tests.engine", timeout=120):
     """What torch.distributed.run would start, without its own start-up time."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -95,7 +95,7 @@ def run_two(folder, *words, module="tests.engine"):
         )
         for rank in range(2)
     ]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=timeout)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(outputs)
     return outputs
 

@@ -24,8 +24,11 @@ from ..slots import CRITERIA, IN_CRITERION, SLOTS, slot_at, slots_of
 from . import files
 from .allowed import may_run
 from .difference import changed_paths
-from .keys import accepts, nearest_key
+from .keys import accepts, nearest_key, walk
 from .lazy import LazyCall, plain
+
+#: statistics of `imbdet.data.statistics` that have a number for each class; what asks for one cannot act on the RPN
+PER_CLASS = ("class_counts", "image_counts", "image_shares", "class_groups", "class_dimensions")
 
 
 @dataclass(frozen=True)
@@ -248,6 +251,14 @@ def _put_back(view: dict, cfg: DictConfig, remedy: Remedy, config: str) -> dict:
     others = changed_paths(OmegaConf.create(before), OmegaConf.create(view))
     if others:
         raise ValueError(f"remedy {remedy.name!r}: it also changes {', '.join(others)}, outside of the RPN's criterion")
+    asked = {str(value).rsplit(".", 1)[-1] for key, value in walk(criterion) if key.endswith("_target_")} & set(
+        PER_CLASS
+    )
+    if asked:
+        raise ValueError(
+            f"remedy {remedy.name!r}: it goes by {' and '.join(sorted(asked))}, numbers of each class, and the RPN "
+            "tells objects from background alone"
+        )
     whole = plain(cfg)
     whole["model"]["rpn"]["criterion"] = criterion
     return whole

@@ -1,10 +1,12 @@
 """`--remedy NAME@rpn`: a remedy for the criterion of the RPN, as it would be on a dense head."""
 
+import re
+
 import pytest
 import torch
 
 from imbdet.config import changed_paths, instantiate, load_config, save_config
-from imbdet.remedies.index import home_baseline
+from imbdet.remedies.index import entries, home_baseline
 from imbdet.testing import batch
 
 TWO = "baselines/faster_rcnn_shapes"
@@ -62,6 +64,7 @@ def test_a_saved_config_knows_the_place(tmp_path):
     [
         ("cascade_rcnn@rpn", "it fills roi_heads; the RPN's criterion has matcher"),
         ("class_weights@rpn", "the RPN tells objects from background alone"),
+        ("location_weighting@rpn", "it goes by class_counts and class_dimensions, numbers of each class"),
         ("kl_loss@rpn", "it also changes model.voting, outside of the RPN's criterion"),
         ("focal_loss@roi", "'roi' is not a place for a remedy; there is rpn"),
         ("focal_los@rpn", "unknown remedy 'focal_los'; did you mean 'focal_loss'"),
@@ -77,3 +80,25 @@ def test_one_stage_has_no_rpn():
     with pytest.raises(ValueError, match="needs an RPN .* 'baselines/retinanet_shapes' does not have"):
         load_config("baselines/retinanet_shapes", ["focal_loss@rpn"])
     assert home_baseline("focal_loss@rpn") == TWO and home_baseline("focal_loss") == "baselines/retinanet_shapes"
+
+
+NAMES = list(dict.fromkeys(entry.name for entry in entries()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remedy", NAMES)
+def test_every_remedy_acts_on_the_rpn_or_says_why_not(remedy):
+    """Of one class all values and gradients are finite; what knows classes is refused, whatever its folder."""
+    try:
+        cfg = load_config(TWO, [f"{remedy}@rpn"], SMALL)
+    except ValueError as error:
+        assert re.search("it fills |it also changes |the RPN tells objects from background alone", str(error)), error
+        return
+    cfg.model.num_classes = 10
+    torch.manual_seed(0)
+    model = instantiate(cfg.model).train()
+    assert model.rpn.head.logits in (1, 2) and model.rpn.criterion.num_classes == 1
+    losses, _ = model(*batch(3, 0, size=64))
+    sum(losses.values()).backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert all(torch.isfinite(p.grad).all() for p in model.rpn.parameters())

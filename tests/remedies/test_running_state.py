@@ -20,6 +20,7 @@ from imbdet.config.load import baseline_of
 from imbdet.modeling import running_state
 from imbdet.modeling.running_state import RunningState
 from imbdet.remedies import index
+from tests.helpers import run_two
 
 #: class of a stateful module -> why it keeps no RunningState
 OTHER_STATE = {
@@ -159,3 +160,18 @@ def test_a_resumed_training_is_the_same(remedy):
     again.load_state_dict(model.state_dict())
     next_losses = [losses(one, 3) for one in (model, again)]
     assert same(*next_losses) and same(snapshot(model), snapshot(again))
+
+
+@pytest.mark.slow
+def test_two_processes_remember_the_same(tmp_path):
+    """All of them in one pair of processes, over gloo: equal bit for bit, and not what one process alone would have."""
+    from tests.remedies.state_checks import states_after
+
+    run_two(tmp_path, module="tests.remedies.state_checks", timeout=600)
+    first, second = (torch.load(tmp_path / f"rank{rank}.pth", weights_only=True) for rank in range(2))
+    alone = states_after(2, 0)
+    assert first.keys() == second.keys() == alone.keys() and len(alone) > 10
+    for name, state in first.items():
+        assert state and state.keys() == second[name].keys(), name
+        assert same(state, second[name]), f"{name}: the processes remember different things"
+        assert not same(state, alone[name]), f"{name}: what the other process saw is not in it"
