@@ -54,6 +54,19 @@ def _processor() -> str:
     return next(iter(named), "") or platform.processor() or platform.machine()
 
 
+def computes_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor has instructions for bfloat16 (AVX512_BF16 or AMX); False where that is not known.
+
+    cpuinfo: the file of the system that lists them, for tests.
+    """
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = {flag for line in lines if line.startswith("flags") for flag in line.partition(":")[2].split()}
+    return not flags.isdisjoint({"avx512_bf16", "amx_bf16"})
+
+
 def write_environment(folder: Path, environment: dict[str, Any], resumed_at: int | None = None) -> None:
     """Write environment.json; a resumed run (at that iteration) appends to "resumed" of the one that is there."""
     path = folder / ENVIRONMENT

@@ -14,6 +14,7 @@ from ..data.loader import TrainLoader
 from ..data.statistics import describe, frequency_groups
 from ..slots import Slot
 from .build import Built
+from .environment import computes_bfloat16
 from .meters import GROUPS
 from .validation import known_metrics
 
@@ -90,6 +91,11 @@ def describe_run(built: Built, say: Any) -> None:
     processes = f", {built.world.size} processes" if built.world.size > 1 else ""
     step = f", {settings.accumulate} batches a step" if settings.accumulate > 1 else ""
     say(f"length: {length}{step}; on {built.device}{threads}{processes}, seed {settings.seed}")
+    if built.device.type == "cpu" and not settings.amp.enabled and computes_bfloat16():
+        say(
+            "this processor computes bfloat16: train.amp.enabled=true train.amp.dtype=bfloat16 makes a step shorter;"
+            " compare such runs with each other only"
+        )
     if not built.has_val:
         say("the config has no dataloader.val: nothing is evaluated, and there will be no best.pth")
     elif settings.eval_period:

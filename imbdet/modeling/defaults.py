@@ -277,6 +277,11 @@ def one_hot(labels: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
     return (labels.unsqueeze(1) == torch.arange(num_classes, device=labels.device)).to(dtype)
 
 
+def constants(values: Any, like: Tensor) -> Tensor:
+    """Numbers of the host on the device of `like`, in its dtype; unlike `like.new_tensor` it does not wait for it."""
+    return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True)
+
+
 class SmoothL1(Regression):
     """Slot `regression`: sum over the four deltas of x^2 / (2 beta) where |x| < beta, else |x| - beta / 2.
 

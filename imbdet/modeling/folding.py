@@ -6,9 +6,12 @@ bias does both. The network itself stays as it is; a folded copy is made when it
 weight has changed since.
 """
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 CHECK = 1e-3  #: largest difference between folded and plain maps, relative to the largest value, before it is given up
@@ -56,6 +59,24 @@ def fold(network: nn.Module, example: Tensor) -> nn.Module | None:
     """
     if getattr(network, "_compiled_call_impl", None) is not None:
         return None
+    with in_float32(example.device.type):  # 16 bits, and TF32, differ by more than `CHECK` all the same
+        return _folded(network, example)
+
+
+@contextlib.contextmanager
+def in_float32(device_type: str) -> Iterator[None]:
+    """Neither autocast nor TF32 in convolutions inside."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        cudnn.allow_tf32 = before
+
+
+def _folded(network: nn.Module, example: Tensor) -> nn.Module | None:
     folded = copy.deepcopy(network)
     pairs = _followers(folded, example)
     if not pairs:

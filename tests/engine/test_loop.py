@@ -1,10 +1,12 @@
 import json
+import warnings
 
 import pytest
 import torch
 
 from imbdet.engine import train
 from imbdet.engine.checkpoint import load_file
+from imbdet.engine.environment import computes_bfloat16
 from imbdet.engine.log import read_metrics
 from imbdet.engine.meters import NonFiniteLoss
 
@@ -138,10 +140,27 @@ def test_init_checkpoint_takes_weights_only(tmp_path):
         train(fake_config(tmp_path / "c", f"train.init_checkpoint={tmp_path / 'a' / 'last.pth'}", "model.channels=5"))
 
 
-def test_mixed_precision_runs_and_warns_on_a_cpu(tmp_path):
-    with pytest.warns(UserWarning, match="train.amp.enabled is a switch for GPUs"):
-        train(fake_config(tmp_path, "train.amp.enabled=true", "train.max_iter=2"))
+@pytest.mark.parametrize("dtype, there, warned", [("float16", True, 1), ("bfloat16", True, 0), ("bfloat16", False, 1)])
+def test_mixed_precision_runs_and_warns_on_a_cpu_without_the_arithmetic(tmp_path, monkeypatch, dtype, there, warned):
+    monkeypatch.setattr("imbdet.engine.build.computes_bfloat16", lambda: there)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        train(fake_config(tmp_path, "train.amp.enabled=true", f"train.amp.dtype={dtype}", "train.max_iter=2"))
+    assert sum("train.amp.enabled is a switch for GPUs" in str(one.message) for one in found) == warned
     assert weights(tmp_path)["head.weight"].dtype == torch.float32
+    assert bool(load_file(tmp_path / "last.pth")["scaler"]) == (dtype == "float16")  # its losses are scaled
+
+
+@pytest.mark.parametrize(
+    "flags, there", [("avx512f avx512_bf16", True), ("amx_bf16 avx2", True), ("avx2 avx512f", False)]
+)
+def test_the_processor_says_whether_it_computes_bfloat16(tmp_path, monkeypatch, capsys, flags, there):
+    (tmp_path / "cpuinfo").write_text(f"model name\t: Some\nflags\t\t: fpu {flags}\n")
+    found = computes_bfloat16(tmp_path / "cpuinfo")
+    assert found == there and not computes_bfloat16(tmp_path / "nothing")
+    monkeypatch.setattr("imbdet.engine.summary.computes_bfloat16", lambda: found)
+    train(fake_config(tmp_path / "run", "train.max_iter=1"))
+    assert ("this processor computes bfloat16" in capsys.readouterr().out) == there
 
 
 @pytest.mark.parametrize("limit, share", [(1e-6, 1.0), (1e6, 0.0), (0, None)])

@@ -7,7 +7,44 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from imbdet.config import instantiate, load_config
+from imbdet.modeling.detectron2_weights import load_detectron2_weights, our_name
+
 PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
+
+SLIM = [
+    "model.backbone.name=resnet18",
+    "model.backbone.stride_in_1x1=false",
+    "model.neck.channels=32",
+    "model.preprocess.std=[57.375, 57.12, 58.395]",
+]
+RCNN = [
+    "model.roi_heads.box_head.widths=[64, 64]",
+    "model.rpn.before_nms=[300, 300]",
+    "model.rpn.after_nms=[100, 100]",
+    "model.rpn.criterion.region_sampler.per_image=100000",
+    "model.roi_heads.criterion.region_sampler.per_image=100000",
+]
+CASES = {
+    "faster_rcnn_r18": ("baselines/faster_rcnn_r50_coco", SLIM + RCNN),
+    "retinanet_r18": ("baselines/retinanet_r50_coco", SLIM),
+    "cascade_rcnn_r18": ("baselines/faster_rcnn_r50_coco", SLIM + RCNN, "cascade_rcnn"),
+}
+
+
+def reference_detector(name: str) -> tuple[torch.nn.Module, dict, dict]:
+    """Our detector of a case with its weights, what is expected of it, and its arrays.
+
+    `grad_norms_of_ours` holds the expected norms by our names.
+    """
+    config, overrides, *remedies = CASES[name]
+    expected, arrays = load_case(name)
+    cfg = load_config(config, remedies, overrides)
+    cfg.model.num_classes = 5
+    model = instantiate(cfg.model)
+    load_detectron2_weights(model, rule_weights(expected["state"]))
+    expected["grad_norms_of_ours"] = {our_name(n): v for n, v in expected["grad_norms"].items()}
+    return model, expected, arrays
 
 
 def load_case(name: str) -> tuple[dict, dict]:

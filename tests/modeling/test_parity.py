@@ -6,9 +6,7 @@ Tolerances are those of the recording: losses and gradient norms 1e-4 relative, 
 import pytest
 import torch
 
-from imbdet.config import instantiate, load_config
-from imbdet.modeling.detectron2_weights import load_detectron2_weights, our_name
-from tests.modeling.parity import PARITY, batch, load_case, rule_weights
+from tests.modeling.parity import CASES, PARITY, batch, reference_detector
 
 
 @pytest.fixture(autouse=True)
@@ -25,25 +23,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:TF32 acceleration"),  # torch says so when oneDNN is switched
 ]
 
-SLIM = [
-    "model.backbone.name=resnet18",
-    "model.backbone.stride_in_1x1=false",
-    "model.neck.channels=32",
-    "model.preprocess.std=[57.375, 57.12, 58.395]",
-]
-RCNN = [
-    "model.roi_heads.box_head.widths=[64, 64]",
-    "model.rpn.before_nms=[300, 300]",
-    "model.rpn.after_nms=[100, 100]",
-    "model.rpn.criterion.region_sampler.per_image=100000",
-    "model.roi_heads.criterion.region_sampler.per_image=100000",
-]
-CASES = {
-    "faster_rcnn_r18": ("baselines/faster_rcnn_r50_coco", SLIM + RCNN),
-    "retinanet_r18": ("baselines/retinanet_r50_coco", SLIM),
-    "cascade_rcnn_r18": ("baselines/faster_rcnn_r50_coco", SLIM + RCNN, "cascade_rcnn"),
-}
-
 
 #: of the cascade the stages are new; its backbone, neck and RPN are those of faster_rcnn_r18
 SLOW = {"cascade_rcnn_r18"}
@@ -53,13 +32,7 @@ SLOW = {"cascade_rcnn_r18"}
     scope="module", params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES]
 )
 def case(request):
-    config, overrides, *remedies = CASES[request.param]
-    expected, arrays = load_case(request.param)
-    cfg = load_config(config, remedies, overrides)
-    cfg.model.num_classes = 5
-    model = instantiate(cfg.model)
-    load_detectron2_weights(model, rule_weights(expected["state"]))
-    return model, expected, arrays
+    return reference_detector(request.param)
 
 
 def test_losses_and_every_gradient_norm(case):
@@ -70,7 +43,7 @@ def test_losses_and_every_gradient_norm(case):
     assert {k: v.item() for k, v in losses.items()} == pytest.approx(expected["losses"], rel=1e-4)
     sum(losses.values()).backward()
     norms = {n: p.grad.norm().item() for n, p in model.named_parameters() if p.grad is not None}
-    theirs = {our_name(n): v for n, v in expected["grad_norms"].items()}
+    theirs = expected["grad_norms_of_ours"]
     assert norms.keys() == theirs.keys()
     assert norms == pytest.approx(theirs, rel=1e-4)
 

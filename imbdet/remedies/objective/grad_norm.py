@@ -61,8 +61,7 @@ class GradNorm(RunningState, Objective):
 
     def forward(self, losses: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
         """{name: loss} -> {name: weighted loss}, stats."""
-        weighted, stats, now = dict(losses), {}, torch.zeros(4, MOST, 2, dtype=torch.float64)
-        now = now.to(self.first.device)
+        weighted, stats, now = dict(losses), {}, self.first.new_zeros(4, MOST, 2)
         weights = self.log_weights.exp()
         for p, (cls, box, parameters) in enumerate(list(self._points.values())[:MOST]):
             learned = [parameter for parameter in parameters if parameter.requires_grad]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...modeling.defaults import claim, top
+from ...modeling.defaults import claim, constants, top
 from ...slots import Matcher
 from ._gaussians import kl_divergence
 
@@ -92,7 +92,7 @@ class RFLA(Matcher):
         """(N, A, 4): the boxes whose Gaussians stand for the regions."""
         if self.fields is None:
             return regions
-        side = regions.new_tensor(self.fields)[levels.clamp(min=0)] / 2
+        side = constants(self.fields, regions)[levels.clamp(min=0)] / 2
         area = (regions[..., 2:] - regions[..., :2]).clamp(min=1e-3).prod(dim=-1)
         return _scaled(regions, (side / area.sqrt()).unsqueeze(-1))
 

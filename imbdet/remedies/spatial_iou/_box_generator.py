@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...modeling.boxes import clip, paired_iou
+from ...modeling.defaults import constants
 from ...structures import Objects
 
 #: boxes of one image in one call
@@ -142,7 +143,7 @@ class JitteredBoxes:
     def __call__(self, objects: Objects, sizes: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
         """As UniformBoxes."""
         n, m = objects.valid.shape
-        low, high, shift, least, largest = objects.boxes.new_tensor(INTERVALS).t().unsqueeze(-1)  # (I, 1) each
+        low, high, shift, least, largest = constants(INTERVALS, objects.boxes).t().unsqueeze(-1)  # (I, 1) each
         drawn = torch.rand(n, m, len(INTERVALS), self.tries, 4, device=objects.boxes.device)
         x1, y1, x2, y2 = (side.view(n, m, 1, 1) for side in objects.boxes.unbind(dim=-1))
         w, h = x2 - x1, y2 - y1

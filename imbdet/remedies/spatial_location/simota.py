@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...modeling.defaults import ThresholdMatcher, claim, one_hot
+from ...modeling.defaults import ThresholdMatcher, claim, constants, one_hot
 from ...structures import Matched, Objects
 from ._places import centers, inside
 from ._second_pass import look
@@ -72,7 +72,7 @@ class SimOTA(ThresholdMatcher):
         if not self.candidates:
             return matched
         seen = look(matched, objects, logits, outputs, criterion)
-        reach = self.radius * seen.iou.new_tensor(self.strides)[seen.levels]  # (N, A)
+        reach = self.radius * constants(self.strides, seen.iou)[seen.levels]  # (N, A)
         offset = (seen.points.unsqueeze(1) - centers(objects.boxes).unsqueeze(2)).abs().amax(dim=-1)
         near, within = offset < reach.unsqueeze(1), inside(seen.points, objects.boxes, 0.0)
         candidate = (near | within) & objects.valid.unsqueeze(2)

@@ -1,0 +1,122 @@
+"""Part `waits`: where the host waits for the device in one iteration of the training loop, after two of warm-up.
+
+On a GPU torch itself warns of each wait. Beside it stands the count that is made on any device, from the operators
+that need a value (`imbdet/modeling/count.py`) in the detector; on a CPU there is only that one.
+"""
+
+import contextlib
+import io
+import tempfile
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import imbdet
+from imbdet.engine.distributed import world_of
+from imbdet.engine.loop import _rest, _step
+from imbdet.engine.progress import Clock
+from imbdet.engine.settings import read_settings
+from imbdet.engine.start import start_run
+from imbdet.engine.stop import StopRequest
+from imbdet.modeling.count import OperatorCount
+
+from .cases import CONFIGS, config
+from .child import figures
+
+PACKAGE = Path(imbdet.__file__).parent
+DETECTOR = ("imbdet/modeling", "imbdet/remedies")
+#: waits of the loop besides those of the detector's forward: loss scaling asks whether a gradient overflowed
+LOOP = {"float32": 0, "float16": 1}
+
+
+def units(small: bool) -> list[str]:
+    return [*CONFIGS, *(f"{name}:float16" for name in CONFIGS if small is False and name.endswith("_shapes"))]
+
+
+def run(unit: str, device: str, small: bool) -> dict:
+    name, _, dtype = unit.partition(":")
+    cfg = config(name, small)
+    if dtype:
+        cfg.train.amp.enabled, cfg.train.amp.dtype = True, dtype
+    with tempfile.TemporaryDirectory() as folder, world_of(device) as world:
+        cfg.train.device, cfg.train.output_dir = device, folder
+        with contextlib.redirect_stdout(io.StringIO()):
+            run_, _ = start_run(cfg, read_settings(cfg), world, StopRequest(), resume=False)
+        with run_:
+            return _watch(run_, device, LOOP[dtype or "float32"])
+
+
+def _watch(run_: Any, device: str, of_loop: int) -> dict:
+    batches, clock = run_.batches(0), Clock()
+
+    def step(iteration: int) -> None:
+        _step(run_, batches, clock, iteration, reports=False)
+
+    _rest(run_, batches, clock, 0)
+    step(1)
+    step(2)
+    with Counted(device) as count:
+        step(3)
+    counted, row = count.places.total() + of_loop, {"short": []}
+    row |= {"counted": counted, "operators": count.operators, "places": dict(+count.places)}
+    if device == "cpu":
+        return figures(**row)
+    with waits() as places:
+        step(4)
+    row |= {"waits": places.total(), "places": dict(places.most_common())}
+    if row["waits"] > counted:
+        row["short"].append(f"{row['waits']} waits where {counted} were counted: {row['places']}")
+    return figures(**row)
+
+
+class Counted(OperatorCount):
+    """An OperatorCount of the waits for one device in the detector, with where in the package each is.
+
+    What the loop and the optimizer ask of numbers on the host, and what is checked on CPUs only, is none.
+    """
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.device, self.places = device, Counter[str]()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        before = self.synchronisations
+        result = super().__torch_dispatch__(function, types, args, kwargs)
+        if self.synchronisations > before and args[0].device.type == self.device:
+            where = place()
+            self.places[where] += where.startswith(DETECTOR)
+        return result
+
+
+def place() -> str:
+    """file:line of the innermost frame inside of the package; the loop's own where a library asks."""
+    for frame in reversed(traceback.extract_stack()):
+        path = Path(frame.filename)
+        if path.is_relative_to(PACKAGE) and path.name != "count.py":
+            return f"{path.relative_to(PACKAGE.parent)}:{frame.lineno} {frame.name}"
+    return "outside of the package"
+
+
+@contextlib.contextmanager
+def waits() -> Iterator[Counter]:
+    """Counts the waits that torch warns of, by place."""
+    places: Counter[str] = Counter()
+
+    def note(message: Any, *more: Any, **others: Any) -> None:
+        if "synchroniz" in str(message):
+            places[place()] += 1
+
+    torch.cuda.synchronize()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = note
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield places
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
