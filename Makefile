@@ -4,7 +4,7 @@
 #   TORCH     which torch and torchvision                                 (make test TORCH="torch==2.14.1 torchvision==0.29.1")
 #   PIP_ARGS  more arguments of pip, such as the index of the CPU builds  (make demo PIP_ARGS="--index-url ...")
 #   N         inputs of the fuzzer                              (make fuzz N=10000)
-#   ARGS      more arguments of the demo or of pytest                     (make test ARGS="-k report")
+#   ARGS      more arguments of the demo, of pytest or of gpu-check       (make test ARGS="-k report")
 PYTHON ?= python3
 TORCH ?= torch torchvision
 PIP_ARGS ?=
@@ -18,10 +18,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all fuzz evidence evidence-gpu lint install clean
+.PHONY: help demo test test-all fuzz evidence evidence-gpu gpu-check lint install clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP)  ## train a small detector, evaluate it, write output/demo/report.html
 	$(BIN)/python -m imbdet.cli demo $(ARGS)
@@ -42,6 +42,9 @@ evidence: $(STAMP)  ## the grids of docs/results, or go on with them: days on tw
 
 evidence-gpu: $(STAMP)  ## the same on one GPU, eight runs at once (not run on a GPU yet)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evidence --gpu --jobs 8 $(ARGS)
+
+gpu-check: $(STAMP)  ## on a machine with a GPU: all that it may change, in 6 minutes (ARGS="--device cpu" without one)
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 lint: $(STAMP)  ## ruff, and mypy on the core (half a minute the first time, then a second)
 	$(BIN)/python -m ruff check .

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 SPIN_COUNT = "1000"  #: turns of the loop in which a thread of libgomp waits before it sleeps; its default is far more
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"  #: the variable that says which GPUs a process may use
 #: settings of the user's own that say how OpenMP threads wait
 _WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 

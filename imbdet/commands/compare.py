@@ -1,14 +1,16 @@
 """Compare remedies: train a grid of arms and seeds, judge the differences, and report them."""
 
 import argparse
+import contextlib
 import functools
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..cores import VISIBLE_GPUS
 from . import add_trust_argument, make_parser, parse
 
 if TYPE_CHECKING:
@@ -60,9 +62,24 @@ def _compare(args: argparse.Namespace, config: str, out: Path) -> "Comparison | 
     jobs = args.jobs or (0 if args.engine == "ray" else 1)
     elsewhere = "mix" if args.engine == "ray" else "rerun" if args.rerun_elsewhere else "refuse"
     engine = functools.partial(_engine, args)
-    return compare(
-        _request(args, config, out), out, _report, engine, jobs, args.plan_only, args.retry_failed, elsewhere
-    )
+    with _gpus_hidden() if _without_gpus(args) else contextlib.nullcontext():
+        return compare(_request(args, config), out, _report, engine, jobs, args.plan_only, args.retry_failed, elsewhere)
+
+
+def _without_gpus(args: argparse.Namespace) -> bool:
+    """Whether no run gets a GPU by the words, so that what measures for the plan must not take one either."""
+    return args.gpus_per_run == 0 or (args.engine == "ray" and not args.gpus_per_run)
+
+
+@contextlib.contextmanager
+def _gpus_hidden() -> Iterator[None]:
+    """Inside, processes that start see no GPU."""
+    before = os.environ.get(VISIBLE_GPUS)
+    os.environ[VISIBLE_GPUS] = ""
+    try:
+        yield
+    finally:
+        os.environ.pop(VISIBLE_GPUS) if before is None else os.environ.__setitem__(VISIBLE_GPUS, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -202,7 +219,7 @@ def _gpus(wanted: float | None) -> tuple[str, ...]:
         return ("",)
     import torch
 
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = os.environ.get(VISIBLE_GPUS)
     ids = tuple(named.split(",")) if named else tuple(map(str, range(torch.cuda.device_count())))
     if wanted and not ids:
         raise ValueError(f"--gpus-per-run is {wanted:g}, but torch sees no GPU here")

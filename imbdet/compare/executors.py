@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from ..config.allowed import TRUSTED
-from ..cores import usable_cores
+from ..cores import VISIBLE_GPUS, usable_cores
 from .results import LOG, PLAN
 from .run import enter
 from .structures import Cell, run_folder
 
 PRELOADED = ["torch", "torchvision", "omegaconf", "numpy"]  #: not imbdet: which copy of it runs is the parent's choice
+#: variables that may have changed since the server of processes began: a worker of Ray gets another GPU for each task
+CARRIED = (TRUSTED, VISIBLE_GPUS)
 RETRIES = 3  #: how often a task is started again whose worker or machine was lost
 REFRESH = 10.0  #: seconds between two looks at how large the cluster is
 
@@ -44,7 +46,7 @@ class LocalEngine:
 
     def start(self, root: Path, arm: str, seed: int) -> None:
         place = next(i for i in range(self.capacity) if i not in self.places.values())
-        visible = {"CUDA_VISIBLE_DEVICES": self.gpus[place % len(self.gpus)]} if self.gpus else {}
+        visible = {VISIBLE_GPUS: self.gpus[place % len(self.gpus)]} if self.gpus else {}
         words = [str(root), arm, str(seed)]
         log = root / run_folder(arm, seed) / LOG
         self.running[arm, seed] = Process(enter, (words,), log, visible)
@@ -219,8 +221,8 @@ class Process:
     """`function(*arguments)` elsewhere; both must be importable by name.
 
     Args:
-        log: its stdout and stderr are added to this file. environment: variables set in it; None removes one. What the
-        user trusts by now is set without being named.
+        log: its stdout and stderr are added to this file. environment: variables set in it; None removes one. Those
+        in `CARRIED` are as they are here by now, without being named.
     """
 
     def __init__(
@@ -234,7 +236,7 @@ class Process:
         watched, self._alive = context.Pipe(duplex=False)
         self._answers, answer = context.Pipe(duplex=False)
         Path(log).parent.mkdir(parents=True, exist_ok=True)
-        environment = {TRUSTED: os.environ.get(TRUSTED), **(environment or {})}
+        environment = {name: os.environ.get(name) for name in CARRIED} | dict(environment or {})
         work = (function, arguments, str(log), environment, os.getcwd(), watched, answer)
         self._process = context.Process(target=_run, args=work)
         self._process.start()

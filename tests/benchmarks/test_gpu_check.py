@@ -18,11 +18,11 @@ from benchmarks.gpu.runner import Runner, shortfalls, skipped
 @pytest.mark.slow  # starts processes that import torch
 def test_what_breaks_one_unit_stops_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "PATIENCE", 1)
-    monkeypatch.setattr(runner, "STARTS", 60)
+    monkeypatch.setattr(runner, "STARTS", 300)
     part = Part("breaking", "Breaks", 1.0, 1, 2.0, 1, path="tests.benchmarks.breaking_part")
     seen = []
     it = Runner("cpu", True, tmp_path / "log.txt", lambda: seen.append(len(it.done["breaking"]["units"])))
-    it.wave([part], 300)
+    it.wave([part], 3000)
     rows = it.done["breaking"]["units"]
     assert list(rows) == ["good", "raises", "dies", "hangs", "short", "skipped", "last"] and seen == list(range(1, 8))
     assert rows["good"]["value"] == 1.5 and not rows["last"].get("short")
@@ -108,7 +108,7 @@ def test_later_forwards_get_the_proposals_of_the_first_and_say_how_many_they_fou
 def agrees(name):
     row = losses.run(name, "cpu", True)
     assert row["short"] == []
-    assert row["float32"] <= losses.FLOAT32 and 0 < row["bfloat16"] <= losses.MIXED
+    assert row["float32"] <= losses.FLOAT32 and 0 < row["bfloat16"] <= losses.MIXED_OF.get(name, losses.MIXED)
 
 
 def test_losses_agree_in_another_order_and_in_bfloat16():

@@ -1,6 +1,7 @@
 """The verb: what it refuses, what it prints."""
 
 import json
+import os
 
 import pytest
 
@@ -55,6 +56,23 @@ def test_the_plan_is_printed_and_nothing_is_written(tmp_path, monkeypatch, capsy
     out = capsys.readouterr().out
     assert "runs: 9, of which 0 are done" in out and "baseline (loss scale of focal_loss)  control of" in out
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        ([], "5"),
+        (["--gpus-per-run", "0"], ""),
+        (["--engine", "ray"], ""),
+        (["--engine", "ray", "--gpus-per-run", "1"], "5"),
+    ],
+)
+def test_what_is_measured_for_the_plan_sees_the_gpus_that_runs_get(tmp_path, monkeypatch, words, seen):
+    found = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    monkeypatch.setattr("imbdet.compare.compare", lambda *_: found.append(os.environ["CUDA_VISIBLE_DEVICES"]))
+    run("compare", [*WORDS, "--out", str(tmp_path), "--plan-only", *words])
+    assert found == [seen] and os.environ["CUDA_VISIBLE_DEVICES"] == "5"
 
 
 def folder_with(tmp_path, *records):

@@ -75,6 +75,13 @@ def test_its_environment_folder_and_session(tmp_path, monkeypatch):
     assert told == ("inside", str(tmp_path), True)
 
 
+def test_the_gpus_are_those_of_the_parent_by_now(tmp_path, monkeypatch):
+    """Not those it had when the server of processes began, as in a worker of Ray that gets another GPU."""
+    for visible in ("3", "1,2", ""):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert Process(tell, ("CUDA_VISIBLE_DEVICES",), tmp_path / "log.txt").answer()[0] == visible
+
+
 def test_a_signal(tmp_path):
     process = Process(wait_for, (tmp_path / "there",), tmp_path / "log.txt")
     until((tmp_path / "there").exists)
