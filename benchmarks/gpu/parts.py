@@ -31,7 +31,7 @@ PARTS = (
     Part("losses", "Losses beside the CPU's, and under mixed precision", 0.42, 5, 60, 1),
     Part("parity", "Recorded reference cases", 0.42, 1, 60, 1),
     Part("ddp", "One process under DistributedDataParallel", 0.42, 1, 60, 1),
-    Part("waits", "Host synchronisations of a training step", 0.42, 3, 60, 1),
+    Part("waits", "Host synchronizations of a training step", 0.42, 3, 60, 1),
     Part("modes", "Precision, memory layout, compilation", 0.32, 1, 75, 2),
     Part("speed", "Beside torchvision and detectron2", 0.26, 1, 60, 3),
 )

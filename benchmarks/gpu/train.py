@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from .cases import CONFIGS, config
+from .cases import CONFIGS, run_config
 from .child import figures
 
 SAME_AP = 1e-3  #: of one set of weights twice: sums on a GPU are not in a fixed order
@@ -21,12 +21,12 @@ def run(unit: str, device: str, small: bool) -> dict:
     from imbdet.engine.loop import train
 
     with tempfile.TemporaryDirectory() as folder:
-        cfg = config(unit, small)
-        cfg.train.device, cfg.train.output_dir = device, folder
+        cfg = run_config(unit, small, device, folder)
         result = train(cfg)
-        lines = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
+        written = Path(cfg.train.output_dir)
+        lines = [json.loads(line) for line in (written / "metrics.jsonl").read_text().splitlines()]
         losses = [line["loss/total"] for line in lines if line["split"] == "train"]
-        weights = torch.load(Path(folder, "last.pth"), weights_only=True)["model"].values()
+        weights = torch.load(written / "last.pth", weights_only=True)["model"].values()
         again = train(cfg, resume=True) if unit.startswith("baselines/") else result
     short = []
     if len(losses) != 3 or not all(math.isfinite(x) for x in losses):

@@ -18,14 +18,15 @@ import torch
 
 import imbdet
 from imbdet.engine.distributed import world_of
-from imbdet.engine.loop import _rest, _step
+from imbdet.engine.loop import adversary_steps
+from imbdet.engine.loop import step as train_step
 from imbdet.engine.progress import Clock
 from imbdet.engine.settings import read_settings
 from imbdet.engine.start import start_run
 from imbdet.engine.stop import StopRequest
 from imbdet.modeling.count import OperatorCount
 
-from .cases import CONFIGS, config
+from .cases import CONFIGS, run_config
 from .child import figures
 
 PACKAGE = Path(imbdet.__file__).parent
@@ -40,11 +41,10 @@ def units(small: bool) -> list[str]:
 
 def run(unit: str, device: str, small: bool) -> dict:
     name, _, dtype = unit.partition(":")
-    cfg = config(name, small)
-    if dtype:
-        cfg.train.amp.enabled, cfg.train.amp.dtype = True, dtype
     with tempfile.TemporaryDirectory() as folder, world_of(device) as world:
-        cfg.train.device, cfg.train.output_dir = device, folder
+        cfg = run_config(name, small, device, folder)
+        if dtype:
+            cfg.train.amp.enabled, cfg.train.amp.dtype = True, dtype
         with contextlib.redirect_stdout(io.StringIO()):
             run_, _ = start_run(cfg, read_settings(cfg), world, StopRequest(), resume=False)
         with run_:
@@ -55,9 +55,9 @@ def _watch(run_: Any, device: str, of_loop: int) -> dict:
     batches, clock = run_.batches(0), Clock()
 
     def step(iteration: int) -> None:
-        _step(run_, batches, clock, iteration, reports=False)
+        train_step(run_, batches, clock, iteration, reports=False)
 
-    _rest(run_, batches, clock, 0)
+    adversary_steps(run_, batches, clock, 0)
     step(1)
     step(2)
     with Counted(device) as count:
@@ -85,9 +85,9 @@ class Counted(OperatorCount):
         self.device, self.places = device, Counter[str]()
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        before = self.synchronisations
+        before = self.synchronizations
         result = super().__torch_dispatch__(function, types, args, kwargs)
-        if self.synchronisations > before and args[0].device.type == self.device:
+        if self.synchronizations > before and args[0].device.type == self.device:
             where = place()
             self.places[where] += where.startswith(DETECTOR)
         return result
