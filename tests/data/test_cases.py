@@ -95,7 +95,7 @@ def test_16_bit_pictures_are_not_black(case):
         picture = train.images[i]
         assert picture.max() - picture.min() > 40 and picture.float().mean() > 40  # 12 bits: 1456 >> 4 is 91
     pictures = CASES / "49-16-bit-pictures" / "pictures"
-    for name in ("gray16", "gray12of16", "gray8of16"):
+    for name in ("grey16", "grey12of16", "grey8of16"):
         png, tif = (decode(str(pictures / f"{name}.{suffix}")) for suffix in ("png", "tif"))
         assert png.equal(tif) and png.max() == 255
     assert decode(str(pictures / "float01.tif")).max() == 255
