@@ -21,6 +21,7 @@ from imbdet.evaluation.noise import (
     detectable,
     draw_errors,
     draw_variances,
+    level_of,
     noise_of,
 )
 
@@ -50,12 +51,14 @@ def simulate(variances: np.ndarray, seeds: int, data_sets: int, seed_sd: float =
     values = noise + seed_sd * rng.standard_normal((data_sets, 1, seeds))
     free = np.r_[REFERENCE_DF, np.full(arms, ARM_DF)]
     drawn_sets = draw_variances(values, free, rng, 50, kept) if arms > 1 else [None] * data_sets
+    every = np.ones(arms)
+    known = (level_of(LEVELS, seeds, arms) * every, seeds * every, every)
     covered, false = np.zeros(arms), 0
     for one, drawn in zip(values, drawn_sets, strict=True):
         if drawn is None:
             judged = noise_of(one, pairs)
         else:
-            judged = Noise(*draw_errors(drawn, pairs, common, rng), np.full(arms, LEVELS.get(seeds, 0.05)))
+            judged = Noise(*draw_errors(drawn, pairs, common, rng), *known)
         differences = abs((one[1:] - one[0]).mean(axis=1))
         covered += judged.p_values(differences) >= 0.05
         false += (judged.family_p_values(differences) <= 0.05).any()

@@ -100,11 +100,12 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=V1,V2",
-        help="tune each arm on val (repeatable); auto: its loss weight or learning rate",
+        help="tune each arm on val (repeatable); auto: its learning rate and a loss weight",
     )
     add("--start", default="", metavar="C", help="start all arms from this config, trained once a seed, or checkpoint")
     add("--start-keeps", nargs="+", default=[], metavar="P", help="taken from it (default: backbone.* neck.* rpn.*)")
     add("--draw-data", action="store_true", help="draw new data for each seed (generated data only)")
+    add("--resample-train", action="store_true", help="draw training images with replacement for each seed")
     add("--pilot", default="", metavar="R", help="results.jsonl or runs.csv of an earlier grid, for its noise")
     add("--no-controls", action="store_true", help="add no control arms (matched loss scale, matched iterations)")
     add("--out", required=True, metavar="DIR", help="the comparison's folder; an existing one is continued")
@@ -181,6 +182,7 @@ def _request(args: argparse.Namespace, config: str, out: Path) -> "Request":
         start=args.start,
         **({"start_keeps": tuple(args.start_keeps)} if args.start_keeps else {}),
         draw_data=args.draw_data,
+        resample_train=args.resample_train,
     )
 
 

@@ -138,7 +138,14 @@ def make_starts(plan: Plan, root: Path, run: Callable[[Plan, Path], list[RunReco
     if not plan.start.endswith(".pth"):
         pinned = tuple(word for word in plan.overrides if word.startswith("train.num_threads="))
         trained, place = (
-            Plan(plan.start, (Arm(BASELINE),), tuple(places), pinned, draw_data=plan.draw_data),
+            Plan(
+                plan.start,
+                (Arm(BASELINE),),
+                tuple(places),
+                pinned,
+                draw_data=plan.draw_data,
+                resample_train=plan.resample_train,
+            ),
             root / "start",
         )
         place.mkdir(parents=True, exist_ok=True)

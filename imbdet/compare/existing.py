@@ -64,9 +64,9 @@ def collect_runs(
     config, overrides = _base_of(first, plans)
     budget = next((plan.budget for plan in plans.values()), "iterations")
     former = next(iter(plans.values()), None)
-    drawn = any(plan.draw_data for plan in plans.values())
+    drawn = {name: any(getattr(plan, name) for plan in plans.values()) for name in ("draw_data", "resample_train")}
     primary = named_primary(Request(config, primary=primary), former, arms)
-    return Plan(config, tuple(arms), seeds, overrides, budget, split, primary, draw_data=drawn), records
+    return Plan(config, tuple(arms), seeds, overrides, budget, split, primary, **drawn), records
 
 
 def keep(plan: Plan, records: Sequence[RunRecord], folders: Sequence[str], root: Path) -> None:
@@ -112,6 +112,8 @@ def _of_comparison(folder: str, plan: Plan, split: str) -> list[_Run]:
         cfg = kept_config(run)
         if cfg is not None and plan.draw_data:
             cfg.data.seed = 0  # it is the seed, in which the runs of an arm may differ
+        if cfg is not None and plan.resample_train:
+            cfg.data.train.seed = 0
         if record.arm in arms:
             found.append(_Run(replace(record), cfg, folder, arms[record.arm]))
     if not found:

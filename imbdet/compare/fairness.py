@@ -66,7 +66,7 @@ SOFT = ("cpu", "code")
 #: what a control arm is made to differ in: the iterations that a remedy's pre-training costs
 CONTROLLED = (ITERATIONS, "iterations done")
 MADE = "part of the remedy"  #: the pin that lists the keys which the arm's remedies changed
-DRAWN = "data follows the seed"  #: the pin of runs whose seed draws data, too
+DRAWN = "data follows the seed"  #: the pin of runs whose seed draws data, too: True, or the one split
 BATCH = "dataloader.train.batch_size"
 
 
@@ -183,7 +183,7 @@ def _differing(a: RunRecord, b: RunRecord) -> list[str]:
     """Pins with different values, but those that a time budget lets differ."""
     skipped = {MADE, "processor", "gpu"}  # judging pairs runs of one kind of machine only
     if a.seed != b.seed and a.pins.get(DRAWN) and b.pins.get(DRAWN):
-        skipped |= {"data.train", "data.val", "data.test"}
+        skipped |= {"data.train"} if a.pins[DRAWN] == "data.train" else {"data.train", "data.val", "data.test"}
     if a.pins.get("budget") == b.pins.get("budget") == "time":
         skipped |= set(CONTROLLED)
     return [key for key in _keys([a.pins, b.pins]) if key not in skipped and a.pins.get(key) != b.pins.get(key)]
@@ -290,6 +290,15 @@ def scaled_losses(base: DictConfig, cfg: DictConfig) -> str:
             scaled += [loss] if any(_inside(path, keys) for path in changed) else []
         if scaled:
             return f"{criterion}.{scaled[-1]}_weight"
+    return ""
+
+
+def box_weight(base: DictConfig, cfg: DictConfig) -> str:
+    """Return the key of the box loss's weight in an arm's criterion, "" if it has not the base's kind of criterion."""
+    for criterion in BALANCED:
+        before, after = node_at(base, criterion), node_at(cfg, criterion)
+        if isinstance(before, dict) and isinstance(after, dict) and before.get("_target_") == after.get("_target_"):
+            return f"{criterion}.{LOSSES[1]}_weight"
     return ""
 
 

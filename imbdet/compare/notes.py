@@ -15,7 +15,7 @@ from ..evaluation.noise import detectable, residual_sd
 from ..evaluation.significance import Sample
 from .curves import doubling_gain
 from .kept import Finished, Runs, Scene, machines_of
-from .structures import BASELINE, ArmResult, Plan
+from .structures import BASELINE, ArmResult, Plan, seeds_draw
 
 ENOUGH_SEEDS = 5  #: for a claim; with fewer a verdict is indicative
 UNEVEN = 1.2  #: slowest to fastest step of one arm's seeds from which its times say more of the machine than of the arm
@@ -136,6 +136,7 @@ def facts_of(plan: Plan, cells: Sequence[Finished], truth: Scene | None, draws: 
         "overrides": " ".join(plan.overrides),
         "budget": f"equal {plan.budget}",
         "iterations": " to ".join(f"{n:g}" for n in dict.fromkeys([*iterations[:1], *iterations[-1:]])),
+        "seeds draw": seeds_draw(plan),
         "images": f"{images} ({plan.split})" if images else "",
         "objects": str(int(truth.class_counts.sum())) if truth is not None else "",
         "bootstrap": f"{draws} draws of the images" if resampled else "none, as no run has detections",

@@ -35,6 +35,7 @@ from .structures import (
     changes_of,
     folder_name,
     iterations_of,
+    node_at,
 )
 from .tune import parse_tune, tuned_keys
 
@@ -114,11 +115,19 @@ def named_primary(request: Request, former: Plan | None, arms: Sequence[Arm]) ->
 def _beginning(plan: Plan, request: Request, former: Plan | None, configs: Configs) -> Plan:
     """What all arms begin from, and whether seeds draw data; both are the grid's from its first command on."""
     given = {"start": request.start and _lasting(request.start), "start_keeps": request.start_keeps}
-    given["draw_data"] = request.draw_data
-    for name in ("start", "draw_data"):
+    given |= {name: getattr(request, name) for name in ("draw_data", "resample_train")}
+    for name in ("start", "draw_data", "resample_train"):
         if former is not None and given[name] and given[name] != getattr(former, name):
             word = name.replace("_", "-")
             raise ValueError(f"--{word}: this comparison was begun without or with another; choose another --out")
+    if request.resample_train:
+        if request.draw_data:
+            raise ValueError(
+                "--resample-train draws from the images that there are, --draw-data makes new ones: give one"
+            )
+        read = node_at(configs.base, "dataloader.train.records")
+        if read != "${data.train}":
+            raise ValueError(f"--resample-train: dataloader.train.records is {read!r}; it must be ${{data.train}}")
     if request.draw_data:
         drawn = configs.base.copy()
         with open_dict(drawn):

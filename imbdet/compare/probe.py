@@ -40,6 +40,7 @@ from .structures import (
     iterations_of,
     node_at,
     run_folder,
+    seeds_draw,
 )
 from .tune import tuning_plan
 
@@ -238,7 +239,7 @@ def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: di
         f"  primary metric: {plan.primary}; all others are exploratory",
         f"  can find: {_power(plan)}",
         *([f"  start: {plan.start}, {', '.join(plan.start_keeps)}" + _start_cost(plan)] if plan.start else []),
-        *(["  data: drawn anew by every seed, so that their luck is in the noise of seeds"] if plan.draw_data else []),
+        *([f"  seeds draw: {seeds_draw(plan)}, so that its luck is in the noise of seeds"] if seeds_draw(plan) else []),
         *_tuning(plan, base, cost, jobs),
         f"  budget: {_budget(plan, base, cost)}",
         f"  pinned: {cost['threads']} threads on {cost['device']}; {versions}" + _crowded(cost["threads"], jobs),

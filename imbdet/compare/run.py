@@ -101,8 +101,8 @@ def _work(plan: Plan, arm: Arm, seed: int, root: Path, record: RunRecord) -> Non
     finish(cfg, folder, plan.split, record)
     (folder / PREVIOUS).unlink(missing_ok=True)  # it was for a kill; now it is half of the disk
     record.pins["budget"] = plan.budget
-    if plan.draw_data:
-        record.pins[DRAWN] = True
+    if plan.draw_data or plan.resample_train:
+        record.pins[DRAWN] = plan.draw_data or "data.train"
     record.pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base), tuned_keys(plan))
     record.status = "finished"
     keep_run(root, record, Truths(plan.split))

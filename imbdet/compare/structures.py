@@ -11,8 +11,9 @@ from typing import Any, Literal
 import msgspec
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ..config import apply_overrides, changed_paths, load_config
+from ..config import LazyCall, apply_overrides, changed_paths, load_config
 from ..config.yaml12 import parse
+from ..data.samplers import bootstrapped
 from ..engine.settings import read_settings
 from ..evaluation.significance import Difference
 
@@ -48,7 +49,7 @@ class Plan:
     primary: the metric that verdicts are about. sd: expected standard deviation of a run about its arm and seed, in
     that metric, from the runs at `pilot` or a guess. tune: "KEY=V1,V2" each, or "auto"; see `tune`.
     start: config or checkpoint that all arms begin from; start_keeps: patterns of its entries. draw_data: whether
-    seeds draw data, too.
+    seeds draw data, too; resample_train: whether they draw training images with replacement.
     """
 
     config: str
@@ -64,6 +65,7 @@ class Plan:
     start: str = ""
     start_keeps: tuple[str, ...] = ("backbone.*", "neck.*", "rpn.*")
     draw_data: bool = False
+    resample_train: bool = False
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Plan":
@@ -101,7 +103,7 @@ class Request:
         control arms. primary: the metric that verdicts are about; "" goes by the imbalance of the remedies.
         pilot: a results.jsonl or runs.csv of an earlier grid, for the noise to be expected.
         tune: "KEY=V1,V2" each, or "auto": every arm gets the same number of tries.
-        start, start_keeps, draw_data: as in Plan.
+        start, start_keeps, draw_data, resample_train: as in Plan.
     """
 
     config: str
@@ -120,6 +122,7 @@ class Request:
     start: str = ""
     start_keeps: tuple[str, ...] = ("backbone.*", "neck.*", "rpn.*")
     draw_data: bool = False
+    resample_train: bool = False
 
 
 @dataclass
@@ -271,10 +274,19 @@ def cell_config(plan: Plan, arm: Arm, seed: int, root: Path) -> DictConfig:
         cfg.train.seed = seed
         if plan.draw_data:
             cfg.data.seed = seed
+        if plan.resample_train:  # around the records, so that all that counts them follows the draw
+            cfg.data.train = LazyCall(bootstrapped)(records=cfg.data.train, seed=seed)
         cfg.train.output_dir = str(Path(root) / run_folder(arm.name, seed))
         if not any(word.startswith("train.checkpointer.max_to_keep=") for word in plan.overrides):
             cfg.train.checkpointer = {**cfg.train.get("checkpointer", {}), "max_to_keep": 0}
     return cfg
+
+
+def seeds_draw(plan: Plan) -> str:
+    """Return what the seeds draw besides weights and order, "" for nothing."""
+    if plan.resample_train:
+        return "training images with replacement (a bootstrap of those that there are)"
+    return "all data anew" if plan.draw_data else ""
 
 
 def iterations_of(cfg: DictConfig) -> int:

@@ -9,15 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ..evaluation.metrics import LOWER_IS_BETTER
-from .fairness import scaled_losses
+from .fairness import box_weight, scaled_losses
 from .results import has_plan, keep_base, read_plan, read_results, write_plan
 from .structures import BASELINE, Arm, Configs, Plan, RunRecord
 
 TUNING, SEED = "tuning", 1000
-AUTO, FACTORS, RATE = "auto", (0.4, 1.0, 2.5), "optimizer.lr"
+AUTO, RATE = "auto", "optimizer.lr"
+FACTORS = (0.4, 2.5)  #: of one dial, the other as it is
+WIDE = (0.16, 0.4, 1.0, 2.5, 6.25)  #: of an arm without a second dial, so that it gets as many tries
 
 
 def parse_tune(words: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -37,7 +39,8 @@ def parse_tune(words: Sequence[str]) -> list[tuple[str, list[str]]]:
 def tries_of(arm: Arm, plan: Plan, configs: Configs) -> list[tuple[str, ...]]:
     """Return the overrides of each try: all combinations of `plan.tune`.
 
-    By default an arm that changes a loss gets three weights for it, any other arm, the baseline included, three rates.
+    By default five, on two dials: the arm as it is, two other rates, and two other weights of the loss that the arm
+    changes; of the box loss, where it changes none, as in the baseline.
     """
     keys = parse_tune(plan.tune)
     if keys:
@@ -46,9 +49,16 @@ def tries_of(arm: Arm, plan: Plan, configs: Configs) -> list[tuple[str, ...]]:
             for values in itertools.product(*(listed for _, listed in keys))
         ]
     cfg = configs.of(arm)
-    key = scaled_losses(configs.base, cfg) or RATE
-    now = OmegaConf.select(cfg, key)
-    return [(f"{key}={(1.0 if now is None else float(now)) * factor:.4g}",) for factor in FACTORS]
+    weight = scaled_losses(configs.base, cfg) or box_weight(configs.base, cfg)
+    factors = [(RATE, factor) for factor in ((1.0, *FACTORS) if weight else WIDE)]
+    factors += [(weight, factor) for factor in FACTORS if weight]
+    return [(f"{key}={_now(cfg, key) * factor:.4g}",) for key, factor in factors]
+
+
+def _now(cfg: DictConfig, key: str) -> float:
+    """Of a rate, or of the weight of a loss, which is 1 where the config does not have it."""
+    value = OmegaConf.select(cfg, key)
+    return 1.0 if value is None else float(value)
 
 
 def tuning_plan(plan: Plan) -> Plan:
@@ -65,7 +75,15 @@ def tuning_plan(plan: Plan) -> Plan:
                 configs.of(one)  # a key that an arm does not have is refused before anything is trained
                 tries.append(one)
     return Plan(
-        plan.config, tuple(tries), (SEED,), plan.overrides, plan.budget, "val", plan.primary, draw_data=plan.draw_data
+        plan.config,
+        tuple(tries),
+        (SEED,),
+        plan.overrides,
+        plan.budget,
+        "val",
+        plan.primary,
+        draw_data=plan.draw_data,
+        resample_train=plan.resample_train,
     )
 
 

@@ -17,9 +17,19 @@ from imbdet.data.records import Records
 from imbdet.slots import ImageSampler
 
 # What a random stream is for: the second number of its seed, so that no two purposes share their numbers.
-SHUFFLE, GROUP, AUGMENT, ROUNDING, CLASS_ORDER, CLASS_IMAGES, MIX = 1, 2, 3, 4, 5, 6, 7
+SHUFFLE, GROUP, AUGMENT, ROUNDING, CLASS_ORDER, CLASS_IMAGES, MIX, BOOTSTRAP = range(1, 9)
 
 WINDOW = 16  # batches among which images are grouped by aspect ratio
+
+
+def bootstrapped(records: Records, seed: int) -> Records:
+    """Return as many images as there are, drawn with replacement: what another sample of the same size may look like.
+
+    Args:
+        seed: of the draw, which depends on nothing else. A class of very few images may be lost.
+    """
+    drawn = np.random.default_rng([seed, BOOTSTRAP]).integers(len(records), size=len(records))
+    return records.subset(np.sort(drawn))
 
 
 class UniformSampler(ImageSampler):

@@ -18,16 +18,19 @@ a comparison has many arms, and most have about the same variance. So the varian
 A Gibbs sampler draws all v from the posterior (m, t, v, u in turn; every step has a closed form), and an interval is a
 quantile over the draws, so that it contains the uncertainty of each v.
 
-- d = 2 for an arm (`ARM_DF`). A larger d, or d estimated from the data as Smyth does, misses noisy arms: with 3 seeds
-  and a variance nine times that of the others, d = 4 covers about 88 %, d = 2 more than 90 %.
-- d = 0.5 for an arm that others are compared with (`REFERENCE_DF`). Its noise is in every difference, so it borrows
-  least.
+- d = 1.2 for an arm (`ARM_DF`). A larger d, or d estimated from the data as Smyth does, misses noisy arms: with 3 seeds
+  and a variance nine times that of the others, d = 4 covers about 87 %.
+- d = 0.05 for an arm that others are compared with (`REFERENCE_DF`). Its noise is in every difference, so it borrows
+  next to nothing.
 - With two arms only the sum of the variances can be known. Its posterior is that of the paired t test, which is exact.
 
-**Levels.** With two or three seeds the heavy tails of this prior make the intervals of equal variances too wide (98 to
-99 % at a nominal 95 %), so an interval for one arm takes the 93 % quantile with 2 seeds and the 94 % quantile with 3
-(`LEVELS`; 4 seeds hardly need it). Simultaneous intervals keep 95 %. `benchmarks/coverage_of_intervals.py` measures
-both.
+**Levels.** The heavy tails of this prior are for arms that may be noisy. Where no arm is, they make intervals too wide
+with few seeds, and the more so for the largest error of many arms. So the tail of the posterior at which an interval
+ends is calibrated by simulation, by seeds and arms: `LEVELS` for one difference, as large as an average coverage of
+94 % allows if the baseline is nine times noisier than the arms; `FAMILY_LEVELS` for all differences of a family at
+once, with 4.5 % false findings in the worst of five scenarios. A simultaneous interval is never narrower than that of
+one difference, so that a baseline that is noisier still cannot undo it. docs/comparing.md has the measured table
+(`benchmarks/coverage_of_intervals.py`), and what cannot be had at once.
 
 Letters: A arms, S seeds, P pairs, D draws, C chains.
 """
@@ -42,8 +45,24 @@ from functools import cache, cached_property
 import numpy as np
 from scipy import special
 
-ARM_DF, REFERENCE_DF = 2.0, 0.5  #: weight of the common prior of the variances, in degrees of freedom
-LEVELS = {2: 0.07, 3: 0.06, 4: 0.055}  #: seeds -> posterior tail of an interval that covers 95 %; 0.05 for more seeds
+ARM_DF, REFERENCE_DF = 1.2, 0.05  #: weight of the common prior of the variances, in degrees of freedom
+#: seeds -> posterior tail at which an interval covers 95 %, for `ARMS` arms besides the baseline; the last for more
+ARMS = (2, 4, 12, 40)
+LEVELS = {
+    2: (0.087, 0.092, 0.094, 0.095),
+    3: (0.062, 0.062, 0.070, 0.070),
+    4: (0.055, 0.055, 0.060, 0.060),
+    5: (0.052, 0.055, 0.060, 0.062),
+    6: (0.050, 0.050, 0.050, 0.050),
+}
+#: the same for all of so many differences at once
+FAMILY_LEVELS = {
+    2: (0.072, 0.092, 0.150, 0.220),
+    3: (0.062, 0.060, 0.095, 0.130),
+    4: (0.055, 0.051, 0.078, 0.084),
+    5: (0.043, 0.047, 0.068, 0.072),
+    6: (0.043, 0.045, 0.054, 0.054),
+}
 CHAINS, BURN_IN, KEPT = 64, 40, 64  # 4096 draws
 _TINY = 1e-24  # of a variance, so that arms without any noise can be judged
 
@@ -55,31 +74,51 @@ class Noise:
     errors: (D, P) draws of estimate minus truth, correlated over the pairs through references and images.
     variances: (D, P) the variance of each error given the draw.
     levels: (P,) tail of the posterior at which an interval covers 95 %.
+    seeds: (P,) how many each difference has. seed_share: (P,) of its variance, what the seeds make; the rest is the
+        images', whose variance is known and needs no calibration.
     """
 
     errors: np.ndarray
     variances: np.ndarray
     levels: np.ndarray
+    seeds: np.ndarray
+    seed_share: np.ndarray
+
+    def of(self, pairs: Sequence[int]) -> Noise:
+        """Return the noise of a family of these differences only."""
+        arrays = (self.errors, self.variances, self.levels, self.seeds, self.seed_share)
+        return Noise(*(one[..., pairs] for one in arrays))
 
     @cached_property
     def scale(self) -> np.ndarray:
-        """(P,) typical size of each error, by which errors are compared with each other."""
+        """(P,) typical size of each error."""
         return np.sqrt(np.median(self.variances, axis=0))
 
     @cached_property
+    def _reach(self) -> np.ndarray:
+        """(P,) by which errors are compared with each other: the upper end of what a variance may be, so that no arm
+        of unknown variance alone decides which error is the largest.
+        """
+        return np.sqrt(np.quantile(self.variances, 0.9, axis=0))
+
+    @cached_property
     def _largest(self) -> np.ndarray:
-        """(D,) largest error of each draw in units of `scale`."""
-        return (np.abs(self.errors) / self.scale).max(axis=1)
+        """(D,) largest error of each draw in units of `_reach`."""
+        return (np.abs(self.errors) / self._reach).max(axis=1)
+
+    @property
+    def family_level(self) -> float:
+        """Tail of the largest error at which all intervals cover with 95 %."""
+        levels = np.array([level_of(FAMILY_LEVELS, int(n), len(self.seeds)) for n in self.seeds])
+        return float((0.05 + (levels - 0.05) * self.seed_share).min())
 
     def half_width(self) -> np.ndarray:
         """Return (P,) half of the 95 % interval of each difference taken alone."""
         return np.array([self._quantile(pair, level) for pair, level in enumerate(self.levels)])
 
-    def simultaneous(self, alpha: float = 0.05) -> np.ndarray:
-        """Return (P,) half-widths that hold for all differences at once with probability 1 - alpha (Dunnett's
-        problem).
-        """
-        return np.quantile(self._largest, 1 - alpha) * self.scale
+    def simultaneous(self) -> np.ndarray:
+        """Return (P,) half-widths that hold for all differences at once with 95 % (Dunnett's problem)."""
+        return np.maximum(np.quantile(self._largest, 1 - self.family_level) * self._reach, self.half_width())
 
     def p_values(self, differences: np.ndarray) -> np.ndarray:
         """Return (P,) two-sided p values of the differences taken alone; 0.05 where the 95 % interval touches 0."""
@@ -87,12 +126,11 @@ class Noise:
         return np.minimum(tails * 0.05 / self.levels, 1)
 
     def family_p_values(self, differences: np.ndarray) -> np.ndarray:
-        """Return (P,) p values corrected for all differences; at most alpha where the simultaneous interval leaves out
-        0.
-        """
+        """Return (P,) p values corrected for all differences; 0.05 where a simultaneous interval touches 0."""
         largest = np.sort(self._largest)
-        at_least = len(largest) - np.searchsorted(largest, np.abs(differences) / self.scale, side="left")
-        return (at_least + 1) / (len(largest) + 1)
+        at_least = len(largest) - np.searchsorted(largest, np.abs(differences) / self._reach, side="left")
+        tails = (at_least + 1) / (len(largest) + 1)
+        return np.clip(tails * 0.05 / self.family_level, self.p_values(differences), 1)
 
     def _quantile(self, pair: int, level: float) -> float:
         """Where the two-sided tail of one error is `level`, by bisection."""
@@ -102,6 +140,11 @@ class Noise:
             middle = (low + high) / 2
             low, high = (middle, high) if 2 * special.ndtr(-middle / deviations).mean() > level else (low, middle)
         return high
+
+
+def level_of(levels: dict[int, tuple[float, ...]], seeds: int, arms: int) -> float:
+    """Return an entry of `LEVELS` or `FAMILY_LEVELS`, between the numbers of arms in proportion to their logarithm."""
+    return float(np.interp(np.log(arms), np.log(ARMS), levels[min(seeds, max(levels))]))
 
 
 def noise_of(
@@ -131,7 +174,7 @@ def noise_of(
         raise ValueError(f"pair {pairs[int(seeds.argmin())]} shares {seeds.min()} seeds; a variance takes two")
     rng = np.random.default_rng(seed)
     arms = np.flatnonzero(there.sum(axis=1) >= 2)
-    levels = np.array([LEVELS.get(int(n), 0.05) for n in seeds])
+    levels = np.array([level_of(LEVELS, int(n), max(len(arms) - 1, 1)) for n in seeds])
     if len(arms) == 2:
         levels[:] = 0.05
         (arm, reference), n = pairs[0], int(seeds[0])
@@ -147,12 +190,14 @@ def noise_of(
         drawn = np.zeros((CHAINS * KEPT, len(values)))
         drawn[:, arms] = kept.reshape(-1, len(arms))
     errors, variances = draw_errors(drawn, pairs, common, rng)
+    by_seeds = np.median(variances, axis=0)
     if image_covariance is not None:
         covariance = np.asarray(image_covariance, dtype=np.float64)
         factor = max(images - 1, 1) / rng.chisquare(max(images - 1, 1), len(errors))
         errors = errors + np.sqrt(factor)[:, None] * (rng.standard_normal(errors.shape) @ _root(covariance))
         variances = variances + factor[:, None] * np.diag(covariance)
-    return Noise(errors, variances, levels)
+    share = by_seeds / np.median(variances, axis=0)
+    return Noise(errors, variances, 0.05 + (levels - 0.05) * share, seeds, share)
 
 
 def image_covariance_of(draws: np.ndarray, images: int) -> np.ndarray:
@@ -231,11 +276,10 @@ def _detectable_unit(seeds: int, arms: int, power: float) -> float:
         sets, turns = (60, 400) if seeds <= 5 else (16, 200)  # with many seeds one data set is like another
         kept = draw_variances(rng.standard_normal((sets, arms + 1, seeds)), free, rng, BURN_IN, turns)
         common = np.ones((arms, seeds), dtype=bool)
-        limits = []
-        for drawn in kept:
-            errors, variances = draw_errors(drawn, pairs, common, rng)
-            limits.append(Noise(errors, variances, np.full(arms, 0.05)).simultaneous())
-        limits = np.concatenate(limits)
+        every = np.ones(arms)
+        known = (level_of(LEVELS, seeds, arms) * every, seeds * every, every)
+        found = [Noise(*draw_errors(drawn, pairs, common, rng), *known) for drawn in kept]
+        limits = np.concatenate([one.simultaneous() for one in found])
     deviation, low, high = np.sqrt(2 / seeds), 0.0, 1e4
     for _ in range(60):
         middle = (low + high) / 2

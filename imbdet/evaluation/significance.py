@@ -183,7 +183,7 @@ def _families(noise: Noise, means: np.ndarray, arms: list[str], controls: Iterab
     width, p_values = np.zeros(len(arms)), np.zeros(len(arms))
     for wanted in (False, True):
         of = [k for k, arm in enumerate(arms) if (arm in controls) == wanted]
-        part = Noise(noise.errors[:, of], noise.variances[:, of], noise.levels[of])
+        part = noise.of(of)
         if len(of) == 1:
             width[of], p_values[of] = part.half_width(), part.p_values(means[of])
         elif of:

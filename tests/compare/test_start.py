@@ -8,11 +8,16 @@ import torch
 from imbdet.compare import make_starts
 from imbdet.compare.fairness import DRAWN, check_equal, keep_start, shared_start, start_path
 from imbdet.compare.plan import make_plan
-from imbdet.compare.structures import Request, RunRecord, arm_config, base_config, cell_config
+from imbdet.compare.structures import Request, RunRecord, arm_config, base_config, cell_config, seeds_draw
+from imbdet.config import instantiate
+from imbdet.data.samplers import bootstrapped
 from imbdet.engine.checkpoint import load_file
+from imbdet.engine.origin import training_records
 from imbdet.runs import LAST
 
 from .conftest import FOCAL, tiny, tiny_plan
+
+OWN = ("dataloader.train.records=${data.val}",)
 
 
 def test_arms_begin_with_the_trained_entries_that_match(finished_grid, tmp_path):
@@ -68,10 +73,36 @@ def test_seeds_that_draw_data(tmp_path):
         )
 
 
+def test_seeds_that_draw_training_images(tmp_path):
+    """Each arm of a seed gets one draw, counts follow it, validation stays; two seeds get two draws."""
+    asked = Request(tiny(), ("class_weights",), seeds=(0, 3), controls=False, resample_train=True)
+    plan = make_plan(asked, tmp_path / "out")[0]
+    whole = instantiate(base_config(plan).data.train)
+    drawn = {}
+    for seed in plan.seeds:
+        configs = [cell_config(plan, arm, seed, tmp_path) for arm in plan.arms]
+        one, other = (instantiate(cfg.data.train) for cfg in configs)
+        assert one.fingerprint() == other.fingerprint() and len(one) == len(whole)
+        assert instantiate(configs[0].data.val).fingerprint() == instantiate(base_config(plan).data.val).fingerprint()
+        assert instantiate(configs[1].dataloader.train).records.fingerprint() == one.fingerprint()
+        assert training_records(configs[1]).class_counts().tolist() == one.class_counts().tolist()
+        drawn[seed] = one.image_ids.tolist()
+    assert drawn[0] != drawn[3] and len(set(drawn[0])) < len(whole) and set(drawn[0]) <= set(whole.image_ids.tolist())
+    assert drawn[0] == bootstrapped(whole, 0).image_ids.tolist()
+    assert seeds_draw(plan).startswith("training images with replacement")
+    for words, message in (({"draw_data": True}, "give one"), ({"overrides": OWN}, r"must be \$\{data.train\}")):
+        with pytest.raises(ValueError, match=message):
+            make_plan(replace(asked, **words), tmp_path / "o")
+
+
 def test_data_of_two_seeds_may_differ_and_of_one_seed_may_not():
-    def record(arm, seed, data):
-        return RunRecord(arm, seed, "", "finished", pins={"data.train": data, DRAWN: True})
+    def record(arm, seed, data, drawn=True, val="v"):
+        return RunRecord(arm, seed, "", "finished", pins={"data.train": data, "data.val": val, DRAWN: drawn})
 
     assert check_equal([record("baseline", 0, "a"), record("baseline", 1, "b"), record("x", 0, "a")]) == []
     with pytest.raises(ValueError, match="data.train: a in baseline seed 0, b in x seed 0"):
         check_equal([record("baseline", 0, "a"), record("x", 0, "b")])
+    train = "data.train"
+    assert check_equal([record("baseline", 0, "a", train), record("baseline", 1, "b", train)]) == []
+    with pytest.raises(ValueError, match="data.val: v in baseline seed 0, w in baseline seed 1"):
+        check_equal([record("baseline", 0, "a", train), record("baseline", 1, "b", train, "w")])

@@ -71,16 +71,22 @@ def test_a_key_that_is_not_there_is_refused_before_anything_is_trained():
         tuning_plan(tiny_plan(FOCAL, tune=("optimizer.rate=0.1,0.2",)))
 
 
-def test_all_combinations_of_two_keys_and_the_defaults():
+def test_all_combinations_of_two_keys_and_the_defaults(monkeypatch):
     plan = tiny_plan(FOCAL, tune=("optimizer.lr=0.1,0.2", "train.x=1,2,3"))
     configs = Configs(plan)
     found = tries_of(FOCAL, plan, configs)
     assert len(found) == 6 and found[1] == ("optimizer.lr=0.1", "train.x=2")
     auto = replace(plan, tune=("auto",))
-    weight = "model.criterion.classification_weight"
-    assert tries_of(FOCAL, auto, configs) == [(f"{weight}=0.4",), (f"{weight}=1",), (f"{weight}=2.5",)]
     rate = configs.base.optimizer.lr
-    assert tries_of(plan.arms[0], auto, configs)[2] == (f"optimizer.lr={2.5 * rate:.4g}",)
+    rates = [(f"optimizer.lr={factor * rate:.4g}",) for factor in (1, 0.4, 2.5)]
+    for arm, loss in ((FOCAL, "classification"), (plan.arms[0], "regression")):  # what it changes, else the box loss
+        weights = [(f"model.criterion.{loss}_weight={factor:.4g}",) for factor in (0.4, 2.5)]
+        assert tries_of(arm, auto, configs) == [*rates, *weights]
+        assert all(configs.of(replace(arm, overrides=words)) is not None for words in weights)
+    other = configs.base.copy()  # a criterion of another kind may have no such weight
+    other.model.criterion._target_ = "imbdet.modeling.criterion.Other"
+    monkeypatch.setattr(configs, "of", lambda arm: other)
+    assert [word.partition("=")[0] for (word,) in tries_of(Arm("own"), auto, configs)] == ["optimizer.lr"] * 5
     assert tuning_plan(replace(plan, tune=())).arms == ()
     assert tuning_plan(auto).split == "val" and tuning_plan(auto).seeds == (SEED,)
 

@@ -6,7 +6,15 @@ from scipy import stats
 
 from benchmarks import coverage_of_intervals as coverage
 from imbdet.evaluation import noise as module
-from imbdet.evaluation.noise import Noise, detectable, image_covariance_of, noise_of, residual_sd, seeds_needed
+from imbdet.evaluation.noise import (
+    Noise,
+    detectable,
+    image_covariance_of,
+    level_of,
+    noise_of,
+    residual_sd,
+    seeds_needed,
+)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
@@ -56,6 +64,22 @@ def test_simultaneous_intervals_and_p_values_agree():
     assert ((found.family_p_values(just) <= 0.05) == (just > together)).all()
     just = np.array([1.02, 0.98, 1.05, 0.95, 1.5]) * alone
     assert ((found.p_values(just) <= 0.05) == (just > alone)).all()
+
+
+def test_a_simultaneous_interval_is_never_narrower_than_that_of_one_difference():
+    """The noise of the baseline alone makes all errors one error; then there is nothing to correct for."""
+    values = np.random.default_rng(10).normal(0, 1e-3, (13, 2))
+    values[0] = [30, -30]
+    found = noise_of(values, [(arm, 0) for arm in range(1, 13)])
+    np.testing.assert_allclose(found.simultaneous(), found.half_width(), rtol=0.05)
+    assert found.family_level > found.levels.max() and (found.simultaneous() >= found.half_width()).all()
+    assert (found.family_p_values(found.half_width() * 0.99) > 0.05).all()
+
+
+def test_levels_between_the_numbers_of_arms():
+    """Three seeds: 0.062 for 4 arms and 0.070 for 12, and for 7 arms 0.062 + 0.008 log(7 / 4) / log 3."""
+    assert level_of(module.LEVELS, 3, 7) == pytest.approx(0.062 + 0.008 * np.log(7 / 4) / np.log(3))
+    assert level_of(module.LEVELS, 9, 100) == level_of(module.LEVELS, 6, 40) and level_of(module.LEVELS, 2, 1) == 0.087
 
 
 def test_missing_runs_are_left_out():
@@ -125,7 +149,7 @@ def test_chains_agree_with_one_long_chain(monkeypatch):
     np.testing.assert_allclose(noise_of(values, pairs, seed=1).scale, many, rtol=0.1)
 
 
-@pytest.mark.parametrize(("name", "lowest"), [("equal", 94), ("a third 9", 86)])
+@pytest.mark.parametrize(("name", "lowest"), [("equal", 94), ("a third 9", 87)])
 def test_coverage(name, lowest):
     """Six arms and three seeds; 93 to 99 % on average with 150 data sets, and what the noisiest arms have."""
     found = coverage.simulate(coverage.scenarios(6)[name], seeds=3, data_sets=150, kept=100)
@@ -138,8 +162,8 @@ def test_coverage(name, lowest):
 def test_coverage_of_every_scenario(seeds, arms):
     for name, variances in coverage.scenarios(arms).items():
         found = coverage.simulate(variances, seeds, data_sets=1000)
-        assert 0.92 < found["coverage"] < 0.99 and found["noisiest"] > 0.885, (name, found)
-        assert found["false"] < 0.07, (name, found)
+        assert 0.925 < found["coverage"] < 0.985 and found["noisiest"] > 0.9, (name, found)
+        assert found["false"] < 0.065, (name, found)
 
 
 def test_two_equal_pairs_have_one_error():
