@@ -1,28 +1,44 @@
 """Curves of the arms over the iterations, and what a longer training would still add."""
 
-import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from .kept import CURVES, Finished, is_number
+from ..evaluation.noise import mean_half_widths
+from .kept import CURVES, Finished, Runs, is_number, kept_path, read_kept
+from .results import read_results
+from .structures import BASELINE, Plan
+
+STILL_LEARNING = 0.02  #: AP that twice the iterations would add, above which arms differ in how fast they learn
 
 
-def curves(cells: Sequence[Finished]) -> dict[str, dict[str, list[float]]]:
-    """Mean, lowest and highest value over the seeds, at the iterations at which every seed reported.
+def curves_of(by_arm: Runs) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Return {arm: {curve: {"iterations", "mean", "low", "high"}}}, at the iterations at which every seed reported.
 
-    A curve that no seed has is left out; so are seeds without it.
+    low, high: 95 % interval of the mean over seeds, by the noise of all arms together (see `mean_half_widths`); none
+    where an arm has one seed. A curve that no seed has is left out; so are seeds without it.
     """
-    found = {}
+    found: dict[str, dict[str, dict[str, list[float]]]] = {arm: {} for arm in by_arm}
+    seeds = sorted({seed for cells in by_arm.values() for seed in cells})
     for name, (split, tag) in CURVES.items():
-        series = [_series(cell, split, tag) for cell in cells]
-        series = [one for one in series if one]
-        iterations = sorted(set.intersection(*map(set, series))) if series else []
-        if iterations:
-            columns = [[one[i] for one in series] for i in iterations]
-            ends = {"low": [min(column) for column in columns], "high": [max(column) for column in columns]}
-            means = [statistics.fmean(column) for column in columns]
-            found[name] = {"iterations": iterations, "mean": means, **ends}
+        series = {arm: {s: _series(cell, split, tag) for s, cell in cells.items()} for arm, cells in by_arm.items()}
+        series = {arm: {s: one for s, one in of.items() if one} for arm, of in series.items()}
+        at = {arm: sorted(set.intersection(*map(set, of.values()))) for arm, of in series.items() if of}
+        at = {arm: iterations for arm, iterations in at.items() if iterations}
+        times = sorted({i for iterations in at.values() for i in iterations})
+        values = np.full((len(times), len(at), len(seeds)), np.nan)
+        for row, (arm, iterations) in enumerate(at.items()):
+            for s, one in series[arm].items():
+                values[np.searchsorted(times, iterations), row, seeds.index(s)] = [one[i] for i in iterations]
+        widths = mean_half_widths(values) if times else values
+        for row, (arm, iterations) in enumerate(at.items()):
+            place = np.searchsorted(times, iterations)
+            mean, width = np.nanmean(values[place, row], axis=1), widths[place, row]
+            curve = {"iterations": iterations, "mean": mean.tolist()}
+            if np.isfinite(width).all():
+                curve |= {"low": (mean - width).tolist(), "high": (mean + width).tolist()}
+            found[arm][name] = curve
     return found
 
 
@@ -39,6 +55,28 @@ def doubling_gain(curve: Mapping[str, Sequence[float]]) -> float | None:
     quarter, half, whole = np.interp([iterations[-1] / 4, iterations[-1] / 2, iterations[-1]], iterations, mean)
     d1, d2 = half - quarter, whole - half
     return float(d2 * min(d2 / d1, 1.0)) if d1 > 0 and d2 > 0 else float(max(d2, 0.0))
+
+
+def gain_in_words(gain: float) -> str:
+    """Say what `doubling_gain` found."""
+    slow = ": this compares speed of learning; train longer" if gain > STILL_LEARNING else ""
+    return f"twice the iterations would add about {100 * gain:.1f} AP (an upper estimate){slow}"
+
+
+def length_by_curve(plan: Plan, root: Path) -> str:
+    """Say what a longer training would add, by the baseline's curve in this grid or in that of the pilot.
+
+    "" where neither has a curve on val that is long enough.
+    """
+    pilot = Path(plan.pilot) if plan.pilot else root
+    for place in dict.fromkeys((root, pilot if pilot.is_dir() else pilot.parent)):
+        records = [one for one in read_results(place) if one.arm == BASELINE and one.status == "finished"]
+        runs = {one.seed: Finished(one, read_kept(kept_path(place / one.folder))) for one in records}
+        curve = curves_of({BASELINE: runs})[BASELINE].get("AP/AP", {})
+        gain = doubling_gain(curve)
+        if gain is not None:
+            return f"by the baseline's {curve['iterations'][-1]} iterations in {place}, {gain_in_words(gain)}"
+    return ""
 
 
 def _series(cell: Finished, split: str, tag: str) -> dict[int, float]:

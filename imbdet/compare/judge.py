@@ -18,7 +18,7 @@ import numpy as np
 
 from ..evaluation.metrics import COMPARED, LOWER_IS_BETTER
 from ..evaluation.significance import Sample, judge_samples
-from .curves import curves
+from .curves import curves_of
 from .kept import DRAWS, SEED, Finished, Runs, Scene, Truths, keep_run, machines_of
 from .mechanism import mechanism
 from .notes import facts_of, first, notes_of, power_of
@@ -48,7 +48,8 @@ def compare_runs(
     by_arm = _runs_by_arm(plan, records)
     cells = [cell for own in by_arm.values() for cell in own.values()]
     truth = _measure_all(cells, root, Truths(plan.split, draws, seed), notes)
-    results = [_arm_result(arm, by_arm, records, plan) for arm in plan.arms]
+    curves = curves_of(by_arm)
+    results = [_arm_result(arm, by_arm, records, plan, curves[arm.name]) for arm in plan.arms]
     primary, samples = _judge_all(plan, results, by_arm, notes)
     notes += [*notes_of(plan, results, by_arm, truth), *tuning_notes(plan, root)]
     return Comparison(
@@ -154,7 +155,7 @@ def _pictures(results: Sequence[ArmResult], by_arm: Runs, truth: Scene | None) -
     return chosen
 
 
-def _arm_result(arm: Arm, by_arm: Runs, records: Sequence[RunRecord], plan: Plan) -> ArmResult:
+def _arm_result(arm: Arm, by_arm: Runs, records: Sequence[RunRecord], plan: Plan, curves: dict) -> ArmResult:
     """All of an arm but its differences."""
     cells, baseline = by_arm[arm.name], by_arm.get(BASELINE, {})
     values = {metric: [cell.value(metric) for cell in cells.values()] for metric in COMPARED}
@@ -173,7 +174,7 @@ def _arm_result(arm: Arm, by_arm: Runs, records: Sequence[RunRecord], plan: Plan
         cost=_cost(cells, baseline),
         mechanism=[] if arm.name == BASELINE else mechanism(list(cells.values()), list(other.values()), remedies),
         per_class=_per_class(cells, other if arm.name != BASELINE else {}),
-        curves=curves(list(cells.values())),
+        curves=curves,
     )
 
 

@@ -13,13 +13,12 @@ import numpy as np
 from ..evaluation.metrics import TIDE_ERRORS
 from ..evaluation.noise import detectable, residual_sd
 from ..evaluation.significance import Sample
-from .curves import doubling_gain
+from .curves import doubling_gain, gain_in_words
 from .kept import Finished, Runs, Scene, machines_of
 from .structures import BASELINE, ArmResult, Plan, seeds_draw
 
 ENOUGH_SEEDS = 5  #: for a claim; with fewer a verdict is indicative
 UNEVEN = 1.2  #: slowest to fastest step of one arm's seeds from which its times say more of the machine than of the arm
-STILL_LEARNING = 0.02  #: AP that twice the iterations would add, above which arms differ in how fast they learn
 UNEVEN_CLIPPING = 0.1  #: difference in the share of clipped steps that is worth a note
 FEW_OBJECTS = 20  #: test objects of a class below which its own AP does not tell remedies apart
 
@@ -30,11 +29,7 @@ def notes_of(plan: Plan, results: Sequence[ArmResult], by_arm: Runs, truth: Scen
     curve = next((result.curves.get("AP/AP", {}) for result in results if result.arm.name == BASELINE), {})
     gain = doubling_gain(curve)
     if gain is not None:
-        slow = ": this compares speed of learning; train longer" if gain > STILL_LEARNING else ""
-        notes.append(
-            f"By the baseline's curve on val, twice the iterations would add about {100 * gain:.1f} AP (an upper "
-            f"estimate){slow}"
-        )
+        notes.append(f"By the baseline's curve on val, {gain_in_words(gain)}")
     steps = {name: [c.record.cost.get("step_seconds") for c in cells.values()] for name, cells in by_arm.items()}
     spread = max((max(s) / min(s) for s in steps.values() if s and all(s)), default=1.0)
     if spread > UNEVEN:

@@ -22,6 +22,7 @@ from ..engine.short import first_reports, measure
 from ..evaluation.noise import detectable
 from ..runs import LAST, read_json
 from ..write import write_json
+from .curves import length_by_curve
 from .executors import Process
 from .fairness import LOSSES, scaled_losses, shared_start
 from .plan import has_length, with_time_budget
@@ -238,6 +239,7 @@ def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: di
         f"  seeds: {', '.join(map(str, plan.seeds))}" + _claim(len(plan.seeds)),
         f"  primary metric: {plan.primary}; all others are exploratory",
         f"  can find: {_power(plan)}",
+        *([f"  length: {length}"] if (length := length_by_curve(plan, root)) else []),
         *([f"  start: {plan.start}, {', '.join(plan.start_keeps)}" + _start_cost(plan)] if plan.start else []),
         *([f"  seeds draw: {seeds_draw(plan)}, so that its luck is in the noise of seeds"] if seeds_draw(plan) else []),
         *_tuning(plan, base, cost, jobs),

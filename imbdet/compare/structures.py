@@ -165,7 +165,8 @@ class ArmResult:
         mechanism: [{"tag", "baseline", "arm"}]: meters of training and validation that tell what the arm changed, means
             over seeds of the last report.
         per_class: [{"name", "train_boxes", "group", "AP" (mean over seeds), "sd", "difference"}].
-        curves: {tag: {"iterations": [...], "mean": [...], "low": [...], "high": [...]}} over the seeds (min and max).
+        curves: {tag: {"iterations": [...], "mean": [...], "low": [...], "high": [...]}}: the mean over seeds, its 95 %
+            interval, which one seed does not have.
     """
 
     arm: Arm

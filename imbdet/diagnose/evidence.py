@@ -2,5 +2,4 @@
 """What docs/results says of each remedy; written by `python -m benchmarks.evidence --write`."""
 
 #: {remedy: setting, difference in the primary metric with its interval, seeds, verdict}
-EVIDENCE: dict[str, str] = {
-}
+EVIDENCE: dict[str, str] = {}

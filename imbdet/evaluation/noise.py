@@ -262,6 +262,44 @@ def residual_sd(values: np.ndarray) -> float | None:
     return float(np.sqrt((rest**2).sum() / ((arms - 1) * (seeds - 1))))
 
 
+def mean_half_widths(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return (T, A) half of the 95 % interval of each arm's mean over seeds, beside what a seed does to all arms.
+
+    Args:
+        values: (T, A, S) T metrics, or one at T times, by arm and seed; NaN where a run is missing. seed: of the draws.
+
+    NaN for an arm of less than two runs. An arm alone has Student's interval; of two arms, which tell one variance
+    together, each has half of it.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    result, rng = np.full(values.shape[:2], np.nan), np.random.default_rng(seed)
+    patterns, which = np.unique(np.isfinite(values).reshape(len(values), -1), axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns.reshape(-1, *values.shape[1:])):
+        rows, arms = np.flatnonzero(which.reshape(-1) == number), np.flatnonzero(pattern.sum(axis=1) >= 2)
+        some, runs = values[np.ix_(rows, arms)], pattern[arms].sum(axis=1)
+        if len(arms) > 2:
+            drawn = draw_variances(some, np.full(len(arms), ARM_DF), rng, BURN_IN, 100)
+            levels = [level_of(LEVELS, int(n), len(arms) - 1) for n in runs]
+            result[np.ix_(rows, arms)] = _half_widths(np.sqrt(drawn / runs), np.array(levels))
+        elif len(arms):
+            both = pattern[arms].all(axis=0)
+            spread = some[:, 0] if len(arms) == 1 else (some[:, 0] - some[:, 1]) / np.sqrt(2)
+            if (n := both.sum()) >= 2:
+                half = -special.stdtrit(n - 1, 0.025) * spread[:, both].std(axis=1, ddof=1) / np.sqrt(n)
+                result[np.ix_(rows, arms)] = half[:, None]
+    return result
+
+
+def _half_widths(deviations: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """(T, D, A) standard deviations by draw -> (T, A): where the two-sided tail of the error is `levels`, (A,)."""
+    low, high = np.zeros_like(deviations[:, 0]), 8 * deviations.max(axis=1)
+    for _ in range(24):
+        middle = (low + high) / 2
+        wide = 2 * special.ndtr(-middle[:, None] / deviations).mean(axis=1) <= levels
+        low, high = np.where(wide, low, middle), np.where(wide, middle, high)
+    return high
+
+
 @cache
 def _detectable_unit(seeds: int, arms: int, power: float) -> float:
     """For a residual standard deviation of 1, by simulated comparisons of arms that do not differ."""

@@ -7,10 +7,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from imbdet.compare import curves
 from imbdet.compare.curves import doubling_gain
 from imbdet.compare.judge import compare_runs
+from imbdet.compare.kept import Kept
 from imbdet.compare.mechanism import imbalances
-from imbdet.compare.structures import BASELINE
+from imbdet.compare.results import write_results
+from imbdet.compare.structures import BASELINE, RunRecord
 from imbdet.evaluation.bootstrap import rank_detections
 from imbdet.evaluation.errors import error_types
 from imbdet.evaluation.lrp import optimal_lrp
@@ -130,14 +133,33 @@ def test_mechanism_lists_the_meters_of_the_imbalance_then_its_own_then_what_chan
     assert imbalances(["focal_loss", "class_fg_bg/focal_loss", "/elsewhere/own.py"]) == ["class_fg_bg"]
 
 
-def test_curves_are_mean_and_range_over_the_seeds(comparison):
-    """loss/total of seed s is 100 / i + s."""
+def test_curves_are_means_with_the_interval_of_the_mean(comparison):
+    """loss/total of seed s is 100 / i + s in all arms, so that nothing is left of a run after arm and seed."""
     found = arm(comparison, "good").curves
     assert set(found) == {"loss/total", "val/loss/total", "AP/AP"}
     assert found["loss/total"]["iterations"] == [5, 10, 20, 40, 60, 80, 100]
-    assert [found["loss/total"][key][0] for key in ("low", "mean", "high")] == [20, 21, 22]
+    assert [found["loss/total"][key][0] for key in ("low", "mean", "high")] == pytest.approx([21, 21, 21])
+    assert found["AP/AP"]["low"][1] < found["AP/AP"]["mean"][1] < found["AP/AP"]["high"][1]
     assert found["AP/AP"]["iterations"] == [50, 100]
     assert found["AP/AP"]["mean"][1] == pytest.approx(arm(comparison, "good").means["AP"])
+
+
+def test_the_plan_says_what_a_longer_training_would_add(tmp_path, monkeypatch):
+    """AP = 0.5 - t^-0.5 at 100, 200 and 400 in two seeds: 400^-.5 - 800^-.5 = 1.5 AP."""
+    reports = [{"iteration": t, "split": "val", "AP/AP": 0.5 - t**-0.5} for t in (100, 200, 400)]
+    monkeypatch.setattr(curves, "read_kept", lambda path: Kept({"reports": reports}))
+    pilot, root = tmp_path / "pilot", tmp_path / "out"
+    for place in (pilot, root):
+        place.mkdir()
+    records = [RunRecord(BASELINE, seed, f"runs/baseline/seed_{seed}", "finished") for seed in (0, 1)]
+    assert curves.length_by_curve(plan(), root) == ""
+    write_results(pilot, [*records, RunRecord("good", 0, "runs/good/seed_0", "finished")])
+    asked = replace(plan(), pilot=str(pilot / "results.jsonl"))
+    assert curves.length_by_curve(asked, root) == (
+        f"by the baseline's 400 iterations in {pilot}, twice the iterations would add about 1.5 AP (an upper estimate)"
+    )
+    write_results(root, records)
+    assert str(root) in curves.length_by_curve(asked, root)  # its own runs tell more
 
 
 def test_what_twice_the_iterations_would_add():

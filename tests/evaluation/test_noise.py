@@ -11,6 +11,7 @@ from imbdet.evaluation.noise import (
     detectable,
     image_covariance_of,
     level_of,
+    mean_half_widths,
     noise_of,
     residual_sd,
     seeds_needed,
@@ -80,6 +81,21 @@ def test_levels_between_the_numbers_of_arms():
     """Three seeds: 0.062 for 4 arms and 0.070 for 12, and for 7 arms 0.062 + 0.008 log(7 / 4) / log 3."""
     assert level_of(module.LEVELS, 3, 7) == pytest.approx(0.062 + 0.008 * np.log(7 / 4) / np.log(3))
     assert level_of(module.LEVELS, 9, 100) == level_of(module.LEVELS, 6, 40) and level_of(module.LEVELS, 2, 1) == 0.087
+
+
+def test_intervals_of_means_over_seeds():
+    """Alone by Student, two arms by their difference, many by all; a seed that shifts all arms changes nothing."""
+    values = np.random.default_rng(11).normal(0, 1, (3, 41, 5))
+    values[1, 1:] = values[2, 2:] = np.nan
+    found = mean_half_widths(values)
+    low, high = stats.ttest_1samp(values[1, 0], 0).confidence_interval()
+    assert found[1, 0] == pytest.approx((high - low) / 2) and np.isnan(found[1, 1:]).all()
+    low, high = stats.ttest_rel(values[2, 0], values[2, 1]).confidence_interval()
+    np.testing.assert_allclose(found[2, :2], (high - low) / 2 / np.sqrt(2))
+    assert 1.6 < np.median(found[0]) / np.sqrt(1 / 5) < 2.4  # 1.96 of a known variance
+    shifted = mean_half_widths(values[:1] + [0.0, 50.0, -20.0, 3.0, 9.0])
+    np.testing.assert_allclose(mean_half_widths(values[:1]), shifted, rtol=1e-6)
+    assert np.isnan(mean_half_widths(values[:1, :, :1])).all()
 
 
 def test_missing_runs_are_left_out():

@@ -88,7 +88,7 @@ def seed_differences(comparison: Comparison, result: ArmResult, metric: str) -> 
 
 
 def curve_plots(comparison: Comparison) -> list[str]:
-    """Return the mean and range over the seeds of every curve, losses first."""
+    """Return the mean of every curve and the 95 % interval of the mean, losses first."""
     tags = list(dict.fromkeys(tag for result in comparison.arms for tag in result.curves))
     ordered = sorted(tags, key=lambda tag: ("loss/total" not in tag, "AP/AP" not in tag))
     return [plot for tag in ordered for plot in _curves(comparison, tag)]
