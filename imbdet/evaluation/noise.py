@@ -123,14 +123,14 @@ class Noise:
     def p_values(self, differences: np.ndarray) -> np.ndarray:
         """Return (P,) two-sided p values of the differences taken alone; 0.05 where the 95 % interval touches 0."""
         tails = 2 * special.ndtr(-np.abs(differences) / np.sqrt(self.variances)).mean(axis=0)
-        return np.minimum(tails * 0.05 / self.levels, 1)
+        return _calibrated(tails, self.levels)
 
     def family_p_values(self, differences: np.ndarray) -> np.ndarray:
         """Return (P,) p values corrected for all differences; 0.05 where a simultaneous interval touches 0."""
         largest = np.sort(self._largest)
         at_least = len(largest) - np.searchsorted(largest, np.abs(differences) / self._reach, side="left")
         tails = (at_least + 1) / (len(largest) + 1)
-        return np.clip(tails * 0.05 / self.family_level, self.p_values(differences), 1)
+        return np.maximum(_calibrated(tails, self.family_level), self.p_values(differences))
 
     def _quantile(self, pair: int, level: float) -> float:
         """Where the two-sided tail of one error is `level`, by bisection."""
@@ -145,6 +145,11 @@ class Noise:
 def level_of(levels: dict[int, tuple[float, ...]], seeds: int, arms: int) -> float:
     """Return an entry of `LEVELS` or `FAMILY_LEVELS`, between the numbers of arms in proportion to their logarithm."""
     return float(np.interp(np.log(arms), np.log(ARMS), levels[min(seeds, max(levels))]))
+
+
+def _calibrated(tails: np.ndarray, level: np.ndarray | float) -> np.ndarray:
+    """Tails of the posterior -> p values: 0.05 at `level`, 0 and 1 as they are."""
+    return np.minimum(tails, 1) ** (np.log(0.05) / np.log(level))
 
 
 def noise_of(
