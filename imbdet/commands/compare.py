@@ -63,7 +63,9 @@ def _compare(args: argparse.Namespace, config: str, out: Path) -> "Comparison | 
     elsewhere = "mix" if args.engine == "ray" else "rerun" if args.rerun_elsewhere else "refuse"
     engine = functools.partial(_engine, args)
     with _gpus_hidden() if _without_gpus(args) else contextlib.nullcontext():
-        return compare(_request(args, config, out), out, _report, engine, jobs, args.plan_only, args.retry_failed, elsewhere)
+        return compare(
+            _request(args, config, out), out, _report, engine, jobs, args.plan_only, args.retry_failed, elsewhere
+        )
 
 
 def _without_gpus(args: argparse.Namespace) -> bool:
