@@ -14,8 +14,8 @@ from .child import figures
 
 FLOAT32 = 1e-4  #: largest relative difference of a loss
 MIXED = 1e-2  #: the same under autocast
-#: weighted by how many regions share a bin: one that rounds into the next bin is weighted by another count
-MIXED_OF = {"remedies/spatial_regression/ghm_r": 0.2, "combined/ghm": 0.2}
+#: where rounding moves whole regions: GHM-R weighs one by how many share its bin, PAA parts regions by their losses
+MIXED_OF = {"remedies/spatial_regression/ghm_r": 0.2, "combined/ghm": 0.2, "remedies/spatial_location/paa": 0.2}
 
 
 def units(small: bool) -> list[str]:
