@@ -157,7 +157,7 @@ def test_ids():
         ({"split": {"train": 0.9, "val": 0.1}, "at_least": 9}, "in 2 pictures, and 2 parts need 18|in 1 pictures"),
         ({"folds": 9}, "cannot be split into 9 parts"),
         ({"on": ["tran"]}, "no split 'tran'; did you mean 'train'"),
-        ({"group": "("}, "no regular expression"),
+        ({"group": "("}, "is not a regular expression"),
         ({"copies": 0}, "at least 1"),
         ({"seed": 1.5}, "whole number"),
         ({"cap": {"*": 0}, "empty": False}, "no picture is left"),

@@ -4,23 +4,14 @@ Found are modules with buffers in the state dict, or with a state of their own (
 their own rule, and fixed tables are not in the state dict.
 """
 
-import copy
-import functools
-import importlib
-import inspect
-import sys
-
 import pytest
 import torch
-from torch import nn
 
-from imbdet import testing
-from imbdet.config import instantiate, load_config
-from imbdet.config.load import baseline_of
 from imbdet.modeling import running_state
 from imbdet.modeling.running_state import RunningState
-from imbdet.remedies import index
 from tests.helpers import run_two
+
+from .state_checks import build, candidates, losses, same, snapshot, stateful, states_after
 
 #: class of a stateful module -> why it keeps no RunningState
 OTHER_STATE = {
@@ -34,75 +25,6 @@ FLOAT32 = {
 }
 #: remedy -> why its state is the same whatever other processes see
 SEES_NOTHING = {"ldam": "counts steps, for the deferred weights"}
-WIDTHS = ["model.backbone.widths=[8, 8, 8, 8, 8]", "model.neck.channels=16"]
-
-
-@functools.cache
-def config(remedy):
-    """The remedy on its home baseline with few channels; "" is RetinaNet."""
-    if not remedy:
-        return load_config("baselines/retinanet_shapes", [], WIDTHS)
-    entry = next(entry for entry in index.entries() if entry.name == remedy)
-    home = baseline_of(f"remedies/{entry.imbalance}/{entry.name}")
-    words = WIDTHS if home.endswith("_shapes") else []
-    return load_config(home, [remedy], [*words, "data.train.num_images=40"])
-
-
-@functools.cache
-def built(remedy):
-    torch.manual_seed(0)
-    return instantiate(config(remedy).model).train()
-
-
-def build(remedy):
-    """A model of its own for each call."""
-    return copy.deepcopy(built(remedy))
-
-
-def stateful(model):
-    """Modules that remember something, by name."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if not isinstance(module, nn.modules.batchnorm._BatchNorm)
-        and (
-            set(dict(module.named_buffers(recurse=False))) - module._non_persistent_buffers_set
-            or type(module).get_extra_state is not nn.Module.get_extra_state
-        )
-    }
-
-
-def candidates(*words):
-    """Remedies whose code, or that of a base class, has one of the words; "" is the plain detector, whose normalizer
-    moves."""
-    found = [""]
-    for entry in index.entries():
-        place, _, name = entry.target.rpartition(".")
-        target = getattr(importlib.import_module(place), name)
-        modules = {base.__module__ for base in target.__mro__ if base.__module__.startswith("imbdet.remedies")}
-        code = "".join(inspect.getsource(sys.modules[module]) for module in modules)
-        if any(word in code for word in words):
-            found.append(entry.name)
-    return found
-
-
-def snapshot(model):
-    return {
-        f"{name}.{key}": value.clone()
-        for name, module in stateful(model).items()
-        if isinstance(module, RunningState)
-        for key, value in module.named_buffers(recurse=False)
-        if key not in module._non_persistent_buffers_set
-    }
-
-
-def same(a, b):
-    return all(torch.equal(a[name], b[name]) for name in a)
-
-
-def losses(model, seed):
-    torch.manual_seed(seed)
-    return model(*testing.batch(3, 1, size=64, seed=seed))[0]
 
 
 @pytest.mark.parametrize("remedy", candidates("RunningState", "register_buffer", "extra_state"))
@@ -167,8 +89,6 @@ def test_a_resumed_training_is_the_same(remedy):
 @pytest.mark.slow
 def test_two_processes_remember_the_same(tmp_path):
     """All of them in one pair of processes, over gloo: equal bit for bit, and not what one process alone would have."""
-    from tests.remedies.state_checks import states_after
-
     run_two(tmp_path, module="tests.remedies.state_checks", timeout=600)
     first, second = (torch.load(tmp_path / f"rank{rank}.pth", weights_only=True) for rank in range(2))
     alone = states_after(2, 0)

@@ -145,6 +145,7 @@ def test_the_run_says_the_weights_before_it_starts():
     cfg = load_config("baselines/retinanet_shapes", ["class_weights"], ["data.train.num_images=40"])
     model = instantiate(cfg.model)
     settings = SimpleNamespace(max_iter=1, accumulate=1, eval_period=0, best_metric="AP", seed=0)
+    settings.amp = SimpleNamespace(enabled=False)
     world, parameters = SimpleNamespace(size=1), list(model.parameters())
     common = {"world": world, "device": torch.device("cpu"), "has_val": False, "train_loader": None}
     common["adversaries"] = SimpleNamespace(parameters=[])
