@@ -68,11 +68,15 @@ class MultiLevelRoIAlign(nn.Module):
         return pooled
 
     def _align(self, feature: Tensor, regions: Tensor, scale: float) -> Tensor:
-        regions = regions.to(feature.dtype)  # the map's own precision under autocast
-        learns = torch.is_grad_enabled() and feature.requires_grad
-        if learns and feature.device.type == "cpu" and torch.get_num_threads() > 1:
-            return _ThreadedRoIAlign.apply(feature, regions, self.size, scale, self.sampling_ratio)
-        return roi_align(feature, regions, self.size, scale, self.sampling_ratio, aligned=True)
+        # in float32 under autocast, too: in bfloat16 a corner at 800 px moves by up to 2 px, and a CPU has no backward
+        wide = feature.to(torch.promote_types(feature.dtype, torch.float32))
+        regions = regions.to(wide.dtype)
+        learns = torch.is_grad_enabled() and wide.requires_grad
+        if learns and wide.device.type == "cpu" and torch.get_num_threads() > 1:
+            pooled = _ThreadedRoIAlign.apply(wide, regions, self.size, scale, self.sampling_ratio)
+        else:
+            pooled = roi_align(wide, regions, self.size, scale, self.sampling_ratio, aligned=True)
+        return pooled.to(feature.dtype)
 
 
 class _ThreadedRoIAlign(torch.autograd.Function):

@@ -61,6 +61,21 @@ def test_equals_torchvision_forward_and_backward(threads):
         assert torch.allclose(mine.grad, other, atol=1e-4)
 
 
+def test_in_bfloat16_as_in_float32(threads):
+    """Under autocast maps come in bfloat16; boxes keep their corners, and values are rounded once on either way."""
+    boxes, images = random_boxes(20, size=200.0), torch.arange(20) % 2
+    half = {k: v.detach().bfloat16().requires_grad_() for k, v in pyramid().items()}
+    wide = {k: v.detach().float().requires_grad_() for k, v in half.items()}
+    expected = pooler()(wide, boxes, images)
+    expected.sum().backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = pooler()(half, boxes, images)
+    pooled.float().sum().backward()
+    assert torch.equal(pooled, expected.bfloat16())
+    assert wide["p2"].grad.abs().sum() > 0
+    assert all(torch.equal(half[level].grad, map_.grad.bfloat16()) for level, map_ in wide.items())
+
+
 def test_same_assignment_as_torchvision():
     boxes = random_boxes(200, size=400)
     peer = MultiScaleRoIAlign(["0", "1", "2", "3"], 7, 2)
