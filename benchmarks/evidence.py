@@ -190,20 +190,22 @@ def share_starts(name: str, out: Path) -> int:
     return count
 
 
-def carry(source: Path, target: Path) -> None:
-    """Copy what a grid is judged by, where it exists."""
+def carry(source: Path, target: Path, old: str = f"{ROOT}/{CONTROLS}/", new: str = f"{CONTROLS}/") -> None:
+    """Copy what a grid is judged by, where it exists; controls are named from the checkout's root on the way out."""
     for part in PUBLISHED:
         if (source / part).is_dir():
             shutil.copytree(source / part, target / part, dirs_exist_ok=True)
+        elif (source / part).suffix == ".png" and (source / part).is_file():
+            shutil.copyfile(source / part, target / part)
         elif (source / part).is_file():
             (target / part).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / part, target / part)
+            (target / part).write_text((source / part).read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
 
 def run(name: str, words: list[str], out: Path, seconds: float | None) -> int:
     """Run one grid for at most so long, and keep what there is of it; the exit code, 0 where time was up."""
     if not (out / name / "results.jsonl").is_file():
-        carry(RESULTS / name, out / name)
+        carry(RESULTS / name, out / name, f'"{CONTROLS}/', f'"{ROOT}/{CONTROLS}/')
     share_starts(name, out)
     print(f"\n{name}: {GRIDS[name].claim}\n  imbdet compare {shlex.join(words)}", flush=True)
     process = subprocess.Popen([sys.executable, "-m", "imbdet.cli", "compare", *words], cwd=ROOT)
@@ -250,9 +252,9 @@ def write_findings(results: Path, path: Path) -> None:
         '"""What docs/results says of each remedy; written by `python -m benchmarks.evidence --write`."""',
         "",
         "#: {remedy: setting, difference in the primary metric with its interval, seeds, verdict}",
-        "EVIDENCE: dict[str, str] = {",
+        "EVIDENCE: dict[str, str] = {" + ("" if said else "}"),
         *(f"    {json.dumps(name)}: {json.dumps(line)}," for name, line in said.items()),
-        "}",
+        *(["}"] if said else []),
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -306,6 +306,8 @@ def _merged(former: Sequence[Arm], arms: Sequence[Arm]) -> list[Arm]:
     merged: dict[str, Arm] = {arm.name: arm for arm in former}
     for arm in arms:
         known = merged.setdefault(arm.name, arm)
+        if _moved(known.remedies, arm.remedies):
+            merged[arm.name] = known = replace(known, remedies=arm.remedies)
         if known.remedies != arm.remedies:
             raise ValueError(f"two arms are called {arm.name!r}: {known.remedies} and {arm.remedies}; rename a file")
         if arm.compared_with != BASELINE:  # its control is new
@@ -319,6 +321,13 @@ def _refuse_same_folders(plan: Plan) -> None:
         other = folders.setdefault(folder_name(arm.name), arm.name)
         if other != arm.name:
             raise ValueError(f"the arms {other!r} and {arm.name!r} would share the folder {folder_name(arm.name)}")
+
+
+def _moved(former: Sequence[str], now: Sequence[str]) -> bool:
+    """Whether these are the same remedies, of which files lie elsewhere by now, as on another machine."""
+    pairs = list(zip(former, now, strict=False))
+    same = all(old == new or Path(old).name == Path(new).name and not Path(old).exists() for old, new in pairs)
+    return len(former) == len(now) and former != now and same
 
 
 def check_budget(plan: Plan, configs: Configs) -> list[str]:
@@ -353,6 +362,7 @@ def _refuse_changed_arms(plan: Plan, records: Sequence[RunRecord], root: Path) -
         seen.add(arm.name)
         config = kept_config(run)
         changes = config_changes(config, cell_config(plan, arm, record.seed, root)) if config is not None else []
+        changes = [line for line in changes if not line.startswith("remedies:")]  # a file may lie elsewhere by now
         if changes:
             raise ValueError(
                 f"the arm {arm.name!r} has changed since seed {record.seed} of it ran:\n  "

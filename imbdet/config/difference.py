@@ -39,6 +39,9 @@ HARMLESS = {
     "compare": ("*.records", "*.num_workers", "*.seed", "*.cache_bytes", "*.pin_memory"),
 }
 
+#: keys that came later -> the value with which all is as it was without them, so that older runs and grids go on
+LATER = {"train.time": ""}
+
 
 def is_harmless(key: str, purpose: str) -> bool:
     """Return whether `key` may differ for this purpose, one of HARMLESS."""
@@ -54,6 +57,9 @@ def judged(before: Any, after: Any, purpose: str) -> tuple[list[str], list[str]]
     """
     sides: tuple[list, list] = ([], [])
     for change in _changes(plain(before), plain(after), ""):
+        key, old, new = change
+        if key in LATER and (old is _ABSENT or new is _ABSENT) and LATER[key] in (old, new):
+            continue
         sides[is_harmless(change[0], purpose)].append(change)
     return _lines(sides[0]), _lines(sides[1])
 

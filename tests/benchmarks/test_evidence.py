@@ -38,10 +38,11 @@ def test_what_a_grid_is_judged_by_is_carried(tmp_path):
     (source / "kept").mkdir(parents=True)
     (source / "runs").mkdir()
     for part in ("plan.json", "kept/a.json", "runs/last.pth"):
-        (source / part).write_text(part)
+        (source / part).write_text(f'["{evidence.ROOT}/{evidence.CONTROLS}/seam.py"]')
     evidence.carry(source, tmp_path / "kept_here")
     found = {path.relative_to(tmp_path / "kept_here").as_posix() for path in (tmp_path / "kept_here").rglob("*.*")}
     assert found == {"plan.json", "kept/a.json"}
+    assert (tmp_path / "kept_here" / "plan.json").read_text() == f'["{evidence.CONTROLS}/seam.py"]'
 
 
 HEAD = "arm,control_of,seeds,metric,difference,low,high,verdict"

@@ -208,6 +208,24 @@ def test_a_remedy_that_changed_after_its_runs_is_refused(tmp_path):
         plan_of(tmp_path, remedies=(str(path),))
 
 
+def test_a_remedy_file_that_lies_elsewhere_by_now_is_the_same_arm(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    path = remedy_file(here, "more", "cfg.model.candidates_per_level = 50")
+    plan = plan_of(tmp_path, remedies=(str(path),))
+    root = begin(plan, tmp_path / "out")
+    folder = root / run_folder("more", 0)
+    folder.mkdir(parents=True)
+    save_config(arm_config(plan, plan.arms[1]), folder / "config.yaml")
+    append_result(root, RunRecord("more", 0, run_folder("more", 0), "finished"))
+    here.rename(there)
+    now = str(remedy_file(there, "more", "cfg.model.candidates_per_level = 50"))
+    assert plan_of(tmp_path, remedies=(now,)).arms[1].remedies == (now,)
+    remedy_file(there, "more", "cfg.model.candidates_per_level = 30")
+    with pytest.raises(ValueError, match="candidates_per_level: 50 -> 30"):
+        plan_of(tmp_path, remedies=(now,))
+
+
 def test_the_folder_of_a_single_run_is_refused(tmp_path):
     (tmp_path / "config.yaml").touch()
     with pytest.raises(ValueError, match="is the folder of a single run"):

@@ -4,6 +4,7 @@ from omegaconf import OmegaConf
 
 from imbdet.config import LazyCall as L
 from imbdet.config import changed_paths, diff
+from imbdet.config.difference import judged
 
 from .toys import CrossEntropy, Focal
 
@@ -60,3 +61,10 @@ def test_another_whole_of_the_same_parts_is_compared_key_by_key():
     assert changed_paths(before, after) == ["m._target_", "m.d", "m.e"]
     after.m.c.gamma = 2.0  # nothing is kept
     assert changed_paths(before, after) == ["m"]
+
+
+def test_a_key_that_came_later_is_no_change_while_it_does_nothing():
+    older, now = {"train": {"max_iter": 5}}, {"train": {"max_iter": 5, "time": ""}}
+    assert judged(older, now, "revisit") == judged(now, older, "resume") == ([], [])
+    assert judged(older, {"train": {"max_iter": 5, "time": "30m"}}, "revisit")[0]
+    assert judged(now, {"train": {"max_iter": 5, "time": "30m"}}, "revisit")[0]
