@@ -146,7 +146,7 @@ def _of(base: type, name: str) -> Any:
 
 
 def picture(image: Tensor, preprocess: Any) -> tuple[Tensor, Tensor]:
-    """image uint8 (3, H, W) -> normalised and padded (1, 3, H', W'), its size (1, 2) before padding."""
+    """image uint8 (3, H, W) -> normalized and padded (1, 3, H', W'), its size (1, 2) before padding."""
     height, width = image.shape[1], image.shape[2]
     batch = image.unsqueeze(0)
     if preprocess.channels == "BGR":

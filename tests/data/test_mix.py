@@ -141,7 +141,7 @@ def test_grey_pictures_deep_ones_and_floats_come_as_the_loader_reads_them(name, 
         annotations += [{"image_id": i, "category_id": k, "bbox": box, "area": 1, "iscrowd": 0} for k, box in boxes]
     for number, annotation in enumerate(annotations, 1):
         annotation["id"] = number
-    categories = [{"id": k, "name": word} for k, word in enumerate("abc")]  # nobody has labelled the last
+    categories = [{"id": k, "name": word} for k, word in enumerate("abc")]  # nobody has labeled the last
     document = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "train.json").write_text(json.dumps(document))
     records = load_coco(str(tmp_path / "train.json"), str(tmp_path))
