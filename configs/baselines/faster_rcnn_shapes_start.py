@@ -1,7 +1,7 @@
 """What comparisons on shapes begin from (`--start`): faster_rcnn_shapes after 1200 iterations on balanced classes.
 
 It plays the part of ImageNet weights and a first training: its backbone, neck and RPN are kept, its heads are not.
-bfloat16 is 1.6 to 2 times as fast on CPUs with AMX.
+bfloat16 is about 1.5 times as fast on CPUs with AMX.
 """
 
 from .faster_rcnn_shapes import data, dataloader, lr_multiplier, model, optimizer, train
