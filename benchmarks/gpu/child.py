@@ -4,20 +4,20 @@ It lives on its own so that an illegal access on the device, which spoils the pr
 that never ends costs one unit.
 """
 
-import os
-import sys
 import time
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from imbdet.write import print_to
+
 from .parts import Part
 
 
 def serve(pipe: Connection, part: Part, device: str, small: bool, log: str, threads: int) -> None:
     """Answer each unit that comes through the pipe with its figures, until None comes."""
-    _write_to(Path(log))
+    print_to(Path(log))
     import torch
 
     torch.set_num_threads(threads)
@@ -53,15 +53,6 @@ def _unusable(device: str) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-
-
-def _write_to(log: Path) -> None:
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    os.close(file)
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
 
 
 def figures(**values: Any) -> dict[str, Any]:

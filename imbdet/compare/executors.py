@@ -23,6 +23,7 @@ from typing import Any
 
 from ..config.allowed import TRUSTED
 from ..cores import VISIBLE_GPUS, usable_cores
+from ..write import print_to
 from .results import LOG, PLAN
 from .run import enter
 from .structures import Cell, run_folder
@@ -307,7 +308,7 @@ def _run(
     os.chdir(folder)
     for name, value in environment.items():
         os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
-    _write_to(log)
+    print_to(log)
     threading.Thread(target=_watch, args=(watched,), daemon=True).start()
     code = 0
     try:
@@ -325,16 +326,6 @@ def _run(
         sys.stdout.flush()
         sys.stderr.flush()
     sys.exit(code)
-
-
-def _write_to(log: str) -> None:
-    """Everything that this process and its children print goes to the end of a file, line by line."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    os.close(file)
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
 
 
 def _watch(watched: Connection) -> None:

@@ -89,15 +89,7 @@ class _Detector:
             scores, index = torch.where(valid, scores, LEAST).topk(CANDIDATES, dim=1)
             boxes = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, boxes.shape[2]))
             labels, valid = labels.gather(1, index), valid.gather(1, index)
-        boxes, beside = boxes[..., :4], boxes[..., 4:]
-        index, kept = best(scores, self.suppress(boxes, scores, labels, valid), self.max_detections)
-        if self.voting is None:
-            found = boxes.gather(1, index.unsqueeze(-1).expand(-1, -1, 4))
-        else:
-            found = self.voting(index, boxes, beside, labels, valid)
-        boxes = clip(found, sizes)
-        scores, labels = scores.gather(1, index), labels.gather(1, index)
-        kept = kept & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
+        boxes, scores, labels, kept = self.chosen(boxes, scores, labels, valid, sizes)
         scores, order = torch.where(kept, scores, -1.0).topk(scores.shape[1], dim=1)  # what is none comes last
         real = scores[0] >= 0
         boxes, labels = boxes[0, order[0]] * real.unsqueeze(1), torch.where(real, labels[0, order[0]], -1)

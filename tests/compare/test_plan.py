@@ -192,14 +192,19 @@ def test_the_same_folder_refuses_another_base(tmp_path):
     plan_of(tmp_path, overrides=("train.log_period=7", "dataloader.train.num_workers=1"))  # harmless
 
 
-def test_a_remedy_that_changed_after_its_runs_is_refused(tmp_path):
-    path = remedy_file(tmp_path, "more", "cfg.model.candidates_per_level = 50")
-    plan = plan_of(tmp_path, remedies=(str(path),))
-    root = begin(plan, tmp_path / "out")
+def ran(plan, out):
+    """The arm "more" has finished with seed 0."""
+    root = begin(plan, out)
     folder = root / run_folder("more", 0)
     folder.mkdir(parents=True)
     save_config(arm_config(plan, plan.arms[1]), folder / "config.yaml")
     append_result(root, RunRecord("more", 0, run_folder("more", 0), "finished"))
+
+
+def test_a_remedy_that_changed_after_its_runs_is_refused(tmp_path):
+    path = remedy_file(tmp_path, "more", "cfg.model.candidates_per_level = 50")
+    plan = plan_of(tmp_path, remedies=(str(path),))
+    ran(plan, tmp_path / "out")
     plan_of(tmp_path, remedies=(str(path),))
     remedy_file(tmp_path, "more", "cfg.model.candidates_per_level = 30")
     with pytest.raises(
@@ -213,11 +218,7 @@ def test_a_remedy_file_that_lies_elsewhere_by_now_is_the_same_arm(tmp_path):
     here.mkdir()
     path = remedy_file(here, "more", "cfg.model.candidates_per_level = 50")
     plan = plan_of(tmp_path, remedies=(str(path),))
-    root = begin(plan, tmp_path / "out")
-    folder = root / run_folder("more", 0)
-    folder.mkdir(parents=True)
-    save_config(arm_config(plan, plan.arms[1]), folder / "config.yaml")
-    append_result(root, RunRecord("more", 0, run_folder("more", 0), "finished"))
+    ran(plan, tmp_path / "out")
     here.rename(there)
     now = str(remedy_file(there, "more", "cfg.model.candidates_per_level = 50"))
     assert plan_of(tmp_path, remedies=(now,)).arms[1].remedies == (now,)

@@ -129,6 +129,13 @@ class Detector(nn.Module):
 
     def detect(self, boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor, sizes: Tensor) -> list[dict]:
         """Candidates of all images -> the best of each after suppression within each class."""
+        best_ones = self.chosen(boxes, scores, labels, valid, sizes)
+        return [{"boxes": b[k], "scores": s[k], "labels": c[k]} for b, s, c, k in zip(*best_ones, strict=True)]
+
+    def chosen(
+        self, boxes: Tensor, scores: Tensor, labels: Tensor, valid: Tensor, sizes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Candidates -> the best T of each image: boxes (N, T, 4), scores, labels and whether they are one (N, T)."""
         boxes, beside = boxes[..., :4], boxes[..., 4:]
         index, kept = best(scores, self.suppress(boxes, scores, labels, valid), self.max_detections)
         if self.voting is None:
@@ -138,10 +145,7 @@ class Detector(nn.Module):
         boxes = clip(found, sizes)
         scores, labels = scores.gather(1, index), labels.gather(1, index)
         kept = kept & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
-        return [
-            {"boxes": b[k], "scores": s[k], "labels": c[k]}
-            for b, s, c, k in zip(boxes, scores, labels, kept, strict=True)
-        ]
+        return boxes, scores, labels, kept
 
     def top(self, scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """scores (N, D) -> the best `most` of each image, or fewer if fewer are above the threshold, and their places.
