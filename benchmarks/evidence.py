@@ -24,6 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 FOUND = ROOT / "imbdet" / "diagnose" / "evidence.py"
+#: what a report says of a grid that is too short, and what is then said of each of its remedies
+SPEED, TOO_SHORT = "this compares speed of learning", " (the baseline was still learning)"
 CONTROLS = "docs/results/controls"
 #: what a grid is judged by later, relative to its folder; run folders and checkpoints are not kept
 PUBLISHED = ("plan.json", "base.yaml", "results.jsonl", "balance.json", "kept", "tuning/plan.json", "tuning/base.yaml")
@@ -226,7 +228,8 @@ def findings(results: Path) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for name, grid in GRIDS.items():
-        path = results / name / "report.csv"
+        path, report = results / name / "report.csv", results / name / "report.md"
+        short = report.is_file() and SPEED in report.read_text(encoding="utf-8")
         rows = list(csv.DictReader(open(path, encoding="utf-8"))) if path.is_file() else []
         for row in rows:
             alone = row["verdict"] and not row["control_of"] and row["arm"] in remedy_names_of(grid)
@@ -234,7 +237,7 @@ def findings(results: Path) -> dict[str, list[str]]:
                 points = [f"{100 * float(row[key]):+.1f}" for key in ("difference", "low", "high")]
                 found.setdefault(row["arm"], []).append(
                     f"{grid.setting}: {grid.primary} {points[0]} ({points[1]} to {points[2]}, {row['seeds']} seeds), "
-                    f"{row['verdict']}"
+                    f"{row['verdict']}{TOO_SHORT if short else ''}"
                 )
     return found
 

@@ -61,6 +61,8 @@ def test_what_diagnose_says_is_what_the_reports_say(tmp_path):
     assert evidence.findings(tmp_path) == {
         "class_weights": ["shapes, classes 50 to 1: APr +1.2 (-3.0 to +5.4, 2 seeds), no evidence"]
     }
+    (tmp_path / "class_ratio" / "report.md").write_text("twice the iterations would add 9 AP: " + evidence.SPEED)
+    assert evidence.findings(tmp_path)["class_weights"][0].endswith("no evidence (the baseline was still learning)")
     evidence.write_findings(tmp_path, tmp_path / "found.py")
     spec = importlib.util.spec_from_file_location("found", tmp_path / "found.py")
     spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
