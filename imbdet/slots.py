@@ -121,7 +121,10 @@ class Slot:
         super().__init_subclass__(**options)
         if cls.__module__ == __name__ and "__call__" in vars(cls):
             del cls.__call__
+            cls.is_called = True
 
+    #: whether what fills the slot is called
+    is_called: ClassVar[bool] = False
     #: parameters that act after training alone, with the values that `imbdet evaluate --tune-on` tries
     tunable: ClassVar[dict[str, tuple[float, ...]]] = {}
 

@@ -21,7 +21,9 @@ from .moved import present_name
 
 _RESERVED = ("_target_", "_partial_", "_recursive_", "_args_")
 _LARGEST, _DEEPEST = 100_000, 60  # values and levels of a config that comes from a file
-_SLOTS = {name for name, found in vars(slots).items() if inspect.isclass(found) and issubclass(found, slots.Slot)}
+_SLOTS = {
+    name: found for name, found in vars(slots).items() if inspect.isclass(found) and issubclass(found, slots.Slot)
+}
 
 
 def instantiate(node: Any, **extra: Any) -> Any:
@@ -70,9 +72,11 @@ def _call(node: Mapping, path: str, extra: Mapping[str, Any]) -> Any:
     args = child(node["_args_"], _join(path, "_args_"), {}) if "_args_" in node else ()
     keys = [key for key in node if key not in _RESERVED and key not in extra]
     kwargs = {key: child(node[key], _join(path, key), {}) for key in keys} | dict(extra)
-    for key in kwargs:
-        if isinstance(kwargs[key], (str, int, float, list, dict)) and key in _slots_taken(target):
-            raise ValueError(f"{_join(path, key)} is {kwargs[key]!r:.100}; expected null, or a node with a _target_")
+    for key, wanted in _slots_taken(target).items() if recursive else ():
+        if key in kwargs and not _fits(kwargs[key], wanted):
+            names = " or ".join(sorted(slot.__name__ for slot in wanted))
+            expected = f"expected null, or a node whose _target_ is one for {names}"
+            raise ValueError(f"{_join(path, key)} is {kwargs[key]!r:.100}; {expected}")
     if node.get("_partial_", False):
         return functools.partial(target, *args, **kwargs) if args or kwargs else target
     try:
@@ -84,15 +88,24 @@ def _call(node: Mapping, path: str, extra: Mapping[str, Any]) -> Any:
 
 
 @functools.lru_cache(maxsize=1024)
-def _slots_taken(target: Callable) -> frozenset[str]:
-    """The parameters that take what fills a slot, by their annotations."""
+def _slots_taken(target: Callable) -> dict[str, tuple[type, ...]]:
+    """The parameters that take what fills a slot, by their annotations, with their slots."""
     try:
         found = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):
-        return frozenset()
+        return {}
     texts = {p.name: getattr(p.annotation, "__name__", str(p.annotation)) for p in found}
     names = {name: {part.strip().rpartition(".")[2] for part in text.split("|")} for name, text in texts.items()}
-    return frozenset(name for name, parts in names.items() if parts & _SLOTS and parts <= _SLOTS | {"None"})
+    taken = {name: parts - {"None"} for name, parts in names.items() if parts & set(_SLOTS)}
+    return {name: tuple(_SLOTS[part] for part in parts) for name, parts in taken.items() if parts <= set(_SLOTS)}
+
+
+def _fits(value: Any, wanted: tuple[type, ...]) -> bool:
+    """Whether a value may stand in one of these slots: a filler of its class, or an object of another library."""
+    if value is None or isinstance(value, wanted):
+        return True
+    plain = isinstance(value, (str, int, float, list, dict, slots.Slot))
+    return not plain and (callable(value) or not all(slot.is_called for slot in wanted))
 
 
 def _explained(error: Exception, target: Callable, args: Sequence, kwargs: Mapping, path: str) -> Exception:

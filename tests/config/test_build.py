@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, locate
 from imbdet.data.loader import EvalLoader
+from imbdet.modeling.defaults import ThresholdMatcher
 
 from .toys import Criterion, Focal, Outer, Part, broken, missing_file, takes_pair
 
@@ -108,8 +109,10 @@ def test_a_part_built_by_its_owner_is_reported_once():
     assert str(info.value).count("toys.") == 1
 
 
-@pytest.mark.parametrize("value", [{"a": {"b": 1}}, [1], "x", 3])
+@pytest.mark.parametrize("value", [{"a": {"b": 1}}, [1], "x", 3, L(ThresholdMatcher)(), L(object)()])
 def test_what_stands_in_a_slot_is_built(value):
     cfg = OmegaConf.create({"loader": L(EvalLoader)(records=None, resize=value)})
-    with pytest.raises(ValueError, match=r"loader.resize is .*; expected null, or a node with a _target_"):
+    with pytest.raises(
+        ValueError, match=r"loader.resize is .*; expected null, or a node whose _target_ is one for Augment"
+    ):
         instantiate(cfg.loader)

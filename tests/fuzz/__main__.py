@@ -131,7 +131,10 @@ def _child(options):
 
     import torch
 
+    from imbdet.engine.environment import describe_environment
+
     torch.set_num_threads(1)
+    describe_environment(torch.device("cpu"), 0, {})  # asks git and uname once, which is no deed of the first input
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     answers = os.fdopen(os.dup(1), "w")  # whatever is printed besides goes to stderr
     os.dup2(2, 1)
