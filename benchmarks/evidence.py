@@ -26,7 +26,6 @@ RESULTS = ROOT / "docs" / "results"
 FOUND = ROOT / "imbdet" / "diagnose" / "evidence.py"
 #: what a report says of a grid that is too short, and what is then said of each of its remedies
 SPEED, TOO_SHORT = "this compares speed of learning", " (the baseline was still learning)"
-CONTROLS = "docs/results/controls"
 #: what a grid is judged by later, relative to its folder; run folders and checkpoints are not kept
 PUBLISHED = ("plan.json", "base.yaml", "results.jsonl", "balance.json", "kept", "tuning/plan.json", "tuning/base.yaml")
 PUBLISHED += ("tuning/results.jsonl", "report.md", "report.csv", "classes.csv", "runs.csv", "curves.png")
@@ -41,7 +40,7 @@ class Grid:
 
     Attributes:
         claim: what the papers of its arms say, or what it is for. setting: the data in a few words. config: the
-        baseline. arms: remedies, and files of controls. dials: overrides of the data. primary: the metric named before.
+        baseline. arms: remedies and controls. dials: overrides of the data. primary: the metric named before.
         iterations: of the detector, chosen by the baseline's curve. tune: words of `--tune`. controls: whether
         loss-scale controls are added.
     """
@@ -92,7 +91,7 @@ GRIDS = {
             "effective_number balanced_softmax logit_adjusted_loss ldam seesaw eql_v2 class_targeted_copy_paste "
             "foreground_balanced_sampling crt".split()
         )
-        + (f"class_targeted_copy_paste+{CONTROLS}/seam.py",),
+        + ("class_targeted_copy_paste+controls/seam",),
         ("data.train.class_ratio=50",),
         "APr",
         tune=(),
@@ -110,8 +109,7 @@ GRIDS = {
         "shapes of balanced classes",
         TWO_STAGE,
         ("cascade_rcnn", "iou_uniform_rois", "positive_roi_generator", "dynamic_label_assignment", "dfl", "sabl")
-        + (f"{CONTROLS}/class_agnostic.py", f"iou_uniform_rois+{CONTROLS}/no_generated_boxes.py")
-        + (f"{CONTROLS}/no_appended_objects.py",),
+        + ("controls/class_agnostic", "iou_uniform_rois+controls/no_generated_boxes", "controls/no_appended_objects"),
         BALANCED,
         "AP90",
     ),
@@ -120,7 +118,7 @@ GRIDS = {
         "shapes with many distractors",
         TWO_STAGE,
         ("ohem", "hard_negative_mining", "iou_balanced_sampling", "instance_balanced_sampling", "softmax_focal_loss")
-        + ("isr_p", "carl", f"{CONTROLS}/all_regions.py", f"{CONTROLS}/per_foreground.py"),
+        + ("isr_p", "carl", "controls/all_regions", "controls/per_foreground"),
         (*BALANCED, "data.train.distractors=6", "data.val.distractors=6", "data.test.distractors=6"),
         "AP",
     ),
@@ -129,8 +127,7 @@ GRIDS = {
         "shapes, half of the test objects partly hidden",
         TWO_STAGE,
         ("adversarial_spatial_dropout", "adversarial_spatial_transformer")
-        + (f"adversarial_spatial_dropout+{CONTROLS}/random_cells.py",)
-        + (f"adversarial_spatial_dropout+{CONTROLS}/fixed_adversary.py",),
+        + ("adversarial_spatial_dropout+controls/random_cells", "adversarial_spatial_dropout+controls/fixed_adversary"),
         (*BALANCED, "data.test.covered=0.5"),
         "AP",
         tune=(),
@@ -192,22 +189,20 @@ def share_starts(name: str, out: Path) -> int:
     return count
 
 
-def carry(source: Path, target: Path, old: str = f"{ROOT}/{CONTROLS}/", new: str = f"{CONTROLS}/") -> None:
-    """Copy what a grid is judged by, where it exists; controls are named from the checkout's root on the way out."""
+def carry(source: Path, target: Path) -> None:
+    """Copy what a grid is judged by, where it exists."""
     for part in PUBLISHED:
         if (source / part).is_dir():
             shutil.copytree(source / part, target / part, dirs_exist_ok=True)
-        elif (source / part).suffix == ".png" and (source / part).is_file():
-            shutil.copyfile(source / part, target / part)
         elif (source / part).is_file():
             (target / part).parent.mkdir(parents=True, exist_ok=True)
-            (target / part).write_text((source / part).read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+            shutil.copyfile(source / part, target / part)
 
 
 def run(name: str, words: list[str], out: Path, seconds: float | None) -> int:
     """Run one grid for at most so long, and keep what there is of it; the exit code, 0 where time was up."""
     if not (out / name / "results.jsonl").is_file():
-        carry(RESULTS / name, out / name, f'"{CONTROLS}/', f'"{ROOT}/{CONTROLS}/')
+        carry(RESULTS / name, out / name)
     share_starts(name, out)
     print(f"\n{name}: {GRIDS[name].claim}\n  imbdet compare {shlex.join(words)}", flush=True)
     process = subprocess.Popen([sys.executable, "-m", "imbdet.cli", "compare", *words], cwd=ROOT)

@@ -17,7 +17,7 @@ from ..engine.checkpoint import load_file
 from ..engine.settings import read_settings
 from ..runs import CONFIG, DETECTIONS, RunFolder
 from ..write import write_json
-from .fairness import MADE, config_changes, extra_iterations, made_by_remedy
+from .fairness import MADE, config_changes, extra_iterations, made_by_remedy, with_declared_controls
 from .kept import kept_config
 from .plan import named_primary
 from .results import BASE, RECORD, finish, has_plan, read_plan, read_record, read_results, write_plan, write_results
@@ -162,7 +162,7 @@ def _name_arms(found: Sequence[_Run]) -> list[Arm]:
             configs[name] = one
         one.arm, one.record.arm = arms[name], name
     _mark_remedies(found, configs.get(BASELINE))
-    return sorted(arms.values(), key=lambda arm: arm.name != BASELINE)
+    return with_declared_controls(sorted(arms.values(), key=lambda arm: arm.name != BASELINE))
 
 
 def _same(one: _Run, other: _Run) -> bool:

@@ -7,7 +7,8 @@ act (its slot, the training loader) is listed as part of it; every other differe
 **Controls.** Two things make a remedy look better than it is. Its loss pulls harder or less than the one it replaces,
 so that the detector is trained with another balance of its losses: the control is the baseline with that balance,
 measured by gradients (`probe.match_losses`). And it trains longer, for a phase of its own: the control is the baseline
-with as many iterations.
+with as many iterations. A control that takes the remedy's idea away, or has something else that comes along with it, is
+a config of its own that says `control = True`; an arm with it is a control of the arm without it.
 
 **Initial weights.** Seeding alone does not make them equal: a remedy that adds or removes a layer shifts every random
 number drawn after it. So the entries that the baseline draws are written once for each seed, and every arm starts from
@@ -31,7 +32,7 @@ from torch import Tensor
 from ..config import instantiate
 from ..config.difference import describe, flatten, is_harmless, judged
 from ..config.files import refuse_code, run_file
-from ..config.remedy import find_remedy
+from ..config.remedy import find_remedy, find_trusted
 from ..engine.checkpoint import load_file, save_file
 from ..engine.origin import training_records
 from ..engine.run_folder import plain
@@ -144,7 +145,7 @@ def check_equal(records: Sequence[RunRecord], arms: Sequence[Arm] = ()) -> list[
     """
     finished = [record for record in records if record.status == "finished"]
     references = {arm.name: arm.compared_with for arm in arms}
-    controls = {arm.name for arm in arms if arm.control_of}
+    controls = {arm.name for arm in arms if arm.is_changed_baseline}
     problems: dict[str, None] = {}
     notes: dict[str, None] = {}
     parts: dict[str, list[str]] = {}
@@ -227,7 +228,8 @@ BALANCED = ("model.criterion", "model.roi_heads.criterion")
 
 
 def with_controls(configs: Configs, arm: Arm, wanted: bool = True) -> list[Arm]:
-    """Map an arm with its remedies only -> the same arm with what it needs, and its controls.
+    """Map an arm with its remedies only -> the same arm with what it needs, and its controls; a control has no control
+    of its loss scale.
 
     Args:
         wanted: False leaves the controls out.
@@ -241,9 +243,27 @@ def with_controls(configs: Configs, arm: Arm, wanted: bool = True) -> list[Arm]:
         name, longer = f"baseline ({extra} more iterations)", (f"{ITERATIONS}={iterations_of(base) + extra}",)
         arms[0] = replace(arm, overrides=longer, compared_with=name if wanted else BASELINE)
         arms.append(Arm(name, overrides=longer, control_of=arm.name))
-    if scaled_losses(base, cfg):
+    if scaled_losses(base, cfg) and not controls_in(arm):
         arms.append(Arm(f"baseline (loss scale of {arm.name})", control_of=arm.name))
     return arms if wanted else arms[:1]
+
+
+def controls_in(arm: Arm) -> list[str]:
+    """Return those of the arm's remedies whose config says `control = True`."""
+    found = ((name, find_trusted(name)) for name in arm.remedies)
+    return [name for name, remedy in found if remedy is not None and remedy.control]
+
+
+def with_declared_controls(arms: Sequence[Arm]) -> list[Arm]:
+    """Return the arms, those that hold a declared control as controls of the arm without it, else of the baseline."""
+    marked = []
+    for arm in arms:
+        if controls := controls_in(arm):
+            rest = tuple(name for name in arm.remedies if name not in controls)
+            of = next((one.name for one in arms if one.remedies == rest and not one.is_changed_baseline), BASELINE)
+            arm = replace(arm, control_of=of)
+        marked.append(arm)
+    return marked
 
 
 def extra_iterations(arm: Arm, base: DictConfig) -> int:

@@ -163,7 +163,7 @@ def _arm_result(arm: Arm, by_arm: Runs, records: Sequence[RunRecord], plan: Plan
     failed = [(r.seed, r.reason) for r in records if r.arm == arm.name and r.status != "finished"]
     other = by_arm.get(arm.compared_with, {})
     # A control is there to be held against the meters of the remedy that it controls.
-    remedies = next((one.remedies for one in plan.arms if one.name == arm.control_of), arm.remedies)
+    remedies = next((one.remedies for one in plan.arms if one.name == arm.control_of), ()) or arm.remedies
     return ArmResult(
         arm=arm,
         seeds=list(cells),

@@ -113,7 +113,7 @@ def _trained_longer(result: ArmResult, by_arm: Runs) -> str:
         max((c.record.cost.get("iterations") or 0 for c in by_arm.get(name, {}).values()), default=0)
         for name in (result.arm.name, result.arm.compared_with)
     )
-    is_remedy = result.arm.name != BASELINE and not result.arm.control_of
+    is_remedy = result.arm.name != BASELINE and not result.arm.is_changed_baseline
     return f"{result.arm.name} ({own:g} iterations, {other:g})" if is_remedy and own > other > 0 else ""
 
 

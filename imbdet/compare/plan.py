@@ -18,7 +18,16 @@ from ..evaluation.noise import residual_sd
 from ..evaluation.significance import Sample
 from ..remedies.index import HOMES, home_baseline
 from ..runs import CONFIG, RunFolder
-from .fairness import MADE, check_equal, config_changes, config_pins, extra_iterations, made_by_remedy, with_controls
+from .fairness import (
+    MADE,
+    check_equal,
+    config_changes,
+    config_pins,
+    extra_iterations,
+    made_by_remedy,
+    with_controls,
+    with_declared_controls,
+)
 from .kept import kept_config
 from .mechanism import imbalances
 from .results import BASE, RESULTS, has_plan, read_plan, read_results
@@ -72,7 +81,7 @@ def make_plan(request: Request, root: Path) -> tuple[Plan, list[str]]:
     plan = configs.plan
     _refuse_another_base(configs, former, root)
     arms, notes = _arms(request, configs)
-    arms = _merged(former.arms if former else (), arms)
+    arms = with_declared_controls(_merged(former.arms if former else (), arms))
     seeds = tuple(dict.fromkeys([*(former.seeds if former else ()), *request.seeds]))
     plan = replace(plan, arms=tuple(arms), seeds=seeds, primary=named_primary(request, former, arms))
     if former is not None and request.tune and request.tune != former.tune:

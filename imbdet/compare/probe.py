@@ -58,7 +58,8 @@ def costs(plan: Plan, root: Path) -> tuple[Plan, dict[str, Any]]:
     Raises:
         ValueError: an arm cannot even begin to train.
     """
-    new = [arm.name for arm in plan.arms if arm.name != BASELINE and not arm.control_of and not has_length(arm)]
+    own = [arm for arm in plan.arms if arm.name != BASELINE and not arm.is_changed_baseline]
+    new = [arm.name for arm in own if not has_length(arm)]
     fresh = bool(new) and plan.budget == "time"
     cost = None if fresh else _kept(root)
     if cost is None:
@@ -106,7 +107,7 @@ def measure_arm(plan: Plan, arm: str) -> dict[str, Any]:
 
 def unmatched(plan: Plan) -> list[Arm]:
     """Return the loss-scale controls whose weights have not been measured yet."""
-    return [arm for arm in plan.arms if arm.control_of and not arm.overrides]
+    return [arm for arm in plan.arms if arm.is_changed_baseline and not arm.overrides]
 
 
 def matching_iterations(cfg: DictConfig) -> int:
@@ -265,12 +266,11 @@ def about(arm: Arm) -> str:
     if arm.name == BASELINE:
         return "no remedy; what the others are compared with"
     own = ", ".join(arm.overrides)
-    if arm.control_of and not arm.overrides:
-        return f"control of {arm.control_of}: its loss weight is measured before the grid begins"
-    if arm.control_of:
-        return f"control of {arm.control_of}: {own}"
+    if arm.is_changed_baseline:
+        return f"control of {arm.control_of}: {own or 'its loss weight is measured before the grid begins'}"
+    control = f"control of {arm.control_of}" if arm.control_of else ""
     compared = f"compared with {arm.compared_with}" if arm.compared_with != BASELINE else ""
-    return "; ".join(part for part in (own, compared) if part)
+    return "; ".join(part for part in (control, own, compared) if part)
 
 
 def _power(plan: Plan) -> str:

@@ -21,6 +21,7 @@ import msgspec
 from omegaconf import DictConfig
 
 from ..config import instantiate, save_config
+from ..config.moved import with_present_names
 from ..engine.seed import set_threads
 from ..engine.settings import read_settings
 from ..engine.trained import evaluate_checkpoint
@@ -110,7 +111,7 @@ def write_results(root: Path, records: Sequence[RunRecord]) -> None:
 def as_record(values: dict) -> RunRecord:
     """Raise TypeError for a key that no record has, ValueError for a value of another type."""
     RunRecord(**values)
-    return msgspec.convert(values, RunRecord)
+    return msgspec.convert(with_present_names(values), RunRecord)
 
 
 def read_record(folder: Path) -> RunRecord | None:

@@ -12,6 +12,7 @@ import msgspec
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..config import LazyCall, apply_overrides, changed_paths, load_config
+from ..config.moved import with_present_names
 from ..config.yaml12 import parse
 from ..data.samplers import bootstrapped
 from ..engine.settings import read_settings
@@ -30,7 +31,8 @@ class Arm:
         name: "baseline", "focal_loss", "ohem+repeat_factor_sampling"; also its folder, with "/" and spaces replaced.
         remedies, overrides: what is put on the base config.
         control_of: name of the arm that this one is a control of ("" if it is none): the baseline with its loss
-            weight matched, or with the iterations that a remedy's pre-training costs.
+            weight matched, or with the iterations that a remedy's pre-training costs; or an arm with a config that
+            says `control = True`.
         compared_with: the arm it is compared with, BASELINE for most.
         tuned: those of its overrides that its tuning has chosen.
     """
@@ -41,6 +43,11 @@ class Arm:
     control_of: str = ""
     compared_with: str = BASELINE
     tuned: tuple[str, ...] = ()
+
+    @property
+    def is_changed_baseline(self) -> bool:
+        """Whether it is a control that is the baseline with other overrides, which the comparison has added itself."""
+        return bool(self.control_of) and not self.remedies
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Plan:
         """Return the plan of `dataclasses.asdict`; unknown keys are passed over. Raises ValueError for what is no
         plan.
         """
-        plan = msgspec.convert(content, cls)
+        plan = msgspec.convert(with_present_names(content), cls)
         names = [arm.name for arm in plan.arms]
         tried = [arm.control_of for arm in plan.arms]  # the tries of a tuning name their arms there
         if BASELINE not in (*names, *tried) or len(set(names)) < len(names) or not all(map(folder_name, names)):

@@ -69,7 +69,7 @@ def tuning_plan(plan: Plan) -> Plan:
     """
     configs, tries = Configs(plan), []
     for arm in plan.arms:
-        if plan.tune and not arm.control_of and not arm.tuned:
+        if plan.tune and not arm.is_changed_baseline and not arm.tuned:
             for words in tries_of(arm, plan, configs):
                 one = Arm(f"{arm.name} [{' '.join(words)}]", arm.remedies, (*arm.overrides, *words), arm.name)
                 configs.of(one)  # a key that an arm does not have is refused before anything is trained
@@ -111,9 +111,9 @@ def tune(plan: Plan, root: Path, run: Callable[[Plan, Path], list[RunRecord]], s
             say(f"{arm.name} is tuned: {' '.join(chosen[arm.name])}, the best of {len(scored)} tries")
     arms = []
     for arm in plan.arms:
-        words = chosen.get(BASELINE if arm.control_of else arm.name, ())
+        words = chosen.get(BASELINE if arm.is_changed_baseline else arm.name, ())
         # a control of the loss scale has no overrides before it is matched; then it gets those of the baseline
-        new = words if not arm.control_of or arm.overrides and not arm.tuned else ()
+        new = words if not arm.is_changed_baseline or arm.overrides and not arm.tuned else ()
         arms.append(replace(arm, overrides=(*arm.overrides, *new), tuned=(*arm.tuned, *new)))
     return replace(plan, arms=tuple(arms))
 

@@ -37,7 +37,7 @@ def shipped_configs(*kinds: str) -> list[str]:
     """Return names of the shipped runnable configs, e.g. "baselines/faster_rcnn_shapes", sorted.
 
     Args:
-        kinds: of "baselines", "remedies", "combined"; none means all three.
+        kinds: of "baselines", "remedies", "combined", "controls"; none means the first three.
     """
     root = configs_dir()
     found = (path for kind in kinds or ("baselines", "remedies", "combined") for path in (root / kind).rglob("*.py"))

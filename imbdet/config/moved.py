@@ -1,5 +1,8 @@
-"""Targets that have moved: what saved configs name by the old name, so that older runs load, resume and compare."""
+"""Targets and remedies that have moved: what saved configs and plans name by the old name, so that older runs load,
+resume and compare.
+"""
 
+import re
 from typing import Any
 
 #: module of before -> where its classes are now
@@ -27,11 +30,18 @@ def present_name(target: str) -> str:
     return f"{MOVED[module]}.{name}" if module in MOVED else target
 
 
+def present_remedy(name: str) -> str:
+    """Return the present name of a remedy: controls were files of the checkout, wherever that was."""
+    return re.sub(r"^(.*/)?docs/results/controls/(\w+)\.py$", r"controls/\2", name)
+
+
 def with_present_names(content: Any) -> Any:
-    """Return plain containers of a config with every `_target_` by its name of today."""
+    """Return plain containers of a config, a plan or a record with every `_target_` and remedy by its name of today."""
     if isinstance(content, dict):
-        return {
-            key: present_name(value) if key == "_target_" and isinstance(value, str) else with_present_names(value)
-            for key, value in content.items()
-        }
+        found = {key: with_present_names(value) for key, value in content.items()}
+        if isinstance(found.get("_target_"), str):
+            found["_target_"] = present_name(found["_target_"])
+        if isinstance(found.get("remedies"), list):
+            found["remedies"] = [present_remedy(name) if isinstance(name, str) else name for name in found["remedies"]]
+        return found
     return [with_present_names(item) for item in content] if isinstance(content, list) else content

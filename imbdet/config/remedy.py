@@ -3,7 +3,8 @@
 A remedy config is `configs/remedies/<imbalance>/<name>.py` with a docstring, `baseline = "baselines/..."` and
 `def apply(cfg)`, which changes `cfg` in place. It may declare `wraps = ("other", ...)`: remedies that it is built to
 act on top of, and that must come before it; and `extra_iterations`, a number or a function of the config, for a phase
-that it needs besides (`imbdet compare` gives the baseline a control arm of the same length).
+that it needs besides (`imbdet compare` gives the baseline a control arm of the same length); and `control = True`: it
+is no remedy but a control, as those in `configs/controls/` are.
 
 What is notable here: collisions are found from what `apply` really changes, not from what a remedy says about itself.
 """
@@ -42,6 +43,7 @@ class Remedy:
     wraps: tuple[str, ...]
     slots: tuple[str, ...] = ()  # as the docstrings of the classes say that it imports
     place: str = ""  # "rpn": it fills its slots there
+    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def remedy_names() -> list[str]:
 
 
 def find_remedy(name: str) -> Remedy:
-    """The remedy called `name`: "focal_loss", "class_fg_bg/focal_loss", or the path of a .py file.
+    """The remedy called `name`: "focal_loss", "class_fg_bg/focal_loss", "controls/seam", or the path of a .py file.
 
     "focal_loss@rpn" is the same remedy for the criterion of the RPN.
 
@@ -93,19 +95,20 @@ def find_remedy(name: str) -> Remedy:
     """
     name, place = _place_in(name)
     root, known = files.configs_dir() / "remedies", remedy_names()
+    others = files.shipped_configs("combined", "controls")
     if name.endswith(".py"):
         path = Path(name).resolve()
         if not path.is_file():
             raise ValueError(f"remedy file {name!r} does not exist")
-    elif name.startswith("combined/") and (root.parent / f"{name}.py").is_file():
-        path = root.parent / f"{name}.py"  # a bundle with lines of its own
+    elif name in others:
+        path = root.parent / f"{name}.py"
     else:
         found = [full for full in known if name in (full, full.rsplit("/", 1)[-1])]
         if len(found) > 1:
             raise ValueError(f"remedy {name!r} is ambiguous: {' or '.join(found)}")
         if not found:
             stems = [full.rsplit("/", 1)[-1] for full in known]
-            near = difflib.get_close_matches(name.replace("-", "_"), [*stems, *known], 1, 0.5)
+            near = difflib.get_close_matches(name.replace("-", "_"), [*stems, *known, *others], 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(stems) or 'none'}"
             raise ValueError(f"unknown remedy {name!r}; {hint}")
         path = root / f"{found[0]}.py"
@@ -144,7 +147,7 @@ def read_remedy(path: Path) -> Remedy:
     """Run a remedy file.
 
     Raises:
-        ValueError: it lacks `apply`, or `wraps` is not a tuple of names.
+        ValueError: it lacks `apply`, or `wraps` is not a tuple of names, or `control` is neither True nor False.
     """
     names = files.run_file(path)
     if not callable(names.get("apply")):
@@ -159,11 +162,15 @@ def read_remedy(path: Path) -> Remedy:
         for line in re.findall(r"^ *Slot:(.*)", value.__doc__ or "", re.MULTILINE)
         for word in re.findall(r"\w+", line)
     ]
-    return Remedy(_name_of(path), path, names["apply"], names.get("baseline", ""), tuple(wraps), tuple(slots))
+    control = names.get("control", False)
+    if not isinstance(control, bool):
+        raise ValueError(f"{path}: control must be True or False, got {control!r}")
+    baseline = names.get("baseline", "")
+    return Remedy(_name_of(path), path, names["apply"], baseline, tuple(wraps), tuple(slots), control=control)
 
 
 def _name_of(path: Path) -> str:
-    """Of a shipped remedy "focal_loss", of a shipped bundle "combined/libra_rcnn", of any other file its path."""
+    """Of a shipped remedy "focal_loss", of other shipped files "combined/libra_rcnn", of one's own its path."""
     root, path = files.configs_dir().resolve(), path.resolve()
     if path.is_relative_to(root / "remedies"):
         return path.stem
@@ -312,18 +319,25 @@ def _refuse_collisions(remedy: Remedy, changed: Sequence[str], applied: Sequence
                 raise ValueError(f"remedies {other.name!r} and {remedy.name!r} both {what}; choose one{swap}")
 
 
+def find_trusted(name: str) -> Remedy | None:
+    """The remedy that a file names, None if it is not to be found or not trusted: no Python file runs for its name."""
+    if name.endswith(".py") and not may_run(name):
+        return None
+    try:
+        return find_remedy(name)
+    except (ValueError, FileNotFoundError):
+        return None
+
+
 def known_changes(cfg: DictConfig, load: Callable[[str], DictConfig]) -> list[Applied]:
     """What the remedies named in a saved config changed, as far as their own files tell.
 
     A saved config does not say which of its keys a remedy set, so each is applied to its own baseline again. One that
-    is not to be found or not trusted is left out: a Python file is not run because a saved config names it.
+    is not to be found or not trusted is left out.
     """
     applied = []
-    for name in cfg.get("remedies") or []:
-        if str(name).endswith(".py") and not may_run(name):
-            continue
+    for remedy in filter(None, (find_trusted(str(name)) for name in cfg.get("remedies") or [])):
         try:
-            remedy = find_remedy(str(name))
             base = load(remedy.baseline)
             after = _applied_to(base, remedy, remedy.baseline)
         except (ValueError, FileNotFoundError):

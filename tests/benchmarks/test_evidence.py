@@ -38,11 +38,11 @@ def test_what_a_grid_is_judged_by_is_carried(tmp_path):
     (source / "kept").mkdir(parents=True)
     (source / "runs").mkdir()
     for part in ("plan.json", "kept/a.json", "runs/last.pth"):
-        (source / part).write_text(f'["{evidence.ROOT}/{evidence.CONTROLS}/seam.py"]')
+        (source / part).write_text(part)
     evidence.carry(source, tmp_path / "kept_here")
     found = {path.relative_to(tmp_path / "kept_here").as_posix() for path in (tmp_path / "kept_here").rglob("*.*")}
     assert found == {"plan.json", "kept/a.json"}
-    assert (tmp_path / "kept_here" / "plan.json").read_text() == f'["{evidence.CONTROLS}/seam.py"]'
+    assert (tmp_path / "kept_here" / "plan.json").read_text() == "plan.json"
 
 
 HEAD = "arm,control_of,seeds,metric,difference,low,high,verdict"
@@ -53,7 +53,8 @@ def test_what_diagnose_says_is_what_the_reports_say(tmp_path):
         "baseline,,2,APr,,,,",
         "class_weights,,2,APr,0.012,-0.03,0.0541,no evidence",
         "class_weights,,2,AP,0.5,0.4,0.6,better",  # not the primary metric
-        "class_targeted_copy_paste+seam,,2,APr,0.1,0.05,0.2,better",  # a control
+        "class_targeted_copy_paste,x,2,APr,0.1,0.05,0.2,better",  # a control
+        "class_weights+seesaw,,2,APr,0.1,0.05,0.2,better",  # of several
         "seesaw,,1,APr,0.1,,,one seed: no claim",
     ]
     (tmp_path / "class_ratio").mkdir()

@@ -7,10 +7,11 @@ import pytest
 
 from imbdet.compare.fairness import extra_iterations
 from imbdet.compare.plan import home_grids, make_plan, parse_seeds, pilot_sd, with_time_budget
-from imbdet.compare.probe import describe_plan
-from imbdet.compare.results import append_result, keep_base, write_plan
+from imbdet.compare.probe import describe_plan, unmatched
+from imbdet.compare.results import append_result, keep_base, read_plan, read_results, write_plan
 from imbdet.compare.run import run_cell
 from imbdet.compare.structures import Arm, Request, RunRecord, arm_config, base_config, iterations_of, run_folder
+from imbdet.compare.tune import tuning_plan
 from imbdet.config import save_config
 from imbdet.evaluation.noise import detectable
 
@@ -46,6 +47,43 @@ def test_arms_seeds_and_a_loss_scale_control(tmp_path):
     assert control.control_of == "focal_loss" and not control.remedies and not control.overrides
     assert plan.seeds == (0, 1) and plan.config == tiny() and not (tmp_path / "out").exists()
     assert names(plan_of(tmp_path)) == ["baseline", "focal_loss"]
+
+
+def test_arms_that_declare_themselves_controls(tmp_path):
+    """Each is a control of the arm without it, of the baseline where there is none, has no control of its own, and is
+    tuned as any other arm."""
+    own = str(remedy_file(tmp_path, "quieter", BODY, "control = True\n"))
+    asked = ("focal_loss", "focal_loss+" + own, own, "ohem+" + own)
+    asked = plan_of(tmp_path, remedies=asked, controls=True, tune=("auto",), primary="AP")
+    controls = {arm.name: arm.control_of for arm in asked.arms if arm.control_of}
+    assert controls == {
+        "baseline (loss scale of focal_loss)": "focal_loss",
+        "focal_loss+quieter": "focal_loss",
+        "quieter": "baseline",
+        "ohem+quieter": "baseline",
+    }
+    tried = {arm.control_of for arm in tuning_plan(asked).arms}
+    assert tried == {"baseline", "focal_loss", "focal_loss+quieter", "quieter", "ohem+quieter"}
+    text = describe_plan(replace(asked, tune=()), [], tmp_path, COST, 1)
+    assert "focal_loss+quieter                   control of focal_loss\n" in text and unmatched(asked) == [
+        asked.arms[2]
+    ]
+    alone = replace(asked, seeds=(0, 1), arms=(asked.arms[0], asked.arm("quieter")))
+    assert "can find: nothing" in describe_plan(replace(alone, tune=()), [], tmp_path, COST, 1)
+    begin(alone, tmp_path / "out")  # a later arm is the one that it is a control of
+    assert plan_of(tmp_path, remedies=("ohem", "ohem+" + own), tune=("auto",)).arm("ohem+quieter").control_of == "ohem"
+
+
+def test_a_plan_that_names_controls_as_files_of_a_checkout_goes_on(tmp_path):
+    old = Arm("focal_loss+per_foreground", ("focal_loss", "/a/place/docs/results/controls/per_foreground.py"))
+    root = begin(tiny_plan(FOCAL, old), tmp_path / "out")
+    plan = plan_of(tmp_path, remedies=("focal_loss+controls/per_foreground",))
+    assert names(plan) == ["baseline", "focal_loss", old.name] and plan.arms[2].control_of == "focal_loss"
+    assert (
+        plan.arms[2].remedies == ("focal_loss", "controls/per_foreground") and read_plan(root).arms[2].control_of == ""
+    )
+    append_result(root, RunRecord(old.name, 0, "runs/x", "finished", remedies=list(old.remedies)))
+    assert read_results(root)[0].remedies == ["focal_loss", "controls/per_foreground"]
 
 
 def test_the_primary_metric_goes_by_the_imbalance_is_kept_and_cannot_be_chosen_later(tmp_path):

@@ -1,7 +1,7 @@
 """Class-targeted copy-paste: objects of rare classes are pasted until each class has half of an equal share of boxes.
 
 Expect better AP of rare classes without more boxes of the frequent ones. The log shows what each class gains. Hold it
-against docs/results/controls/seam.py, which pastes as much background.
+against configs/controls/seam.py, which pastes as much background.
 """
 
 from imbdet.config import LazyCall as L

@@ -46,7 +46,7 @@ class ClassTargetedCopyPaste(Mix):
     Rectangles that show another object, too (by the share `least` of its box), are not taken unless a class has no
     others; what they show comes along with its box. So unlike repeated images this adds rare boxes and no others. But a
     rectangle brings its background and its edges: a detector may learn the seam. The control is `background=True`
-    (docs/results/controls/seam.py): as many rectangles of these sizes, of background and without a label. Shares are
+    (configs/controls/seam.py): as many rectangles of these sizes, of background and without a label. Shares are
     those of pictures that come equally often, before pasting covers any.
 
     The log says what each class gains, and how often each of its objects comes. Cost: none in the step but for more

@@ -1,7 +1,5 @@
 """Class-targeted copy-paste: neutral, by hand, a naive search, no objects, the share of rare boxes, and its control."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from imbdet.remedies.class_fg_fg.class_targeted_copy_paste import ClassTargetedC
 from tests.remedies.mixes import is_the_stream_without, run
 
 AS_IT_IS = {"scale": (1, 1)}
-SEAM = str(Path(__file__).parents[3] / "docs" / "results" / "controls" / "seam.py")
 
 
 class Pictures:
@@ -170,7 +167,7 @@ def test_mechanism_each_class_reaches_its_share(records):
 
 
 def test_the_seam_control_pastes_as_much_background(records):
-    cfg = load_config("baselines/faster_rcnn_shapes", ["class_targeted_copy_paste", SEAM])
+    cfg = load_config("baselines/faster_rcnn_shapes", ["class_targeted_copy_paste", "controls/seam"])
     control = instantiate(cfg.dataloader.train.mix)
     assert control.background
     found, before = counted_labels(records, control, epochs=1)

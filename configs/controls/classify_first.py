@@ -1,7 +1,8 @@
-"""Not a remedy but a control: the Hierarchical Shot Detector's network, classifying before it regresses."""
+"""Control: the Hierarchical Shot Detector's network, classifying before it regresses."""
 
 baseline = "baselines/retinanet_shapes"
 wraps = ("hierarchical_shot",)
+control = True
 
 
 def apply(cfg):

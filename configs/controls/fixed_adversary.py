@@ -1,7 +1,8 @@
-"""Not a remedy but a control: spatial dropout whose adversary stays, in the joint phase, what its own phase made it."""
+"""Control: spatial dropout whose adversary stays, in the joint phase, what its own phase made it."""
 
 baseline = "baselines/faster_rcnn_shapes"
 wraps = ("adversarial_spatial_dropout",)
+control = True
 
 
 def apply(cfg):

@@ -1,10 +1,11 @@
-"""Not a remedy but a control: spatial dropout that hides as many cells, drawn at random instead of by an adversary.
+"""Control: spatial dropout that hides as many cells, drawn at random instead of by an adversary.
 
 The phases are the same: the detector rests as long, and sees the same batches.
 """
 
 baseline = "baselines/faster_rcnn_shapes"
 wraps = ("adversarial_spatial_dropout",)
+control = True
 
 
 def apply(cfg):

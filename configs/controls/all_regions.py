@@ -1,4 +1,4 @@
-"""Not a remedy but a control: the RoI head learns from all proposals, none drawn and none mined.
+"""Control: the RoI head learns from all proposals, none drawn and none mined.
 
 Its losses are divided by the foreground regions, as with hard negative mining.
 """
@@ -8,6 +8,7 @@ from imbdet.config import criterion_of
 from imbdet.modeling.defaults import AllRegions, Foreground
 
 baseline = "baselines/faster_rcnn_shapes"
+control = True
 
 
 def apply(cfg):

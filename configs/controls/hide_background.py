@@ -1,7 +1,8 @@
-"""Not a remedy but a variant: spatial dropout that hides cells of background, too, so that they tell nothing."""
+"""Control: spatial dropout that hides cells of background, too, so that they tell nothing."""
 
 baseline = "baselines/faster_rcnn_shapes"
 wraps = ("adversarial_spatial_dropout",)
+control = True
 
 
 def apply(cfg):

@@ -1,7 +1,8 @@
-"""Not a remedy but a part taken away: IoU-uniform R-CNN whose box branches learn from the RPN's regions."""
+"""Control: IoU-uniform R-CNN whose box branches learn from the RPN's regions."""
 
 baseline = "baselines/faster_rcnn_shapes"
 wraps = ("iou_uniform_rois",)
+control = True
 
 
 def apply(cfg):

@@ -1,7 +1,0 @@
-"""Not a remedy but a control: no object itself is a region of the RoI head, as with positive_roi_generator."""
-
-baseline = "baselines/faster_rcnn_shapes"
-
-
-def apply(cfg):
-    cfg.model.roi_heads.append_objects = False
