@@ -5,6 +5,7 @@ This file holds what the verbs share: their parser, the arguments that name a co
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -114,9 +115,27 @@ class _Trust(argparse.Action):
         trust(values)
 
 
+class Words(argparse.Action):
+    """Of an option that takes several words beside `key=value` words: it leaves those to the overrides."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        setattr(namespace, self.dest, [word for word in values if not is_override(word)])
+        namespace.left = [*getattr(namespace, "left", ()), *filter(is_override, values)]
+        if not getattr(namespace, self.dest):
+            raise argparse.ArgumentError(self, "expected at least one argument that is not key=value")
+
+
+def is_override(word: str) -> bool:
+    """Whether a word is `key=value`; a file or folder that exists is one whatever its name."""
+    return re.match(r"[A-Za-z_][\w.]*=", word) is not None and not Path(word).expanduser().exists()
+
+
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse with options and words in any order (`--config C a=1 --print b=2`)."""
-    return parser.parse_intermixed_args(argv)
+    """Parse with options and words in any order (`--config C a=1 --print b=2`), overrides in the order they came in."""
+    args, words = parser.parse_intermixed_args(argv), sys.argv[1:] if argv is None else list(argv)
+    if left := vars(args).pop("left", []):
+        args.overrides = sorted([*args.overrides, *left], key=lambda word: -words[::-1].index(word))  # the last counts
+    return args
 
 
 def config_from(args: argparse.Namespace) -> "DictConfig":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cores import VISIBLE_GPUS
-from . import add_trust_argument, make_parser, parse
+from . import Words, add_trust_argument, make_parser, parse
 
 if TYPE_CHECKING:
     from imbdet.compare.structures import Comparison, Plan, Request, RunRecord
@@ -25,6 +25,7 @@ imbdet compare --config baselines/faster_rcnn_shapes --remedy focal_loss --out o
 
 After an interruption, the same command continues. The same folder takes more remedies and more seeds later.
 """
+OF_RUNS = ("runs", "out", "split", "primary")  #: what there is to say about runs that are there already
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,7 +106,14 @@ def _parser() -> argparse.ArgumentParser:
         help="tune each arm on val (repeatable); auto: its learning rate and a loss weight",
     )
     add("--start", default="", metavar="C", help="start all arms from this config, trained once a seed, or checkpoint")
-    add("--start-keeps", nargs="+", default=[], metavar="P", help="taken from it (default: backbone.* neck.* rpn.*)")
+    add(
+        "--start-keeps",
+        nargs="+",
+        action=Words,
+        default=[],
+        metavar="P",
+        help="taken from it (default: backbone.* neck.* rpn.*)",
+    )
     add("--draw-data", action="store_true", help="draw new data for each seed (generated data only)")
     add("--resample-train", action="store_true", help="draw training images with replacement for each seed")
     add("--pilot", default="", metavar="R", help="results.jsonl or runs.csv of an earlier grid, for its noise")
@@ -128,7 +136,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="G",
         help="0, 1, or a fraction (Ray shares one; its default: 0)",
     )
-    add("--runs", nargs="+", default=[], metavar="DIR", help="report on finished runs or comparisons; train nothing")
+    add(
+        "--runs",
+        nargs="+",
+        action=Words,
+        default=[],
+        metavar="DIR",
+        help="report on finished runs or comparisons; train nothing",
+    )
     add_trust_argument(parser)
     add("overrides", nargs="*", metavar="key=value", help="set keys in all arms, e.g. train.max_iter=100")
     return parser
@@ -137,16 +152,9 @@ def _parser() -> argparse.ArgumentParser:
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Words that do not go together."""
     if args.runs:
-        ignored = {
-            "--config": args.config,
-            "--remedy": args.remedy,
-            "--all": args.all,
-            "--plan-only": args.plan_only,
-            "--retry-failed": args.retry_failed,
-            "key=value": args.overrides,
-        }
-        for name, given in ignored.items():
-            if given:
+        for name, given in vars(args).items():
+            if name not in OF_RUNS and given not in (parser.get_default(name), []):
+                name = "key=value" if name == "overrides" else f"--{name.replace('_', '-')}"
                 parser.error(f"{name} has no meaning with --runs, which trains nothing")
     elif not args.config:
         parser.error("give --config BASE and what to compare with it, or --runs DIR DIR ... of existing runs")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import add_remedy_arguments, make_parser, parse
+from . import add_remedy_arguments, is_override, make_parser, parse
 
 EXAMPLE = """
 imbdet diagnose DATA                                     a folder in COCO, Pascal VOC or YOLO format, all its splits
@@ -20,7 +20,8 @@ imbdet diagnose DATA                                     a folder in COCO, Pasca
 def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parse(parser, argv)
-    args.paths, args.overrides = _split_words(args.words)
+    args.paths = [word for word in args.words if not is_override(word)]
+    args.overrides = [word for word in args.words if is_override(word)]
     if not args.paths and not args.config and not args.run:
         parser.error("name the data set: imbdet diagnose DATA, or a --config or --run that names its own")
     out = Path(args.out)
@@ -62,12 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", default="diagnosis", metavar="DIR", help="folder for report.html and report.json (default: diagnosis)")
     add("--no-pictures", action="store_true", help="read annotations only: no near-duplicates, no galleries")
     return parser
-
-
-def _split_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Paths and key=value words; a path that exists is a path whatever its name."""
-    paths = [word for word in words if Path(word).expanduser().exists() or "=" not in word]
-    return paths, [word for word in words if word not in paths]
 
 
 def _diagnose(args: argparse.Namespace) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import add_run_arguments, add_trust_argument, make_parser, parse
+from . import Words, add_run_arguments, add_trust_argument, make_parser, parse
 
 EXAMPLE = """
 imbdet export --run output/faster_rcnn_shapes --format onnx
@@ -23,7 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", required=True, choices=tuple(SUFFIXES), help="what to write")
     parser.add_argument("--out", metavar="FILE", help="default: detector.onnx, .torchscript or .pt2 in the run")
     parser.add_argument("--remedy", action="append", default=[], metavar="NAME", help="put a calibration on the run")
-    parser.add_argument("--pictures", nargs="+", metavar="IMAGE", help="compare on these (default: the val split)")
+    parser.add_argument(
+        "--pictures", nargs="+", action=Words, metavar="IMAGE", help="compare on these (default: the val split)"
+    )
     parser.add_argument("--check", type=int, default=20, metavar="N", help="pictures to compare on (20); 0: none")
     add_trust_argument(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. model.score_threshold=0.3")

@@ -1,15 +1,13 @@
 """Draw what a detector finds in pictures, and write it as JSON."""
 
 import argparse
-import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..write import write_json
-from . import add_remedy_arguments, add_run_arguments, add_tiles_argument, config_from, make_parser, parse
+from . import add_remedy_arguments, add_run_arguments, add_tiles_argument, config_from, is_override, make_parser, parse
 
 EXAMPLE = """
 imbdet predict --run output/faster_rcnn_shapes photo.jpg folder/ "more/*.png" clip.mp4 --threshold 0.3 --save yolo
@@ -35,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ..evaluation.pictures import find_pictures
     from ..evaluation.video import is_video
 
-    args.overrides = [word for word in args.words if _is_override(word)]
-    paths, problems = find_pictures([word for word in args.words if not _is_override(word)])
+    args.overrides = [word for word in args.words if is_override(word)]
+    paths, problems = find_pictures([word for word in args.words if not is_override(word)])
     args.videos, paths = [path for path in paths if is_video(path)], [path for path in paths if not is_video(path)]
     if not paths and not args.videos:
         raise ValueError("no picture to look at. " + "; ".join(problems or ["name files, folders or globs"]))
@@ -147,10 +145,6 @@ def _free_name(stem: str, taken: set[str]) -> str:
         name = f"{stem}_{number}.jpg"
     taken.add(name)
     return name
-
-
-def _is_override(word: str) -> bool:
-    return re.match(r"[A-Za-z_][\w.]*=", word) is not None and not os.path.exists(word)
 
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from imbdet.commands import run
+from imbdet.commands import parse, run
+from imbdet.commands.compare import _parser
 from imbdet.compare.results import append_result, read_plan
 from imbdet.compare.structures import Arm, ArmResult, Comparison, RunRecord
 from imbdet.evaluation.significance import Difference
@@ -26,12 +27,25 @@ WORDS = ["--config", tiny(), "--remedy", "focal_loss"]
         ([*WORDS, "--gpus-per-run", "2"], "a run is one process, which uses at most one GPU"),
         (["--runs", "a", "--remedy", "x"], "--remedy has no meaning with --runs, which trains nothing"),
         (["--runs", "a", "--retry-failed"], "--retry-failed has no meaning with --runs"),
+        (["--runs", "a", "--seeds", "3"], "--seeds has no meaning with --runs"),
+        (["--runs", "a", "train.seed=1", "b"], "key=value has no meaning with --runs"),
+        ([*WORDS, "--start-keeps", "train.seed=1"], "--start-keeps: expected at least one argument that is not key="),
     ],
 )
 def test_words_that_do_not_go_together(words, message, tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         run("compare", ["--out", str(tmp_path / "out"), *words])
     assert left.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_options_of_several_words_leave_overrides_alone(tmp_path, monkeypatch):
+    """In the order they came in, as the later one counts; a file that exists is no override whatever its name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b").mkdir()
+    words = ["train.seed=1", "--start-keeps", "neck.*", "train.seed=2", "rpn.*", "--out", "o", "train.seed=1", "a.b=c"]
+    args = parse(_parser(), [*words, "--runs", "a=b", "c", "train.seed=3", "--print"])
+    assert args.start_keeps == ["neck.*", "rpn.*"] and args.runs == ["a=b", "c"] and args.plan_only
+    assert args.overrides == ["train.seed=2", "train.seed=1", "train.seed=1", "a.b=c", "train.seed=3"]
 
 
 @pytest.mark.parametrize(
