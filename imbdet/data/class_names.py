@@ -21,7 +21,7 @@ from ..config import instantiate
 
 
 def match_names(wanted: Sequence[str], known: Sequence[str]) -> list[int]:
-    """The position in `known` of each name of `wanted`, -1 where there is none.
+    """Return the position in `known` of each name of `wanted`, -1 where there is none.
 
     Equal names match first; those that are left match if they are equal in Unicode's composed form (NFC) and without
     spaces around them, and only if that leaves no choice.
@@ -97,20 +97,22 @@ class TrainedOn:
 
     @classmethod
     def read(cls, values: Mapping[str, Any], source: str) -> TrainedOn:
-        """The reverse of `to_dict`. Raises ValueError if `source`, where the values come from, holds something else."""
+        """Make one from what `to_dict` gave. Raises ValueError if `source`, where the values come from, holds something
+        else.
+        """
         try:
             return cls(**{key: values[key] for key in cls.__dataclass_fields__})
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{source}: what it says of its training data cannot be read ({error})") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint, JSON or YAML."""
+        """Return plain values, for a checkpoint, JSON or YAML."""
         values = asdict(self)
         lists = {key: list(value) for key, value in values.items() if isinstance(value, tuple)}
         return {**values, **lists, "num_classes": self.num_classes}
 
     def node(self, train: Any = None) -> dict[str, Any]:
-        """The config node that stands in the place of the training data when a model is built from a run.
+        """Return the config node that stands in the place of the training data when a model is built from a run.
 
         train: the node that it takes the place of, for what asks for `records`.
 
@@ -126,13 +128,13 @@ class TrainedOn:
 
     @classmethod
     def from_json(cls, text: str, train: Any = None) -> TrainedOn:
-        """The reverse of `node`."""
+        """Make one from what `node` holds."""
         known = cls.read(json.loads(text), "a run")
         object.__setattr__(known, "_train", train)
         return known
 
     def records(self) -> Any:
-        """The training data itself, read only now. Raises ValueError where it is unknown or has changed since."""
+        """Read the training data itself, only now. Raises ValueError where it is unknown or has changed since."""
         train = getattr(self, "_train", None)
         found = None if train is None else instantiate(train)
         if found is None or found.fingerprint() != self.data_fingerprint:
@@ -148,11 +150,11 @@ class TrainedOn:
         return len(self.class_names)
 
     def class_counts(self) -> np.ndarray:
-        """int64 (K,): boxes of each class, crowd left out."""
+        """Return int64 (K,): boxes of each class, crowd left out."""
         return np.array(self.boxes, dtype=np.int64)
 
     def image_counts(self) -> np.ndarray:
-        """int64 (K,): images that hold each class, crowd left out."""
+        """Return int64 (K,): images that hold each class, crowd left out."""
         return np.array(self.images, dtype=np.int64)
 
     def fingerprint(self) -> str:

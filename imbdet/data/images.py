@@ -79,7 +79,7 @@ class FileImages:
         return [i for i in found if not self._finder_of_all().find(self.name(i))[0]]
 
     def __getitem__(self, index: int) -> Tensor:
-        """The picture, uint8 RGB (3, H, W).
+        """Return the picture, uint8 RGB (3, H, W).
 
         Raises:
             FileNotFoundError: no such file in the folder; one that the name leads to outside of it is not opened.

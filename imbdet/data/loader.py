@@ -171,7 +171,7 @@ class EvalLoader(ShardedLoader):
         self._loaders: dict[tuple[int, int], DataLoader] = {}
 
     def __len__(self) -> int:
-        """Batches of the whole data set in one process."""
+        """Return the number of batches of the whole data set in one process."""
         step = self.batch_size
         if self.tiles is None:
             return -(-len(self.records) // step)
@@ -184,7 +184,7 @@ class EvalLoader(ShardedLoader):
         return self.iterate()
 
     def iterate(self, rank: int = 0, world_size: int = 1) -> Iterator[tuple[list[Tensor], list[dict]]]:
-        """Process `rank` gets images rank, rank + world_size, ...: each image once over all of them.
+        """Yield the batches of process `rank`: images rank, rank + world_size, ...: each image once over all of them.
 
         Yields:
             images: list of uint8 RGB (3, H, W); infos: list of {"image_id", "height", "width"}, the size of the picture
@@ -235,8 +235,8 @@ class Draw:
         self.records, self.position = records, position
 
     def __call__(self, rng: np.random.Generator, index: int | None = None) -> tuple[Tensor, dict]:
-        """The image and target of `index`; of an index that `rng` takes where None is given. Not to be changed in
-        place: the image may be that of a cache.
+        """Return the image and target of `index`; of an index that `rng` takes where None is given. Not to be changed
+        in place: the image may be that of a cache.
         """
         if index is None:
             index = int(rng.integers(len(self.records)))
@@ -318,8 +318,9 @@ _loaders: weakref.WeakSet = weakref.WeakSet()
 
 @atexit.register  # later than multiprocessing's own, so it runs before that one waits for its children
 def end_workers() -> None:
-    """Workers that started while signals were blocked do not hear SIGTERM, with which python would end them at exit: a
-    run that a signal or an error ends, with its loader still referred to, would wait for them for ever.
+    """End the workers of all loaders, later than python would. Workers that started while signals were blocked do not
+    hear SIGTERM, with which python would end them at exit: a run that a signal or an error ends, with its loader still
+    referred to, would wait for them for ever.
     """
     for loader in list(_loaders):
         iterator = getattr(loader, "_iterator", None)

@@ -56,7 +56,7 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Tensor:
-        """The picture of this index, uint8 RGB (3, H, W)."""
+        """Return the picture of this index, uint8 RGB (3, H, W)."""
 
     def name(self, index: int) -> str:
         """Return what a message calls this picture: its file name, without the folder of the data set."""

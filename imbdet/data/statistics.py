@@ -151,7 +151,7 @@ def mean_input_size(records: Records, resize=None) -> float:
 
 
 def input_size_range(records: Records, resize=None, share: float = 0.9) -> list[float]:
-    """Lower and upper limit of the `share` of the objects in the middle of `input_sizes`."""
+    """Return lower and upper limit of the `share` of the objects in the middle of `input_sizes`."""
     tail = 50 * (1 - share)
     return np.percentile(input_sizes(records, resize), [tail, 100 - tail]).tolist()
 

@@ -201,7 +201,7 @@ class _WithExtra(nn.Conv2d):
         self.extra = _like(deltas, anchors * extra, EXTRA_STD)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W) -> (N, anchors * (4 + V), H, W), those of an anchor together."""
+        """Map (N, channels, H, W) -> (N, anchors * (4 + V), H, W), those of an anchor together."""
         parts = (super().forward(x), self.extra(x))
         return torch.cat([part.unflatten(1, (self.anchors, -1)) for part in parts], dim=2).flatten(1, 2)
 

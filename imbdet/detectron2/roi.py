@@ -140,7 +140,7 @@ class _OwnRegions:
 
     @torch.no_grad()
     def label_and_sample_proposals(self, proposals: list[Any], targets: list[Any]) -> list[Any]:
-        """As of ROIHeads; the sampler sees labels, objects and IoU of all images at once."""
+        """Label and sample as ROIHeads does; the sampler sees labels, objects and IoU of all images at once."""
         if self.region_sampler is None and self.matcher is None:
             return super().label_and_sample_proposals(proposals, targets)
         if self.proposal_append_gt:

@@ -22,7 +22,7 @@ __all__ = ["load_model_weights", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Configs import `engine.schedule`; they need not pay for the loop."""
+    """Import the loop when it is asked for: configs import `engine.schedule` and need not pay for it."""
     if name == "train":
         from .budget import train
 

@@ -27,12 +27,12 @@ _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def train(cfg: Any, resume: bool = False) -> dict[str, Any]:
-    """As `imbdet.engine.loop.train`, with `train.time` turned into iterations first."""
+    """Train as `imbdet.engine.loop.train` does, with `train.time` turned into iterations first."""
     return train_loop(with_length(cfg, resume), resume)
 
 
 def seconds_of(text: str) -> float:
-    """ "30m", "1h30m", "90s", "90" (seconds) -> seconds. Raises ValueError for anything else."""
+    """Convert "30m", "1h30m", "90s", "90" (seconds) -> seconds. Raises ValueError for anything else."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text)
     if re.fullmatch(r"\d+(\.\d+)?", text):
         parts = [(text, "s")]
@@ -42,7 +42,7 @@ def seconds_of(text: str) -> float:
 
 
 def with_length(cfg: Any, resume: bool = False, say: Any = print) -> Any:
-    """`cfg`, or where it has a `train.time` a copy whose `train.max_iter` fits into it.
+    """Return `cfg`, or where it has a `train.time` a copy whose `train.max_iter` fits into it.
 
     A resumed run keeps the length that it began with.
 
@@ -76,6 +76,8 @@ def with_length(cfg: Any, resume: bool = False, say: Any = print) -> Any:
 
 
 def iterations_in(seconds: float, step: float, evaluation: float, period: int) -> int:
-    """The most iterations n for which n steps and their evaluations, every `period` (0: none) and at the end, fit."""
+    """Return the most iterations n for which n steps and their evaluations, every `period` (0: none) and at the end,
+    fit.
+    """
     share = step + (evaluation / period if period else 0.0)
     return max(0, int((seconds - evaluation) / share))

@@ -84,7 +84,7 @@ class Built:
         return torch.autocast(self.device.type, dtype=getattr(torch, amp.dtype), enabled=amp.enabled)
 
     def batches(self, start: int) -> Iterator[tuple[list, list]]:
-        """Batches from iteration `start` (0-based) on, after those that adversaries learned from alone.
+        """Yield batches from iteration `start` (0-based) on, after those that adversaries learned from alone.
 
         Starting loader workers draws from torch's generator, so a resumed run restores the generators after the first
         batch.
@@ -103,12 +103,12 @@ class Built:
 
     @contextlib.contextmanager
     def evaluated_weights(self) -> Iterator[None]:
-        """Inside, the model holds what is evaluated and kept as best.pth: the average if there is one."""
+        """Hold in the model, inside a `with`, what is evaluated and kept as best.pth: the average if there is one."""
         with self.ema.applied() if self.ema else contextlib.nullcontext():
             yield
 
     def load(self, state: dict[str, Any]) -> int:
-        """The reverse of `Run.state`; returns the iteration. The generators are restored by `batches`."""
+        """Restore what `state` returned; return the iteration. The generators are restored by `batches`."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
@@ -159,8 +159,9 @@ class Run(Built):
         return {"config": self.config, "trained_on": self.trained_on or None}
 
     def state(self, iteration: int) -> dict[str, Any]:
-        """All state after `iteration` steps. Collective: every process must call it. Raises NonFiniteLoss: weights
-        that a NaN has reached are never saved."""
+        """Return all state after `iteration` steps. Collective: every process must call it. Raise NonFiniteLoss:
+        weights that a NaN has reached are never saved.
+        """
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict() if self.ema else None,

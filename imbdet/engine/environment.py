@@ -55,7 +55,7 @@ def _processor() -> str:
 
 
 def computes_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor has instructions for bfloat16 (AVX512_BF16 or AMX); False where that is not known.
+    """Return whether the processor has instructions for bfloat16 (AVX512_BF16 or AMX); False where that is not known.
 
     cpuinfo: the file of the system that lists them, for tests.
     """

@@ -46,7 +46,7 @@ class RunLog:
     def write(
         self, iteration: int, split: str, scalars: dict[str, float], histograms: dict[str, dict] | None = None
     ) -> None:
-        """scalars: tag -> number. histograms: tag -> {"edges": B+1 numbers, "counts": B numbers}."""
+        """Write a report. scalars: tag -> number. histograms: tag -> {"edges": B+1 numbers, "counts": B numbers}."""
         line: dict[str, Any] = {"iteration": iteration, "split": split}
         line.update({tag: number_or_none(value) for tag, value in scalars.items()})
         line.update({tag: histogram["counts"] for tag, histogram in (histograms or {}).items()})
@@ -57,7 +57,7 @@ class RunLog:
         self._tell("write", iteration, split, finite, histograms or {})
 
     def pictures(self, iteration: int, split: str, pictures: dict[str, Tensor | Callable[[], Tensor]]) -> None:
-        """tag -> uint8 (3, H, W), or a call that draws it; for the loggers only."""
+        """Write pictures: tag -> uint8 (3, H, W), or a call that draws it; for the loggers only."""
         if pictures:
             self._tell("pictures", iteration, split, pictures)
 

@@ -37,13 +37,13 @@ class Logger:
     def __init__(self, folder: Path, start: int, config: dict[str, Any]): ...
 
     def write(self, iteration: int, split: str, scalars: Scalars, histograms: Mapping[str, dict]) -> None:
-        """A report: scalars by tag, all finite; histograms {tag: {"edges": B+1 numbers, "counts": B numbers}}."""
+        """Write a report: scalars by tag, all finite; histograms {tag: {"edges": B+1 numbers, "counts": B numbers}}."""
 
     def pictures(self, iteration: int, split: str, pictures: Pictures) -> None:
-        """tag -> uint8 (3, H, W), or a call that draws it."""
+        """Write pictures: tag -> uint8 (3, H, W), or a call that draws it."""
 
     def close(self) -> None:
-        """The run is over, or was stopped."""
+        """Close: the run is over, or was stopped."""
 
 
 class TensorBoard(Logger):
@@ -139,7 +139,7 @@ LOGGERS: dict[str, tuple[type[Logger], str]] = {
 
 
 def kinds_of(names: Sequence[str]) -> dict[str, type[Logger]]:
-    """{name: its class}. Raises ValueError for an unknown name, with those that there are."""
+    """Return {name: its class}. Raises ValueError for an unknown name, with those that there are."""
     outside = {point.name: point for point in entry_points(group=GROUP)}
     unknown = [name for name in names if name not in LOGGERS and name not in outside]
     if unknown:
@@ -149,7 +149,7 @@ def kinds_of(names: Sequence[str]) -> dict[str, type[Logger]]:
 
 
 def open_loggers(names: Sequence[str], folder: Path, start: int, config: dict[str, Any]) -> list[Logger]:
-    """The loggers of these names. TensorBoard that is not installed is left out with a warning.
+    """Open the loggers of these names. TensorBoard that is not installed is left out with a warning.
 
     Raises:
         ValueError: an unknown name. ImportError: one is not installed, with what installs it.
@@ -171,7 +171,7 @@ def open_loggers(names: Sequence[str], folder: Path, start: int, config: dict[st
 
 
 def add_histogram(writer: Any, tag: str, histogram: dict, iteration: int) -> None:
-    """A histogram that is counted already, so that TensorBoard need not see the values (6 ms less)."""
+    """Add a histogram that is counted already, so that TensorBoard need not see the values (6 ms less)."""
     edges, counts = histogram["edges"], histogram["counts"]
     total = sum(counts)
     if not total:

@@ -96,7 +96,7 @@ def _loop(run: Run, start: int) -> dict[str, Any]:
 
 
 def adversary_steps(run: Run, batches: Any, clock: Clock, iteration: int) -> None:
-    """The steps that are due after `iteration` in which adversaries learn while the detector rests; mostly none.
+    """Take the steps that are due after `iteration` in which adversaries learn while the detector rests; mostly none.
 
     They have reports of their own, each `log_period` of them, under the split "adversary", and their time is not that
     of the detector's steps.
@@ -140,7 +140,7 @@ def _adversary_step(run: Run, batches: Any, clock: Clock, iteration: int, report
 
 
 def step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) -> tuple[dict, dict]:
-    """One step of the optimizer over `accumulate` batches.
+    """Take one step of the optimizer over `accumulate` batches.
 
     Returns the stats of the last batch and, on an iteration that reports, norms of gradients; both are unread: nothing
     has waited for them.
@@ -172,8 +172,8 @@ def step(run: Run, batches: Any, clock: Clock, iteration: int, reports: bool) ->
 
 
 def report_of(run: Run, side: Run | Adversaries, clock: Clock, stats: dict, norms: dict) -> tuple[dict, dict]:
-    """Scalars and histograms of a report on the detector (`side` is the run) or its adversaries. The losses come first:
-    reading them waits for the device, so times are right.
+    """Return scalars and histograms of a report on the detector (`side` is the run) or its adversaries. The losses come
+    first: reading them waits for the device, so times are right.
     """
     scalars = side.window.read()
     scalars.update({name: float(norm) for name, norm in norms.items()})
@@ -210,7 +210,7 @@ def _evaluate(run: Run, iteration: int) -> dict[str, Any]:
 
 
 def due(iteration: int, period: int, last: int) -> bool:
-    """Whether what happens every `period` iterations (0: never) and at the end happens now."""
+    """Return whether what happens every `period` iterations (0: never) and at the end happens now."""
     return iteration == last or (period > 0 and iteration % period == 0)
 
 

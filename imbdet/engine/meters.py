@@ -53,7 +53,7 @@ class LossWindow:
         self.entries: deque[tuple[int, dict[str, Tensor], list[int]]] = deque()
 
     def add(self, iteration: int, losses: dict[str, Tensor], image_ids: list[int]) -> None:
-        """losses: scalars of one batch, by name. Raises NonFiniteLoss on a CPU."""
+        """Add the losses: scalars of one batch, by name. Raises NonFiniteLoss on a CPU."""
         self.entries.append((iteration, {name: loss.detach() for name, loss in losses.items()}, image_ids))
         if self.immediate and not all(bool(torch.isfinite(loss)) for loss in losses.values()):
             self.check()

@@ -26,7 +26,7 @@ class Progress:
             self.bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True, smoothing=0.1, bar_format=BAR)
 
     def report(self, iteration: int, scalars: dict[str, float]) -> None:
-        """scalars: as in metrics.jsonl."""
+        """Show a report. scalars: as in metrics.jsonl."""
         if not self.enabled:
             return
         losses = {tag[5:]: value for tag, value in scalars.items() if tag.startswith("loss/")}
@@ -52,7 +52,7 @@ class Progress:
             self.bar.update(1)
 
     def say(self, text: str) -> None:
-        """A line that does not break the bar."""
+        """Print a line that does not break the bar."""
         if not self.enabled:
             return
         if self.bar is not None:
@@ -83,7 +83,7 @@ class Clock:
         self.began, self.waited, self.images, self.steps = time.perf_counter(), 0.0, 0, 0
 
     def fetch(self, batches: Any) -> tuple[list, list]:
-        """The next batch, with the time it took noted."""
+        """Return the next batch, with the time it took noted."""
         before = time.perf_counter()
         images, targets = next(batches)
         self.waited += time.perf_counter() - before
@@ -91,7 +91,9 @@ class Clock:
         return images, targets
 
     def read(self, device: torch.device, processes: int) -> dict[str, float]:
-        """Scalars of the window. Call it after the losses were read: then the device has caught up with the host."""
+        """Return scalars of the window. Call it after the losses were read: then the device has caught up with the
+        host.
+        """
         seconds = max(time.perf_counter() - self.began, 1e-9)
         return {
             "time/step": seconds / max(1, self.steps),
@@ -102,7 +104,7 @@ class Clock:
 
 
 def peak_memory(device: torch.device) -> float:
-    """MiB: the most the GPU's allocator held, or this process's largest resident set on a CPU."""
+    """Return MiB: the most that the GPU's allocator held, or this process's largest resident set on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

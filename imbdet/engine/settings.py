@@ -104,7 +104,7 @@ LEAST = {
 
 
 def read_settings(cfg: Any) -> Settings:
-    """`cfg.train` (missing keys take their defaults). Raises ValueError with the key, its value and what would be
+    """Read `cfg.train` (missing keys take their defaults). Raises ValueError with the key, its value and what would be
     right.
     """
     given = {key: instantiate(cfg.train[key]) for key in cfg.train} if "train" in cfg else {}

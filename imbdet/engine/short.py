@@ -28,7 +28,7 @@ WARM_UP, BATCHES = 2, 3  #: steps before the clock runs, batches of the evaluati
 
 @contextlib.contextmanager
 def begun(cfg: DictConfig, output: str) -> Iterator[Run]:
-    """A run of `cfg` in the folder `output`, before its first step."""
+    """Begin a run of `cfg` in the folder `output`, before its first step."""
     with open_dict(cfg.train):
         cfg.train.output_dir, cfg.train.overwrite = output, True
         cfg.train.tensorboard, cfg.train.loggers = False, []
@@ -65,7 +65,7 @@ def first_reports(cfg: DictConfig, n: int, last: int) -> list[dict[str, Any]]:
 
 
 def measure(cfg: DictConfig, output: str, steps: int) -> dict[str, Any]:
-    """A few steps and batches of `cfg`, in the folder `output`.
+    """Measure a few steps and batches of `cfg`, in the folder `output`.
 
     Returns:
         begin_seconds (until the first step), step_seconds (median), evaluation_seconds (of the whole validation set,
@@ -120,7 +120,7 @@ def _time_evaluation(run: Run) -> float:
 
 
 def tensor_bytes(value: Any) -> int:
-    """Of all tensors in nested containers: what a checkpoint of them takes, but for a few kB."""
+    """Return the bytes of all tensors in nested containers: what a checkpoint of them takes, but for a few kB."""
     if isinstance(value, torch.Tensor):
         return value.numel() * value.element_size()
     if isinstance(value, dict):

@@ -32,7 +32,7 @@ from .summary import (
 
 
 def start_run(cfg: Any, settings: Settings, world: World, stop: StopRequest, resume: bool) -> tuple[Run, int]:
-    """The run and the number of iterations it has done already. Raises as `train` does."""
+    """Start or resume a run; return it and the number of iterations it has done already. Raises as `train` does."""
     folder, config = Path(settings.output_dir), folders.plain(cfg)
     say = print if world.main else _silent
     if world.main:

@@ -37,7 +37,9 @@ class StopRequest:
 
     @contextlib.contextmanager
     def breakable(self, allowed: bool = True) -> Iterator[None]:
-        """allowed: False with several processes, where all have to take part in what follows."""
+        """Let a signal end at once what is inside. allowed: False with several processes, where all have to take part in
+        what follows.
+        """
         self._breakable = allowed
         try:
             if allowed and self.signum is not None:
@@ -49,9 +51,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Listen inside; the handlers of before return at the end. Outside the main thread python cannot listen: a
-    no-op.
-    """
+    """Listen inside; restore the former handlers at the end. Outside the main thread python cannot listen: a no-op."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -66,8 +66,9 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Loader workers that start inside never see Ctrl-C or SIGTERM, which often go to a whole process group: the main
-    process alone decides, and ends them in its own way."""
+    """Block signals inside. Loader workers that start inside never see Ctrl-C or SIGTERM, which often go to a whole
+    process group: the main process alone decides, and ends them in its own way.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -22,7 +22,7 @@ LONG_WARMUP = 0.5  # a larger share of the training is said
 
 
 def group_of_classes(records: Any) -> tuple[Tensor, str]:
-    """(K,) int64, 0 rare, 1 common, 2 frequent, -1 none (no boxes), and the rule in words."""
+    """Return (K,) int64, 0 rare, 1 common, 2 frequent, -1 none (no boxes), and the rule in words."""
     groups = frequency_groups(records)
     number = torch.full((records.num_classes,), -1, dtype=torch.int64)
     for index, name in enumerate(GROUPS):
@@ -31,7 +31,7 @@ def group_of_classes(records: Any) -> tuple[Tensor, str]:
 
 
 def splits(cfg: Any, built: Built) -> dict[str, Any]:
-    """The splits of the config by name, as records."""
+    """Return the splits of the config by name, as records."""
     found = {
         name: instantiate(cfg.data[name])
         for name in ("train", "val")
@@ -44,14 +44,14 @@ def splits(cfg: Any, built: Built) -> dict[str, Any]:
 
 
 def check_data(records: dict[str, Any]) -> None:
-    """The cheap part of the data checks; logs what is worth knowing. Raises ValueError with all errors at once."""
+    """Run the cheap part of the data checks; log what is worth knowing. Raises ValueError with all errors at once."""
     if records:
         first, *others = records.values()
         check_before_training(first, *others)
 
 
 def describe_data(records: dict[str, Any], say: Any) -> None:
-    """Images, images without objects, boxes per class; the frequency groups of the training set."""
+    """Describe the data: images, images without objects, boxes per class; the frequency groups of the training set."""
     for split in records.values():
         say(describe(split))
     if "train" in records:
@@ -59,7 +59,7 @@ def describe_data(records: dict[str, Any], say: Any) -> None:
 
 
 def check_best_metric(built: Built) -> None:
-    """Raises ValueError before the first step for a `train.best_metric` that no evaluation will have."""
+    """Raise ValueError before the first step for a `train.best_metric` that no evaluation will have."""
     name, known = built.settings.best_metric, known_metrics(built)
     if built.val_loader is not None and name not in known and "/" not in name:
         near = difflib.get_close_matches(name, known, 1)
@@ -72,7 +72,7 @@ def check_best_metric(built: Built) -> None:
 
 
 def describe_run(built: Built, say: Any) -> None:
-    """Model, batch, length in iterations and epochs."""
+    """Describe the run: model, batch, length in iterations and epochs."""
     settings = built.settings
     if isinstance(built.train_loader, TrainLoader):
         say(f"batches from {built.train_loader.describe()}")
@@ -103,7 +103,7 @@ def describe_run(built: Built, say: Any) -> None:
 
 
 def describe_warmup(built: Built, say: Any) -> None:
-    """A warning where most of the training would be warm-up: a config's length of it, kept for a shorter run."""
+    """Warn where most of the training would be warm-up: a config's length of it, kept for a shorter run."""
     share = getattr(built.schedule.multiplier, "length", 0.0)
     if share > LONG_WARMUP:
         say(
@@ -113,6 +113,6 @@ def describe_warmup(built: Built, say: Any) -> None:
 
 
 def epoch_length(built: Built) -> float | None:
-    """Iterations of an epoch (steps of the optimizer), if the loader knows."""
+    """Return iterations of an epoch (steps of the optimizer), if the loader knows."""
     length = getattr(built.train_loader, "epoch_length", None)
     return length / built.settings.accumulate if length else None

@@ -55,7 +55,7 @@ class Predictor:
     tiles: Tiles | None = None
 
     def predict(self, picture: str | Path | Tensor, threshold: float = 0.5) -> dict[str, Any]:
-        """What it finds in a picture (a file, or uint8 RGB (3, H, W)), best first.
+        """Return what the detector finds in a picture (a file, or uint8 RGB (3, H, W)), best first.
 
         Returns {"boxes": (D, 4) XYXY in pixels of the picture, "scores": (D,), "labels": (D,), "names": D names}.
         Raises OSError or ValueError for a file that is no picture.
@@ -72,7 +72,7 @@ def load_run(
     remedies: Sequence[str] = (),
     overrides: Sequence[str] = (),
 ) -> Predictor:
-    """The detector of a run, without its training data.
+    """Load the detector of a run, without its training data.
 
     Args:
         run: a folder that training wrote, or one of its checkpoints (`best.pth`), which may lie anywhere.
@@ -90,7 +90,9 @@ def load_run(
 def open_run(
     run: str | Path, which: str | None = None, remedies: Sequence[str] = (), overrides: Sequence[str] = ()
 ) -> tuple[Any, Path]:
-    """The config and the checkpoint file of a run folder or of a checkpoint. Arguments and errors as of `load_run`."""
+    """Return the config and the checkpoint file of a run folder or of a checkpoint. Arguments and errors as of
+    `load_run`.
+    """
     path = Path(run)
     if not path.is_file():
         folder = RunFolder(path).checked()
@@ -106,7 +108,7 @@ def open_run(
 
 
 def load_predictor(cfg: Any, checkpoint: str | Path, device: str | None = None) -> Predictor:
-    """The config's detector with the weights of a checkpoint. Raises as `load_model`."""
+    """Load the config's detector with the weights of a checkpoint. Raises as `load_model`."""
     model, data = load_model(cfg, checkpoint, pick_device(device or str(cfg.train.device)))
     known = data or training_records(cfg)
     node = resize_of(cfg)
@@ -127,7 +129,7 @@ def load_predictor(cfg: Any, checkpoint: str | Path, device: str | None = None) 
 
 
 def with_tiles(cfg: Any, tiles: float) -> Any:
-    """A copy of a config whose evaluation looks at tiles of this size (see `Tiles`)."""
+    """Return a copy of a config whose evaluation looks at tiles of this size (see `Tiles`)."""
     cfg = copy.deepcopy(cfg)
     for split in ("val", "test"):
         loader = OmegaConf.select(cfg, f"dataloader.{split}")
@@ -138,8 +140,8 @@ def with_tiles(cfg: Any, tiles: float) -> Any:
 
 
 def load_model(cfg: Any, checkpoint: str | Path, device: Any = "cpu") -> tuple[nn.Module, TrainedOn | None]:
-    """The config's detector with the weights of a checkpoint, in eval mode on `device`; and what the checkpoint says it
-    was trained on. If that is nothing, the config's training data is read to build the model, with a warning.
+    """Load the config's detector with the weights of a checkpoint, in eval mode on `device`; and what the checkpoint
+    says it was trained on. If that is nothing, the config's training data is read to build the model, with a warning.
 
     Raises:
         FileNotFoundError: no such file. ValueError: a damaged file, or one of another model, with what does not fit.
@@ -168,7 +170,7 @@ def _data_of(checkpoint: Path) -> TrainedOn | None:
 
 
 def evaluate(cfg: Any, checkpoint: str | Path, split: str = "val", count_unknown: bool = False) -> dict[str, Any]:
-    """COCO metrics of a checkpoint on a split of its config's data, as `Result.to_dict()` gives them.
+    """Compute the COCO metrics of a checkpoint on a split of its config's data, as `Result.to_dict()` gives them.
 
     Under torch.distributed.run the processes share the images, and each gets the result.
 
@@ -190,7 +192,8 @@ def evaluate_checkpoint(
     max_dets: Sequence[int] = (1, 10, 100),
     count_unknown: bool = False,
 ) -> tuple[Result, Detections]:
-    """As `evaluate`, but gives the Result with its arrays, and what was found, in the labels of the data.
+    """Evaluate as `evaluate` does, but return the Result with its arrays, and what was found, in the labels of the
+    data.
 
     max_dets: see `evaluate_coco`.
     """

@@ -70,7 +70,8 @@ def _predict(run: Run) -> Any:
 
 
 def metric_scalars(result: Any) -> dict[str, float]:
-    """Tags of TensorBoard: the twelve numbers and the groups under AP/ and AR/, each class under AP_per_class/.
+    """Return the tags of TensorBoard: the twelve numbers and the groups under AP/ and AR/, each class under
+    AP_per_class/.
 
     A metric that is not defined (-1: no such object) is left out.
     """
@@ -90,7 +91,7 @@ def metric_of(scalars: dict[str, float], name: str) -> float | None:
 
 
 def known_metrics(run: Built) -> list[str]:
-    """What `train.best_metric` may be."""
+    """Return what `train.best_metric` may be."""
     return [
         *EVALUATED,
         *getattr(run.val_records, "class_names", ()),
@@ -99,14 +100,14 @@ def known_metrics(run: Built) -> list[str]:
 
 
 def is_better(name: str, value: float, best: float | None) -> bool:
-    """Losses are better when smaller, all else when larger."""
+    """Return whether a value is better than the best so far: losses when smaller, all else when larger."""
     if best is None:
         return True
     return value < best if name.startswith("loss/") else value > best
 
 
 def targets_of(records: Any, infos: list[dict], images: list[Tensor]) -> list[dict]:
-    """The objects of a batch of the evaluation loader, in pixels of the resized images."""
+    """Return the objects of a batch of the evaluation loader, in pixels of the resized images."""
     where = {int(image_id): index for index, image_id in enumerate(records.image_ids)}
     targets = []
     for image, info in zip(images, infos, strict=True):
@@ -120,7 +121,7 @@ def targets_of(records: Any, infos: list[dict], images: list[Tensor]) -> list[di
 
 
 def validation_losses(run: Run, batches: int) -> tuple[dict[str, float], dict[str, dict]]:
-    """Mean losses of the first `batches` batches (0: none) in training mode; see the top of this file."""
+    """Return mean losses of the first `batches` batches (0: none) in training mode; see the top of this file."""
     if not batches:
         return {}, {}
     totals: dict[str, float] = {}
@@ -140,7 +141,7 @@ def validation_losses(run: Run, batches: int) -> tuple[dict[str, float], dict[st
 
 @contextlib.contextmanager
 def observing(model: nn.Module) -> Iterator[None]:
-    """Training mode that changes nothing: batch norm in eval mode, buffers restored at the end."""
+    """Hold the model in a training mode that changes nothing: batch norm in eval mode, buffers restored at the end."""
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     model.train()
     for module in model.modules():
@@ -154,7 +155,7 @@ def observing(model: nn.Module) -> Iterator[None]:
 
 
 def draw(run: Run, count: int) -> dict[str, Tensor]:
-    """The first `count` validation images with objects: true boxes green, predicted ones orange with class and
+    """Draw the first `count` validation images with objects: true boxes green, predicted ones orange with class and
     score.
     """
     pictures: dict[str, Tensor] = {}
@@ -176,7 +177,7 @@ def draw(run: Run, count: int) -> dict[str, Tensor]:
 
 
 def draw_boxes(image: Tensor, target: dict, detections: dict, names: Any) -> Tensor:
-    """uint8 (3, H, W) with both sets of boxes."""
+    """Return the picture, uint8 (3, H, W), with both sets of boxes."""
     picture = image.detach().cpu()
     if len(target["boxes"]):
         picture = draw_bounding_boxes(picture, target["boxes"], colors=GREEN)

@@ -110,7 +110,7 @@ def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
 
 
 def is_detectron2(weights: Iterable[str]) -> bool:
-    """Whether there are names of detectron2's meta architectures, which no model of ours has."""
+    """Return whether there are names of detectron2's meta architectures, which no model of ours has."""
     marks = ("backbone.bottom_up.", "backbone.fpn_", "proposal_generator.")
     return any(str(name).startswith(marks) for name in weights)
 
@@ -158,7 +158,7 @@ def initialize(
 
 
 def read_names(source: str | Sequence[str]) -> list[str]:
-    """Names of classes in the order of their labels: a list of them, "coco" for the 80 of COCO 2017, or a file.
+    """Return names of classes in the order of their labels: a list of them, "coco" for the 80 of COCO 2017, or a file.
 
     A file is a text of one name a line, a JSON list of names, or COCO annotations, whose categories count in the order
     of their ids.
@@ -215,7 +215,7 @@ def share(model: nn.Module, path: str, say: Any = print) -> set[str]:
 
 
 def refuse_random(model: nn.Module, trained: Collection[str]) -> None:
-    """Raises ValueError if a parameter is frozen that no training gave its values. A backbone has weights of its own.
+    """Raise ValueError if a parameter is frozen that no training gave its values. A backbone has weights of its own.
 
     trained: names of the parameters that were loaded.
     """
@@ -230,7 +230,7 @@ def refuse_random(model: nn.Module, trained: Collection[str]) -> None:
 
 
 def cpu_copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict that later steps do not change, on the CPU."""
+    """Return a state dict that later steps do not change, on the CPU."""
     return {name: torch.empty_like(value, device="cpu").copy_(value) for name, value in state.items()}
 
 

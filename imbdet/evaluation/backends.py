@@ -64,8 +64,8 @@ def accumulate(truth: GroundTruth, detections: Detections, max_dets: tuple[int, 
 
 
 def renumbered(truth: GroundTruth, detections: Detections) -> tuple[int, int, dict, np.ndarray]:
-    """Both sides with the ids 1..N and 1..K: N, K, the objects by column, and (D, 7) rows as COCO's loadRes takes
-    them.
+    """Return both sides with the ids 1..N and 1..K: N, K, the objects by column, and (D, 7) rows as COCO's loadRes
+    takes them.
     """
     image_place = np.argsort(np.argsort(truth.image_ids)) + 1
     class_place = np.argsort(np.argsort(truth.category_ids)) + 1
@@ -84,7 +84,7 @@ def _first_installed(*args) -> tuple:
 
 
 def hotcoco_matched(num_images: int, num_classes: int, objects: dict, rows: np.ndarray, max_dets: list[int]):
-    """hotcoco's COCOeval after `evaluate()`. Raises ImportError if it is not installed."""
+    """Return hotcoco's COCOeval after `evaluate()`. Raises ImportError if it is not installed."""
     import hotcoco
 
     truth = hotcoco.COCO.from_arrays(

@@ -149,7 +149,7 @@ class _OneClass:
         self.objects = [weights[images].sum(axis=0) for images in ranked.objects[label]]
 
     def metrics(self) -> np.ndarray:
-        """(B, C)."""
+        """Return every metric of every draw, (B, C)."""
         ap = np.zeros((len(THRESHOLDS), len(AREA_RANGES), len(self.zero)))
         for area, objects in enumerate(self.objects):
             at = np.flatnonzero(self.true[:, area].any(axis=0))
@@ -167,7 +167,8 @@ class _OneClass:
         return np.stack([*columns, self.lrp()], axis=1)
 
     def curve(self, threshold: int, area: int, at: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(P, B) interpolated precision at each detection that found an object, and the objects found up to there.
+        """Return (P, B) interpolated precision at each detection that found an object, and the objects found up to
+        there.
 
         at: places that include those; before: (len(at), B) detections inside the area range up to each of them.
         """
@@ -188,7 +189,7 @@ class _OneClass:
         return precision, found
 
     def lrp(self) -> np.ndarray:
-        """(B,) the smallest LRP over the score thresholds; 1 where showing nothing is best."""
+        """Return (B,) the smallest LRP over the score thresholds; 1 where showing nothing is best."""
         true, objects = self.true[0, 0], self.objects[0]
         # Detections of one score are shown together; only a threshold that shows one more object can be the best.
         ends = np.unique(np.searchsorted(-self.score, -self.score[true], side="right") - 1)

@@ -34,7 +34,7 @@ def evaluate_coco(
     max_dets: Sequence[int] = (1, 10, 100),
     backend: str = "auto",
 ) -> Result:
-    """COCO metrics, AP per class, and AP of rare, common and frequent classes.
+    """Compute COCO metrics, AP per class, and AP of rare, common and frequent classes.
 
     Args:
         records_or_gt: Records, a COCO ground truth file, its dict, or a GroundTruth. All its images count, also those
@@ -104,7 +104,7 @@ def _evaluator(curves: Curves) -> dict[str, Any]:
 
 
 def summarize(curves: Curves) -> dict[str, float]:
-    """The twelve numbers and AP90, in pycocotools's way: the mean over whatever is not -1, and -1 if nothing is."""
+    """Return the twelve numbers and AP90, in pycocotools's way: the mean of what is not -1, and -1 if nothing is."""
     precision, recall = curves.precision, curves.recall
 
     def ap(area: str = "all", iou: float | None = None) -> float:
@@ -180,7 +180,7 @@ def _add_train_counts(per_class: list[dict], train_records: Any) -> tuple[dict, 
 
 
 def check_images(truth: GroundTruth, found: Detections) -> None:
-    """Raises ValueError on a detection of an image that the ground truth does not have."""
+    """Raise ValueError on a detection of an image that the ground truth does not have."""
     index = positions(truth.image_ids, found.image_id)
     if not (index < 0).any():
         return

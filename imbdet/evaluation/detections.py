@@ -83,13 +83,13 @@ class Detections:
         return len(self.image_id)
 
     def take(self, index: np.ndarray) -> Detections:
-        """The rows at `index`, integers or a mask, in that order."""
+        """Return the rows at `index`, integers or a mask, in that order."""
         columns = {name: getattr(self, name)[index] for name in _COLUMNS}
         return Detections(**columns, class_names=self.class_names, source=self.source, keys=self.keys)
 
     def relabeled(self, class_names: Sequence[str]) -> tuple[Detections, dict[str, int]]:
-        """The same with labels that count in the order of `class_names`, matched by name; and how many were dropped of
-        each class that is not among them: {name: detections}.
+        """Return the same with labels that count in the order of `class_names`, matched by name; and how many were
+        dropped of each class that is not among them: {name: detections}.
         """
         place = np.array(match_names(self.class_names, class_names), dtype=np.int32)
         known = place[self.label] >= 0
@@ -100,7 +100,7 @@ class Detections:
         return kept, dropped
 
     def to_coco(self, category_ids: Sequence[int]) -> list[dict]:
-        """COCO's results list. `category_ids` (K,): the id of each label in the file that they belong to."""
+        """Return COCO's results list. `category_ids` (K,): the id of each label in the file that they belong to."""
         ids = np.asarray(category_ids, dtype=np.int64)
         if len(self) and self.label.max() >= len(ids):
             raise ValueError(f"{self.source}: label {self.label.max()}, but there are only {len(ids)} category ids")
@@ -172,7 +172,8 @@ def _unknown_category(name: str, categories: np.ndarray, label: np.ndarray, know
 def as_detections(
     source: Any, category_ids: Sequence[int], class_names: Sequence[str], keys: IdKeys | None = None
 ) -> Detections:
-    """Detections (labels mapped by class name where the order differs), a results file or its list -> Detections.
+    """Convert detections (labels mapped by class name where the order differs), a results file or its list ->
+    Detections.
 
     Arguments as of `Detections.from_coco`.
 
@@ -203,7 +204,7 @@ def as_detections(
 
 
 def score_threshold(scores: np.ndarray, objects: int) -> float:
-    """The score of the detection at rank `objects`, so that as many are drawn as there are objects (0 for all)."""
+    """Return the score of the detection at rank `objects`, as many are drawn then as there are objects (0 for all)."""
     if objects == 0 or len(scores) <= objects:
         return 0.0
     return float(np.partition(scores, len(scores) - objects)[len(scores) - objects])

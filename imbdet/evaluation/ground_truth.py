@@ -76,16 +76,18 @@ class GroundTruth:
         return len(self.class_names)
 
     def class_counts(self) -> np.ndarray:
-        """int64 (K,): objects of each class, crowd left out."""
+        """Return int64 (K,): objects of each class, crowd left out."""
         return np.bincount(self.label[~self.crowd], minlength=self.num_classes)
 
     def image_counts(self) -> np.ndarray:
-        """int64 (K,): images that hold the class, crowd left out."""
+        """Return int64 (K,): images that hold the class, crowd left out."""
         pairs = np.unique(self.image[~self.crowd] * self.num_classes + self.label[~self.crowd])
         return np.bincount(pairs % max(self.num_classes, 1), minlength=self.num_classes)
 
     def leave_out(self, labels: np.ndarray) -> GroundTruth:
-        """The same without the objects of these classes, which are then in no mean. Classes keep names and labels."""
+        """Return the same without the objects of these classes, which are then in no mean. Classes keep names and
+        labels.
+        """
         boxes, images = self.class_counts(), self.image_counts()
         keep = ~np.isin(self.label, labels)
         fields = {name: getattr(self, name)[keep] for name in ("image", "label", "xywh", "area", "crowd")}
@@ -94,7 +96,7 @@ class GroundTruth:
         return rest
 
     def to_coco(self) -> dict:
-        """The COCO ground truth as plain objects, annotation ids 1..M."""
+        """Return the COCO ground truth as plain objects, annotation ids 1..M."""
         images = [{"id": int(i), "file_name": str(i)} for i in self.image_ids]
         for image, width, height in zip(images, self.widths, self.heights, strict=True):
             if np.isfinite(width) and np.isfinite(height):
@@ -120,7 +122,7 @@ class GroundTruth:
 
 
 def as_ground_truth(source: Any) -> GroundTruth:
-    """Records, a COCO file, the dict of one, or a GroundTruth (returned as it is) -> GroundTruth.
+    """Convert records, a COCO file, the dict of one, or a GroundTruth (returned as it is) -> GroundTruth.
 
     Raises:
         ValueError: what is wrong with it, with file, row and value. FileNotFoundError: no such file.
@@ -265,7 +267,7 @@ def _check_areas(truth: GroundTruth) -> None:
 
 
 def whole_numbers(values: list, place: str, numbers: dict[str, int] | None = None) -> np.ndarray:
-    """int64 of ids that a file may write as 12.0 or as text.
+    """Return int64 of ids that a file may write as 12.0 or as text.
 
     numbers: {id as text: number}, where the ground truth's ids are text.
 
@@ -283,7 +285,7 @@ def whole_numbers(values: list, place: str, numbers: dict[str, int] | None = Non
 
 
 def positions(known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Index of each value in the unique ids `known`, -1 where it is not among them."""
+    """Return index of each value in the unique ids `known`, -1 where it is not among them."""
     if not len(known):
         return np.full(len(values), -1)
     order = np.argsort(known, kind="stable")

@@ -31,7 +31,7 @@ def predict(
     shared: bool = False,
     class_names: Sequence[str] | None = None,
 ) -> Detections:
-    """Everything `model` finds in the images of `loader`, in order of image id, best first within an image.
+    """Return everything `model` finds in the images of `loader`, in order of image id, best first within an image.
 
     Args:
         model: a detector; it is put into eval mode, and every module back into the mode it was in.
@@ -89,8 +89,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def original_boxes(boxes: Tensor, network: tuple[int, int], original: tuple[int, int]) -> Tensor:
-    """(D, 4) XYXY of the network's picture -> float64 of the original picture, clipped to it. Sizes are (height,
-    width).
+    """Convert (D, 4) XYXY of the network's picture -> float64 of the original picture, clipped to it. Sizes are
+    (height, width).
     """
     scale_y, scale_x = original[0] / network[0], original[1] / network[1]
     scaled = boxes.double() * boxes.new_tensor([scale_x, scale_y, scale_x, scale_y], dtype=torch.float64)

@@ -26,7 +26,9 @@ from .tiles import merge
 
 
 def find_pictures(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Files, folders (all pictures below them) and globs -> pictures, each once; and a message per word without any."""
+    """Find pictures: files, folders (all pictures below them) and globs -> pictures, each once; and a message per word
+    without any.
+    """
     found: dict[Path, None] = {}
     problems = []
     for word in words:
@@ -45,7 +47,7 @@ def find_pictures(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 def predict_picture(
     model: nn.Module, image: Tensor, resize: Any = None, threshold: float = 0.5, tiles: Tiles | None = None
 ) -> dict[str, Tensor]:
-    """What the model finds with a score of at least `threshold`, best first.
+    """Return what the model finds with a score of at least `threshold`, best first.
 
     Args:
         image: uint8 RGB (3, H, W). resize: called as `resize(image, {}, rng)`, or None.
@@ -82,7 +84,7 @@ def _find(model: nn.Module, resized: Tensor, height: int, width: int) -> dict[st
 
 
 def draw(image: Tensor, found: dict[str, Tensor], class_names: Sequence[str]) -> Tensor:
-    """uint8 (3, H, W) with a box, the class's name and the score of everything found; a color per class."""
+    """Return uint8 (3, H, W) with a box, the class's name and the score of everything found; a color per class."""
     boxes, labels = found["boxes"], found["labels"].tolist()
     if not len(boxes):
         return image

@@ -79,7 +79,7 @@ def _label_studio(rows: list, categories: list, folder: Path) -> Path:
 
 
 def shares(box: Sequence[float], image: dict[str, Any]) -> list[float]:
-    """left, top, width, height in pixels -> in shares of the picture, 0 to 1."""
+    """Convert left, top, width, height in pixels -> in shares of the picture, 0 to 1."""
     width, height = image["width"], image["height"]
     return [box[0] / width, box[1] / height, box[2] / width, box[3] / height]
 

@@ -54,19 +54,23 @@ class Result:
         return self.metrics[key]
 
     def to_dict(self) -> dict[str, Any]:
-        """The metrics by name, and per_class, groups, evaluator, counts, notes, warnings; everything JSON can hold."""
+        """Return the metrics by name, and per_class, groups, evaluator, counts, notes, warnings; everything JSON can
+        hold.
+        """
         rest = ("per_class", "groups", "evaluator", "images", "objects", "detections", "data", "notes", "warnings")
         return {**self.metrics, **{name: getattr(self, name) for name in rest}}
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """`to_dict()` as JSON at full precision; also written to `path`, if given."""
+        """Return `to_dict()` as JSON at full precision; also written to `path`, if given."""
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
         if path is not None:
             write_whole(path, text)
         return text
 
     def to_text(self, max_classes: int = 100) -> str:
-        """Tables for a terminal, in percent points; at most `max_classes` classes (those with fewest train boxes)."""
+        """Return tables for a terminal, in percent points; at most `max_classes` classes (those with fewest train
+        boxes).
+        """
         e = self.evaluator
         head = (
             f"{self.data}: {self.images} images, {self.objects} objects, {self.detections} detections\n"
@@ -108,7 +112,7 @@ class Result:
 
 
 def points(value: float | None) -> str:
-    """0.5045 -> "50.45"; "–" where there is nothing to be found."""
+    """Format 0.5045 -> "50.45"; "–" where there is nothing to be found."""
     return "–" if value is None or value == -1 else f"{100 * value:.2f}"
 
 

@@ -12,12 +12,12 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpe
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether the name is that of a video."""
+    """Return whether the name is that of a video."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def read_frames(path: Path) -> tuple[float, int, Iterator[Tensor]]:
-    """Frames a second, their number (0 if the file does not say), and the frames, uint8 RGB (3, H, W).
+    """Return frames a second, their number (0 if the file does not say), and the frames, uint8 RGB (3, H, W).
 
     Raises:
         ImportError: without PyAV. ValueError: no video that can be read.
@@ -56,7 +56,7 @@ class VideoWriter:
         self.container.close()
 
     def add(self, frame: Tensor) -> None:
-        """frame uint8 RGB (3, H, W); an odd last row or column is left out, as the codecs take even sizes."""
+        """Add a frame, uint8 RGB (3, H, W); an odd last row or column is left out, as the codecs take even sizes."""
         av = _av()
         height, width = (side // 2 * 2 for side in frame.shape[1:])
         if self.stream is None:

@@ -103,7 +103,7 @@ class Findings:
         return any(f.value.startswith(start) for (_, of), kept in self._kept.items() if of == code for f in kept)
 
     def __iter__(self) -> Iterable[Finding]:
-        """The kept findings, errors first, each kind of a file together."""
+        """Yield the kept findings, errors first, each kind of a file together."""
         for severity in SEVERITIES:
             for (_, code), kept in self._kept.items():
                 if RULES[code].severity == severity:

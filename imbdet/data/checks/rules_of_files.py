@@ -123,7 +123,7 @@ def _text_ids(table: FileTable) -> Iterator[Hit]:
 
 
 def repeats(values: list) -> Iterator[tuple[int, int]]:
-    """(row, first row) of each value that was there before; None is no value."""
+    """Yield (row, first row) of each value that was there before; None is no value."""
     first: dict = {}
     for row, value in enumerate(values):
         if value is not None and first.setdefault(value, row) != row:

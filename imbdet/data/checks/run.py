@@ -150,7 +150,7 @@ def _add_repeated_keys(path: str, data: bytes, findings: Findings) -> None:
 
 
 def check_keys(records: Records) -> list[Finding]:
-    """What reading a COCO file has passed over in silence: keys that stand twice in one object."""
+    """Report what reading a COCO file has passed over in silence: keys that stand twice in one object."""
     findings = Findings()
     if records.source.endswith(".json") and os.path.isfile(records.source):
         _add_repeated_keys(records.source, Path(records.source).read_bytes(), findings)

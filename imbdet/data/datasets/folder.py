@@ -18,7 +18,7 @@ from imbdet.data.records import Records
 
 
 def coco_folder(root: str, split: str = "train", keep_empty: bool = True, classes=None, name: str = "") -> Records:
-    """One split of a folder in COCO format; where the annotations and pictures lie in it is found out.
+    """Return one split of a folder in COCO format; where the annotations and pictures lie in it is found out.
 
     Known layouts, among others: `instances_train.json` or `annotations/instances_train.json` (also with a year:
     train2017), with pictures in `images/train`, `train` or `images`; Roboflow's `train/_annotations.coco.json` with the
@@ -50,7 +50,7 @@ def coco_folder(root: str, split: str = "train", keep_empty: bool = True, classe
 
 
 def folder_records(root: str, split: str = "train", format: str = "auto", **options) -> Records:
-    """One split of a folder in COCO, Pascal VOC or YOLO format.
+    """Return one split of a folder in COCO, Pascal VOC or YOLO format.
 
     Args:
         root: the folder.
@@ -70,7 +70,7 @@ def folder_records(root: str, split: str = "train", format: str = "auto", **opti
 
 
 def detect_format(root: str, split: str = "train") -> str:
-    """ "coco", "voc" or "yolo"; "coco" where nothing is recognized, whose error lists what was looked for."""
+    """Return "coco", "voc" or "yolo"; "coco" where nothing is recognized, whose error lists what was looked for."""
     if find_annotations(root, split, by_part=False)[0]:
         return "coco"
     folders = [root, *(os.path.join(root, name) for name in split_names(split))]

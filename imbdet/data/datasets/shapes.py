@@ -94,7 +94,7 @@ def shapes(
     label_noise: float = 1.0,
     covered: float = 0.0,
 ) -> Records:
-    """One split of the shapes data set.
+    """Return one split of the shapes data set.
 
     Args:
         split: "train", "val" or "test"; no two share an image.

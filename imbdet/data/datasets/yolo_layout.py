@@ -153,7 +153,7 @@ class _Finder:
         self._last: tuple[str, int] | None = None  # what the path before was found by: lines of a list are alike
 
     def candidates(self, path: str) -> list[tuple[str, tuple[str, int]]]:
-        """(place, how) in the order in which they are tried."""
+        """Return (place, how) in the order in which they are tried."""
         path = path.replace("\\", "/") if os.sep == "/" else path
         parts = [part for part in path.split("/") if part not in ("", ".")]
         tries = [(base, -1) for base in self.bases]
@@ -165,7 +165,7 @@ class _Finder:
         return [(os.path.normpath(place), how) for place, how in places]
 
     def find(self, path: str, accept: Callable[[str], bool]) -> str | None:
-        """The first place that is accepted; none for what cannot be a path."""
+        """Return the first place that is accepted; none for what cannot be a path."""
         for place, how in self.candidates(path):
             if _can_be_path(place) and accept(place):
                 self._last = how
