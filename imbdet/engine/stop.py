@@ -37,8 +37,8 @@ class StopRequest:
 
     @contextlib.contextmanager
     def breakable(self, allowed: bool = True) -> Iterator[None]:
-        """Let a signal end at once what is inside. allowed: False with several processes, where all have to take part in
-        what follows.
+        """Let a signal end at once what is inside. allowed: False with several processes, where all have to take part
+        in what follows.
         """
         self._breakable = allowed
         try:
