@@ -12,11 +12,12 @@ from pathlib import Path
 from omegaconf import open_dict
 
 from ..config import configs_dir, find_config, load_config, remedy_names, trust
+from ..config.docstrings import HOMES
 from ..config.remedy import find_remedy
 from ..evaluation.metrics import COMPARED
 from ..evaluation.noise import residual_sd
 from ..evaluation.significance import Sample
-from ..remedies.index import HOMES, home_baseline
+from ..remedies.index import home_baseline
 from ..runs import CONFIG, RunFolder
 from .fairness import (
     MADE,

@@ -25,6 +25,7 @@ from ..slots import CRITERIA, IN_CRITERION, SLOTS, slot_at, slots_of
 from . import files
 from .allowed import may_run
 from .difference import changed_paths
+from .docstrings import home_alone, parse
 from .keys import accepts, nearest_key, walk
 from .lazy import LazyCall, plain
 
@@ -42,6 +43,7 @@ class Remedy:
     baseline: str
     wraps: tuple[str, ...]
     slots: tuple[str, ...] = ()  # as the docstrings of the classes say that it imports
+    homes: tuple[str, ...] = ()  # their `Home:` lines
     place: str = ""  # "rpn": it fills its slots there
     control: bool = False
 
@@ -155,18 +157,15 @@ def read_remedy(path: Path) -> Remedy:
     wraps = names.get("wraps", ())
     if isinstance(wraps, str) or not all(isinstance(item, str) for item in wraps):
         raise ValueError(f'{path}: wraps must be a tuple of remedy names such as ("focal_loss",), got {wraps!r}')
-    slots = [
-        word
-        for value in names.values()
-        if inspect.isclass(value) or inspect.isfunction(value)
-        for line in re.findall(r"^ *Slot:(.*)", value.__doc__ or "", re.MULTILINE)
-        for word in re.findall(r"\w+", line)
-    ]
+    parts = [value for value in names.values() if inspect.isclass(value) or inspect.isfunction(value)]
+    fields = [parse(inspect.cleandoc(part.__doc__ or "")) for part in parts]
+    slots = tuple(word for one in fields for word in re.findall(r"\w+", one.get("Slot", "")))
+    homes = tuple(one["Home"] for one in fields if "Home" in one)
     control = names.get("control", False)
     if not isinstance(control, bool):
         raise ValueError(f"{path}: control must be True or False, got {control!r}")
     baseline = names.get("baseline", "")
-    return Remedy(_name_of(path), path, names["apply"], baseline, tuple(wraps), tuple(slots), control=control)
+    return Remedy(_name_of(path), path, names["apply"], baseline, tuple(wraps), slots, homes, control=control)
 
 
 def _name_of(path: Path) -> str:
@@ -187,7 +186,8 @@ def apply_remedies(
         config: the config's name, for errors.
 
     Raises:
-        ValueError: unknown remedy; one named twice; two that change the same key; one that needs a slot that is absent.
+        ValueError: unknown remedy; one named twice; two that change the same key; one that needs a slot that is absent,
+            acts on the other detector alone, or changes nothing.
     """
     applied = list(applied)
     for name in names:
@@ -196,6 +196,8 @@ def apply_remedies(
             raise ValueError(f"remedy {remedy.name!r} is given twice, or is part of config {config!r} already")
         after = _applied_to(cfg, remedy, config)
         changed = tuple(path for path in changed_paths(cfg, after) if path != "remedies")
+        if not changed:
+            raise ValueError(f"remedy {remedy.name!r} changes nothing in config {_with_its_remedies(config, cfg)}")
         _refuse_collisions(remedy, changed, applied, cfg)
         applied.append(Applied(remedy, changed))
         cfg = after
@@ -223,6 +225,7 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
         raise ValueError(f"{remedy.name!r} wraps {' or '.join(remedy.wraps)}; give {before}") from error
     if result is not None:
         raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
+    _refuse_elsewhere(after, remedy, _with_its_remedies(config, cfg))
     raw = OmegaConf.to_container(after, resolve=False)
     now = plain(raw) if not remedy.place else _put_back(plain(raw), cfg, remedy, config)
     if now != raw:  # making a config anew takes longer than all the rest
@@ -232,6 +235,15 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
         if not accepts(after, parent, last):
             raise ValueError(_no_place(remedy, cfg, config, key))
     return after
+
+
+def _refuse_elsewhere(cfg: DictConfig, remedy: Remedy, where: str) -> None:
+    """Raises ValueError if the remedy acts on the other kind of detector alone, as the `Home:` of its classes says."""
+    rois = OmegaConf.select(cfg, "model.roi_heads") is not None  # those of the RPN's view are taken away
+    there = "faster_rcnn" if rois else "retinanet"
+    for home in remedy.homes:
+        if home_alone(home) not in ("", there):
+            raise ValueError(f"remedy {remedy.name!r} does not fit config {where}: its home is {home}")
 
 
 def _dense_view(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:

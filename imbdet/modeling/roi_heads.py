@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..slots import Calibration, Head, RegionFeatures, Stats
+from ..slots import Calibration, Head, Matcher, RegionFeatures, Stats
 from ..structures import Matched, Objects
 from .criterion import Criterion
 from .defaults import compress
@@ -104,7 +104,7 @@ class RoIHeads(nn.Module):
         """Make the layers that fit the neck and the classification's logits."""
         self.pooler.build(neck.strides)
         self.box_head.build(neck.channels, self.pooler.size)
-        self.criterion.build(neck.strides)
+        build_criterion(self.criterion, neck)
         self.box_predictor = predictor_of(self.box_head, self.criterion, self.class_agnostic, self.classifier)
         if self.region_features is not None:
             self.region_features.build(neck.channels, self.pooler.size)
@@ -158,6 +158,21 @@ class RoIHeads(nn.Module):
         scores = self.criterion.scores(logits, calibration)
         refined = self.criterion.decode(deltas.float(), flat.unsqueeze(1))  # boxes, and what stands beside them
         return scores.view(n, p, -1), refined.view(n, p, *refined.shape[1:])
+
+
+def build_criterion(criterion: Criterion, neck: FPN) -> None:
+    """Let the criterion of a stage take the neck's strides.
+
+    Raises:
+        ValueError: its matcher looks at predictions, which a stage that samples first has only for what it sampled.
+    """
+    kind = type(criterion.matcher)
+    if kind.rematch is not Matcher.rematch:
+        raise ValueError(
+            f"matcher {kind.__name__} looks at predictions, and RoI heads match once, before they predict: "
+            "it acts in a dense head (model.criterion) or in the RPN (model.rpn.criterion)"
+        )
+    criterion.build(neck.strides)
 
 
 def predictor_of(

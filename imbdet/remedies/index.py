@@ -1,16 +1,6 @@
 """The index of remedies, read from their docstrings.
 
-Every remedy's docstring has six fixed lines, in this order, each of which may run over indented lines:
-
-    Slot: classification
-    Imbalance: class_fg_bg
-    Home: retinanet
-    Source: Lin et al. 2017, arXiv 1708.02002, equation 5
-    Neutral: gamma=0, alpha=None equals cross entropy
-    Differs: nothing
-
-`Home` begins with the detector that the remedy was made for, one of HOMES; "alone" after it says that it has no meaning
-on the other, whose config it refuses.
+The lines that are read: `imbdet/config/docstrings.py`.
 
 What is notable here: files are parsed, not imported, so a remedy whose library is missing is listed all the same.
 """
@@ -23,12 +13,11 @@ from functools import cache
 from pathlib import Path
 
 from imbdet.config import find_config, load_config, shipped_configs
+from imbdet.config.docstrings import HOMES, home_alone, parse
 from imbdet.config.remedy import find_remedy
 
 from ..slots import SLOTS
 
-FIELDS = ("Slot", "Imbalance", "Home", "Source", "Neutral", "Differs")
-HOMES = ("retinanet", "faster_rcnn", "either")
 IMBALANCES = (
     "class_fg_bg",
     "class_fg_fg",
@@ -68,7 +57,7 @@ class Entry:
     @property
     def alone(self) -> bool:
         """Whether the other detector refuses it (`Home: faster_rcnn alone`)."""
-        return bool(re.match(r"\w+ alone\b", self.fields.get("Home", "")))
+        return bool(home_alone(self.fields.get("Home", "")))
 
     @property
     def files(self) -> dict[str, str]:
@@ -107,22 +96,6 @@ def read_file(path: Path) -> list[Entry]:
             deed = (ast.get_docstring(node) or "").strip().splitlines()[0]
             target = f"imbdet.remedies.{path.parent.name}.{path.stem}.{node.name}"
             found.append(Entry(path.stem, path.parent.name, target, deed, fields))
-    return found
-
-
-def parse(docstring: str) -> dict[str, str]:
-    """{field: text} of the fixed lines; a line indented deeper than its field continues it."""
-    found: dict[str, str] = {}
-    current = ""
-    for line in docstring.splitlines():
-        match = re.match(r"(\s*)(\w+):\s*(.*)", line)
-        if match and match[2] in FIELDS and match[2] not in found:
-            current = match[2]
-            found[current] = match[3].strip()
-        elif current and line.strip() and line[:1].isspace():
-            found[current] += f" {line.strip()}"
-        else:
-            current = ""
     return found
 
 

@@ -147,7 +147,7 @@ def test_all_leaves_out_what_does_not_fit_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("imbdet.compare.plan.remedy_names", lambda: ["class_fg_bg/focal_loss", str(stage), str(same)])
     plan, notes = make_plan(replace(ASKED, remedies=(), every=True), tmp_path / "out")
     assert names(plan) == ["baseline", "focal_loss"]
-    assert notes[1].startswith("left out: same: arm 'same' does not differ from the baseline")
+    assert notes[1].startswith("left out: same: remedy ") and "changes nothing in config" in notes[1]
     assert len(notes) == 2 and notes[0].startswith("left out: stage: remedy ")
     plan, notes = make_plan(replace(ASKED, remedies=(), every=True, imbalance="class_fg_bg"), tmp_path / "out")
     assert names(plan) == ["baseline", "focal_loss"] and not notes
@@ -304,7 +304,7 @@ def test_a_phase_of_its_own_gets_a_longer_baseline(tmp_path):
     alone = plan_of(tmp_path, remedies=(str(phase),))
     assert names(alone) == ["baseline", "phase"] and alone.arms[1].compared_with == "baseline"
     assert iterations_of(arm_config(alone, alone.arms[1])) == 30
-    other = remedy_file(tmp_path, "other", "cfg.model.score_threshold = cfg.model.score_threshold", top)
+    other = remedy_file(tmp_path, "other", "cfg.model.score_threshold = 0.002", top)
     assert extra_iterations(Arm("", (str(phase), str(other))), base_config(plan)) == 20  # two functions, two phases
 
 

@@ -189,7 +189,8 @@ def test_every_verb_that_loads_a_config_or_a_run_can_be_told_to_trust(verb, caps
 def test_a_python_remedy_that_a_saved_config_lists_is_not_run(tmp_path, monkeypatch):
     evil = tmp_path / "evil.py"
     (tmp_path / "other.py").write_text("raise SystemExit")
-    evil.write_text(f"open({str(tmp_path / 'sentinel')!r}, 'w')\nbaseline = ''\ndef apply(cfg):\n    pass\n")
+    body = "baseline = ''\ndef apply(cfg):\n    cfg.train.seed = 9\n"
+    evil.write_text(f"open({str(tmp_path / 'sentinel')!r}, 'w')\n{body}")
     cfg = load_config("baselines/retinanet_shapes")
     cfg.remedies = [str(tmp_path / "other.py")]
     save_config(cfg, tmp_path / "config.yaml")

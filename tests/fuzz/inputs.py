@@ -385,7 +385,7 @@ def _plan():
 def plan(rng, folder):
     """plan.json, base.yaml and results.jsonl, as the command reads them before it runs anything."""
     tiny_config()
-    (folder / "evil.py").write_text("open('sentinel', 'w')\nbaseline = ''\ndef apply(cfg):\n    pass\n")
+    (folder / "evil.py").write_text("open('sentinel', 'w')\nbaseline = ''\ndef apply(cfg):\n    cfg.train.seed = 9\n")
     content, records = _plan(), [{"arm": "baseline", "seed": 0, "folder": "runs/baseline/seed_0", "status": "failed"}]
     if rng.random() < 0.1:
         content["arms"][1]["remedies"] = [str(folder / "evil.py")]

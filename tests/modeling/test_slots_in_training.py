@@ -130,9 +130,11 @@ class Best(ThresholdMatcher):
         )
 
 
-def with_matcher(kind, **settings):
+def with_matcher(kind, dense=False, **settings):
+    """Fill the matcher of all criteria, or of the dense one alone: RetinaNet's or the RPN's, the last."""
+
     def put(model):
-        for criterion in criteria(model):
+        for criterion in criteria(model)[-1 if dense else 0 :]:
             thresholds = {k: v for k, v in criterion.matcher.items() if k != "_target_"}
             criterion.matcher = L(kind)(**thresholds, **settings)
 
@@ -146,7 +148,14 @@ def test_a_matcher_sees_geometry(baseline):
 
 @BOTH
 def test_a_neutral_second_pass_changes_nothing(baseline):
-    assert two_steps(detector(baseline, with_matcher(Best))) == plain_losses(baseline)
+    assert two_steps(detector(baseline, with_matcher(Best, dense=True))) == plain_losses(baseline)
+
+
+@pytest.mark.parametrize("remedies", [(), ("cascade_rcnn",), ("iou_uniform_rois",)])
+def test_roi_heads_refuse_a_second_pass(remedies):
+    """They sample before they predict, so it would never be asked."""
+    with pytest.raises(ValueError, match="Best looks at predictions, and RoI heads match once"):
+        detector(TWO, with_matcher(Best), remedies)
 
 
 def test_a_second_pass_matches_by_what_is_predicted():

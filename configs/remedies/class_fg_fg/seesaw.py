@@ -12,6 +12,4 @@ baseline = "baselines/faster_rcnn_shapes"
 
 
 def apply(cfg):
-    if "roi_heads" not in cfg.model:
-        raise ValueError("its losses are divided by the sampled regions of RoI heads, and it needs those")
     criterion_of(cfg).classification = L(Seesaw)(num_classes="${model.num_classes}", p=0.8, q=2.0, eps=0.01)

@@ -12,6 +12,4 @@ baseline = "baselines/retinanet_shapes"
 
 
 def apply(cfg):
-    if "roi_heads" in cfg.model:
-        raise ValueError("RoI heads match once, before they predict; in the RPN it is paa@rpn")
     criterion_of(cfg).matcher = L(PAA)(foreground=0.1, background=0.1, best_for_each_object=True, topk=9, steps=20)

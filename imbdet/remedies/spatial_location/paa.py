@@ -22,7 +22,7 @@ class PAA(ThresholdMatcher):
 
     Slot: matcher
     Imbalance: spatial_location
-    Home: retinanet alone, and the RPN (`paa@rpn`); a second pass over proposals is none of the source
+    Home: retinanet alone, and the RPN (`paa@rpn`); RoI heads match once, before they predict
     Source: Kim, Lee, 2020, arXiv 2007.08103, sections 3.1 and 3.2, figure 3 (c), and the authors' code
     Neutral: PAA(topk=0), which is the first pass, ThresholdMatcher with its thresholds
     Differs: the assignment alone. The branch that predicts IoU, the scores multiplied by it, score voting and the box

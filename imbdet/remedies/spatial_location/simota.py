@@ -20,7 +20,8 @@ class SimOTA(ThresholdMatcher):
 
     Slot: matcher
     Imbalance: spatial_location
-    Home: retinanet; made for YOLOX, which has one region a cell and no anchor
+    Home: retinanet alone, and the RPN (`simota@rpn`); RoI heads match once, before they predict. Made for YOLOX, which
+        has one region a cell and no anchor
     Source: Ge et al., 2021, arXiv 2107.08430, section 2.3 "SimOTA", and the authors' code
     Neutral: SimOTA(candidates=0), which is the first pass, ThresholdMatcher
     Differs: the classification cost is the cross entropy of sigmoids whatever the criterion's loss is, of the scores as

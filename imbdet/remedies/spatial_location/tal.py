@@ -16,7 +16,7 @@ class TAL(ThresholdMatcher):
 
     Slot: matcher
     Imbalance: spatial_location
-    Home: retinanet
+    Home: retinanet alone, and the RPN (`tal@rpn`); RoI heads match once, before they predict
     Source: Feng et al., 2021, arXiv 2108.07755, section 3.2 (TOOD)
     Neutral: TAL(topk=0), which is the first pass, ThresholdMatcher
     Differs: the source starts with 4 epochs of ATSS, this has no such phase; the task-aligned head, the targets
