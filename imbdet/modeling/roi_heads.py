@@ -104,7 +104,8 @@ class RoIHeads(nn.Module):
         """Make the layers that fit the neck and the classification's logits."""
         self.pooler.build(neck.strides)
         self.box_head.build(neck.channels, self.pooler.size)
-        build_criterion(self.criterion, neck)
+        check_matcher(self.criterion)
+        self.criterion.build(neck.strides)
         self.box_predictor = predictor_of(self.box_head, self.criterion, self.class_agnostic, self.classifier)
         if self.region_features is not None:
             self.region_features.build(neck.channels, self.pooler.size)
@@ -160,19 +161,14 @@ class RoIHeads(nn.Module):
         return scores.view(n, p, -1), refined.view(n, p, *refined.shape[1:])
 
 
-def build_criterion(criterion: Criterion, neck: FPN) -> None:
-    """Let the criterion of a stage take the neck's strides.
-
-    Raises:
-        ValueError: its matcher looks at predictions, which a stage that samples first has only for what it sampled.
-    """
+def check_matcher(criterion: Criterion) -> None:
+    """Raises ValueError if the matcher looks at predictions, which a stage that samples first makes afterwards."""
     kind = type(criterion.matcher)
     if kind.rematch is not Matcher.rematch:
         raise ValueError(
             f"matcher {kind.__name__} looks at predictions, and RoI heads match once, before they predict: "
             "it acts in a dense head (model.criterion) or in the RPN (model.rpn.criterion)"
         )
-    criterion.build(neck.strides)
 
 
 def predictor_of(

@@ -14,7 +14,7 @@ from ...modeling.boxes import BoxCoder, clip
 from ...modeling.criterion import Criterion
 from ...modeling.defaults import ThresholdMatcher
 from ...modeling.heads import MakesClassifier
-from ...modeling.roi_heads import RoIHeads, Stage, build_criterion, image_of, predictor_of
+from ...modeling.roi_heads import RoIHeads, Stage, check_matcher, image_of, predictor_of
 from ...slots import Calibration
 from ...structures import Matched, Objects
 
@@ -110,7 +110,8 @@ class CascadeRoIHeads(RoIHeads):
         self.box_predictor = nn.ModuleList()
         for head, criterion, change in zip(self.box_head, self.criterion, self.region_features, strict=True):
             head.build(neck.channels, self.pooler.size)
-            build_criterion(criterion, neck)
+            check_matcher(criterion)
+            criterion.build(neck.strides)
             self.box_predictor.append(predictor_of(head, criterion, True, self.classifier))
             if change is not None:
                 change.build(neck.channels, self.pooler.size)

@@ -18,7 +18,7 @@ from ...modeling.criterion import Criterion
 from ...modeling.defaults import AllRegions, Considered, SmoothL1, ThresholdMatcher
 from ...modeling.heads import EXTRA_STD, Linear, MakesClassifier
 from ...modeling.rest import at_rest
-from ...modeling.roi_heads import RoIHeads, Stage, build_criterion, image_of
+from ...modeling.roi_heads import RoIHeads, Stage, check_matcher, image_of
 from ...slots import Calibration, Classification, Regression, Weighting
 from ...structures import Matched, Objects
 from ._box_generator import MOST
@@ -134,7 +134,8 @@ class IoUUniformRoIHeads(RoIHeads):
             self.branch_head.build(neck.channels, self.pooler.size)
         k, c, channels = self.criterion.num_classes, self.criterion.classification, self.box_head.channels
         r, layer = self.branch_criterion.regression, (self.classifier or Linear)(channels, c.num_logits(k))
-        build_criterion(self.criterion, neck)
+        check_matcher(self.criterion)
+        self.criterion.build(neck.strides)
         self.box_predictor = ClassPredictor(layer, c.initial_bias(k))
         self.branch_predictor = BranchPredictor(channels, r.extra_values, self.iou_branch, r.num_values)
         if self.region_features is not None:
