@@ -12,10 +12,12 @@ ARG TORCH="torch torchvision"
 RUN (getent passwd 1000 >/dev/null || useradd --create-home --uid 1000 imbdet) && mkdir /work && chown 1000 /work
 WORKDIR /work
 
-# torch first: its layer stays in the cache when only imbdet changes.
+# torch first: its layer stays in the cache when only imbdet changes. The ranges stand in setup.py, the choice is the builder's.
+# hadolint ignore=DL3013
 RUN if [ -n "$TORCH" ]; then python -m pip install --no-cache-dir $PIP_ARGS $TORCH; fi
 COPY --chown=1000 . /work
-RUN python -m pip install --no-cache-dir $PIP_ARGS ".[pretrained]" && rm -rf build *.egg-info
+# hadolint ignore=DL3013
+RUN python -m pip install --no-cache-dir $PIP_ARGS ".[pretrained]" && rm -rf build ./*.egg-info
 
 USER 1000
 ENV HOME=/work MPLCONFIGDIR=/tmp/matplotlib

@@ -4,7 +4,7 @@
 #   TORCH     which torch and torchvision                                 (make test TORCH="torch==2.14.1 torchvision==0.29.1")
 #   PIP_ARGS  more arguments of pip, such as the index of the CPU builds  (make demo PIP_ARGS="--index-url ...")
 #   N         inputs of the fuzzer                              (make fuzz N=10000)
-#   ARGS      more arguments of the demo, of pytest or of gpu-check       (make test ARGS="-k report")
+#   ARGS      more arguments of what a target runs, pytest's for test       (make test ARGS="-k report")
 PYTHON ?= python3
 TORCH ?= torch torchvision
 PIP_ARGS ?=
@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all fuzz evidence evidence-gpu gpu-check lint install clean
+.PHONY: help demo test test-all fuzz evidence evidence-gpu gpu-check lint wheel matrix install clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ gpu-check: $(STAMP)  ## on a machine with a GPU: all that it may change, in 6 mi
 lint: $(STAMP)  ## ruff, and mypy on the core (half a minute the first time, then a second)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
+
+wheel:  ## build a wheel and use it in an empty environment (make wheel ARGS=/data/mine)
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" PIP_ARGS="$(PIP_ARGS)" tools/check_wheel.sh $(ARGS)
+
+matrix:  ## install and test with Python 3.10 to 3.13 (make matrix ARGS=tests: all tests that are not slow)
+	TORCH="$(TORCH)" PIP_ARGS="$(PIP_ARGS)" tools/check_pythons.sh $(ARGS)
 
 install: $(STAMP)  ## .venv with everything in it
 

@@ -48,5 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(files) > 1:
         pages = [root / "docs" / "remedies" / f"{name}.md" for name in (remedy.name, entries[0].imbalance, "index")]
         pages = [os.path.relpath(page) for page in pages if page.is_file()]
-        print("\nRead about it:\n\n" + indent("\n".join(pages), "    "))
+        if pages:  # none where the wheel is installed
+            print("\nRead about it:\n\n" + indent("\n".join(pages), "    "))
     return 0
