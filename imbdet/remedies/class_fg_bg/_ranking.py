@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ...modeling.defaults import SigmoidLogits, one_hot
+from ...slots import with_gradient
 from ...structures import Matched
 
 
@@ -42,6 +43,14 @@ class Ranked:
         own.fill_diagonal_(0.0)
         other = _step(self.negatives.unsqueeze(0) - self.positives.unsqueeze(1), delta)
         return own, other * self.negative_there.unsqueeze(0) * self.positive_there.unsqueeze(1)
+
+    def blame(self, delta: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return H of the other positives (P, P), the rank of each positive (P,) among all, 1 or more, and what share
+        of it each negative has (P, Q).
+        """
+        own, other = self.above(delta)
+        rank = 1 + own.sum(dim=1) + other.sum(dim=1)
+        return own, rank, other / rank.unsqueeze(1)
 
 
 def _step(difference: Tensor, delta: float) -> Tensor:
@@ -77,6 +86,16 @@ class RankingLoss(SigmoidLogits):
             )
         self.delta, self.positives, self.negatives = float(delta), positives, negatives
         self.normalizer = normalizer
+
+    def errors(self, logits: Tensor, matched: Matched) -> tuple[Tensor, Tensor, dict]:
+        """Map logits (R, C), without gradient -> values (R,), gradient (R, C), stats."""
+        raise NotImplementedError
+
+    def __call__(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
+        """logits (R, K) -> (R,)."""
+        with torch.no_grad():
+            values, gradient, stats = self.errors(logits.detach(), matched)
+        return with_gradient(values, logits, gradient), stats
 
     def spread(
         self, logits: Tensor, seen: Ranked, error: Tensor, positive: Tensor, negative: Tensor

@@ -3,10 +3,8 @@
 Letters: R regions, K classes, P positives, Q negatives.
 """
 
-import torch
 from torch import Tensor
 
-from ...slots import with_gradient
 from ...structures import Matched
 from ._ranking import RankingLoss, ranked
 
@@ -55,15 +53,8 @@ class APLoss(RankingLoss):
     ):
         super().__init__(delta, prior, positives, negatives, normalizer)
 
-    @torch.no_grad()
-    def _errors(self, logits: Tensor, matched: Matched) -> tuple[Tensor, Tensor]:
+    def errors(self, logits: Tensor, matched: Matched) -> tuple[Tensor, Tensor, dict]:
         seen = ranked(logits, matched, self.positives, self.negatives)
-        own, other = seen.above(self.delta)
-        share = other / (1 + own.sum(dim=1) + other.sum(dim=1)).unsqueeze(1)  # (P, Q): who is to blame
+        _, _, share = seen.blame(self.delta)  # (P, Q): who is to blame
         error = share.sum(dim=1)
-        return self.spread(logits, seen, error, -error, share.sum(dim=0))
-
-    def __call__(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K) -> (R,)."""
-        values, gradient = self._errors(logits.detach(), matched)
-        return with_gradient(values, logits, gradient), {}
+        return *self.spread(logits, seen, error, -error, share.sum(dim=0)), {}

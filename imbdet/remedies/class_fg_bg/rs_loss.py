@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ...modeling.boxes import paired_iou
-from ...slots import with_gradient
 from ...structures import Matched
 from ._ranking import RankingLoss, ranked
 
@@ -62,8 +61,7 @@ class RSLoss(RankingLoss):
         super().__init__(delta, prior, positives, negatives, normalizer)
         self.sort = sort
 
-    @torch.no_grad()
-    def _errors(self, logits: Tensor, matched: Matched) -> tuple[Tensor, Tensor, dict]:
+    def errors(self, logits: Tensor, matched: Matched) -> tuple[Tensor, Tensor, dict]:
         seen = ranked(logits, matched, self.positives, self.negatives)
         own, other = seen.above(self.delta)
         own = own + torch.diag(seen.positive_there.to(own.dtype))
@@ -79,11 +77,6 @@ class RSLoss(RankingLoss):
             error, positive = error + sorting, positive - sorting + blame
             stats["rs/sorting"] = sorting.sum() / seen.positive_there.sum().clamp(min=1)
         return *self.spread(logits, seen, error, positive, share.sum(dim=0)), stats
-
-    def __call__(self, logits: Tensor, matched: Matched) -> tuple[Tensor, dict]:
-        """logits (R, K) -> (R,)."""
-        values, gradient, stats = self._errors(logits.detach(), matched)
-        return with_gradient(values, logits, gradient), stats
 
 
 def _sorting(own: Tensor, rank: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,8 @@ SMALL = [
 
 @functools.cache
 def remedies_of_roi_slots():
-    return sorted(entry.name for entry in index.entries() if entry.slots and set(entry.slots) <= SLOTS)
+    names = {entry.name for entry in index.entries() if entry.slots and entry.fits(BASELINE, SLOTS)}
+    return sorted(names)
 
 
 @functools.cache
