@@ -6,16 +6,14 @@
     plan.py         from a request to a plan
     existing.py     from runs that are there to a plan
     fairness.py     equal budgets, control arms, the same initial weights
-    tune.py         the same number of tries for every arm
-    probe.py        short trainings before the grid: its cost, and what controls are matched by
+    probe.py        what is trained before the grid: its cost, the tries of tuning, what controls are matched by
     run.py          one cell; the grid
     executors.py    local processes, Ray
     results.py      plan.json, results.jsonl, locks
     kept.py         what judging needs of a run, in a small file that outlives its folder
     judge.py        numbers of an arm, paired differences, verdicts
-    mechanism.py    meters of the imbalance that a remedy claims to change
-    curves.py       curves over the iterations, and what a longer training would add
-    notes.py        what a reader must know besides the numbers
+    curves.py       what training reported: curves, what a longer one would add, meters of the imbalance
+    notes.py        the plan in words, and what a reader must know besides the numbers
 
 The leader plans and judges; each cell is a process that trains one arm with one seed and evaluates its last weights.
 Whatever is killed, the same call on the same folder goes on.
@@ -32,12 +30,12 @@ from .executors import LocalEngine
 from .existing import collect_runs, keep
 from .fairness import check_equal, keep_start, start_path
 from .judge import compare_runs
+from .notes import describe_plan
 from .plan import make_plan
-from .probe import PROBE, costs, describe_plan, expected_seconds, match_controls
+from .probe import PROBE, SEED, TUNING, costs, expected_seconds, match_controls, tune
 from .results import LOCK, keep_base, locked, read_results, write_plan
 from .run import Stopped, collect, forget_failures, refuse_another_machine, run_grid
 from .structures import BASELINE, Arm, Comparison, Plan, Request, RunRecord, base_config, run_folder
-from .tune import SEED, TUNING, tune
 
 __all__ = ["BASELINE", "Comparison", "Request", "Stopped", "compare", "compare_existing"]
 

@@ -48,9 +48,8 @@ class LocalEngine:
     def start(self, root: Path, arm: str, seed: int) -> None:
         place = next(i for i in range(self.capacity) if i not in self.places.values())
         visible = {VISIBLE_GPUS: self.gpus[place % len(self.gpus)]} if self.gpus else {}
-        words = [str(root), arm, str(seed)]
         log = root / run_folder(arm, seed) / LOG
-        self.running[arm, seed] = Process(enter, (words,), log, visible)
+        self.running[arm, seed] = Process(enter, (str(root), arm, seed), log, visible)
         self.places[arm, seed] = place
         self.began[arm, seed] = time.monotonic()
 
@@ -205,9 +204,9 @@ def run_cell_here(
         raise FileNotFoundError(f"{absolute} cannot be seen from {os.uname().nodename}: Ray needs a shared folder")
     if os.path.isdir(folder):
         os.chdir(folder)
-    words = [root if os.path.abspath(root) == absolute else absolute, arm, str(seed)]
+    cell = (root if os.path.abspath(root) == absolute else absolute, arm, seed)
     began = time.monotonic()
-    process = Process(enter, (words,), Path(absolute) / run_folder(arm, seed) / LOG, {TRUSTED: trusted})
+    process = Process(enter, cell, Path(absolute) / run_folder(arm, seed) / LOG, {TRUSTED: trusted})
     try:
         while process.wait(0.5) is None:  # in pieces: a cancelled task hears of it between two calls
             pass

@@ -18,13 +18,12 @@ import numpy as np
 
 from ..evaluation.metrics import COMPARED, LOWER_IS_BETTER
 from ..evaluation.significance import Sample, judge_samples
-from .curves import curves_of
+from .curves import curves_of, mechanism
 from .kept import DRAWS, SEED, Finished, Runs, Scene, Truths, keep_run, machines_of
-from .mechanism import mechanism
 from .notes import facts_of, first, notes_of, power_of
+from .probe import tuning_notes
 from .results import BASE
 from .structures import BASELINE, Arm, ArmResult, Comparison, Plan, RunRecord
-from .tune import tuning_notes
 
 PICTURES = 12  #: images on which two arms differ most
 
@@ -128,7 +127,7 @@ def _sample(metric: str, against: dict[str, str], controls: frozenset[str], by_a
     machines, images = machines_of(by_arm), None
     sample = Sample({}, against, {}, 2, metric in LOWER_IS_BETTER, controls)
     for arm, every in by_arm.items():
-        runs = {seed: run for seed, run in every.items() if run.machine in ("", machines[seed])}
+        runs = {seed: run for seed, run in every.items() if run.record.machine in ("", machines[seed])}
         values = {seed: run.value(metric) for seed, run in runs.items()}
         sample.values[arm] = {seed: value for seed, value in values.items() if value is not None}
         measured = {seed: run.measured for seed, run in runs.items() if run.measured and metric in run.measured.draws}

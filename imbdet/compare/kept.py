@@ -100,11 +100,6 @@ class Finished:
         """ "environment" or "evaluation", {} where unknown."""
         return self.kept.facts.get(name) or {}
 
-    @property
-    def machine(self) -> str:
-        """What computes: one seed does not give the same run on two kinds of it. "" where unknown."""
-        return str(self.record.pins.get("gpu") or self.record.pins.get("processor") or "")
-
     def __str__(self) -> str:
         return f"{self.record.arm}, seed {self.record.seed}"
 
@@ -124,7 +119,7 @@ def machines_of(by_arm: Runs) -> dict[int, str]:
     found: dict[int, str] = {}
     for _, runs in sorted(by_arm.items(), key=lambda item: item[0] != BASELINE):
         for seed, run in runs.items():
-            found[seed] = found.get(seed) or run.machine
+            found[seed] = found.get(seed) or run.record.machine
     return found
 
 

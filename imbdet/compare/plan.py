@@ -19,6 +19,7 @@ from ..evaluation.noise import residual_sd
 from ..evaluation.significance import Sample
 from ..remedies.index import home_baseline
 from ..runs import CONFIG, RunFolder
+from .curves import imbalances
 from .fairness import (
     MADE,
     check_equal,
@@ -30,7 +31,6 @@ from .fairness import (
     with_declared_controls,
 )
 from .kept import kept_config
-from .mechanism import imbalances
 from .results import BASE, RESULTS, has_plan, read_plan, read_results
 from .structures import (
     BASELINE,
@@ -47,7 +47,6 @@ from .structures import (
     iterations_of,
     node_at,
 )
-from .tune import parse_tune, tuned_keys
 
 THREADS = "train.num_threads"
 #: imbalance (folder of the remedy) -> the metric that its remedies claim to raise; AP for all others
@@ -66,6 +65,20 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if not numbers or min(numbers) < 0 or "," not in text:
         raise ValueError(f"--seeds is {text!r}; give how many (5), or which (0,3,7; a single one as 7,)")
     return tuple(dict.fromkeys(numbers))
+
+
+def parse_tune(words: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Map ["KEY=V1,V2"] -> [(KEY, [V1, V2])]; [] for ["auto"]. Raises ValueError for anything else."""
+    if list(words) == ["auto"]:
+        return []
+    found = []
+    for word in words:
+        key, _, values = word.partition("=")
+        listed = [value.strip() for value in values.split(",") if value.strip()]
+        if not key.strip() or len(listed) < 2:
+            raise ValueError(f"--tune {word!r}: write KEY=V1,V2,V3 with two values or more, or auto, alone")
+        found.append((key.strip(), listed))
+    return found
 
 
 def make_plan(request: Request, root: Path) -> tuple[Plan, list[str]]:
@@ -350,7 +363,7 @@ def check_budget(plan: Plan, configs: Configs) -> list[str]:
     for arm in plan.arms:
         cfg = configs.of(arm)
         pins = {**config_pins(cfg, plan.split), "budget": plan.budget}
-        pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base), tuned_keys(plan))
+        pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base), plan.tuned_keys())
         records.append(RunRecord(arm.name, plan.seeds[0], "", "finished", pins=pins))
     try:
         return check_equal(records, plan.arms)

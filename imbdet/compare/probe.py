@@ -1,32 +1,32 @@
-"""Short trainings before a grid of hundreds begins: what a step, an evaluation and a checkpoint cost, and what the
-controls are matched by; and the plan in words, with the time and the disk that it takes.
+"""What is trained before the grid begins: a few steps that tell its cost, the tries of tuning, and what the controls
+of the loss scale are matched by.
+
+**Equal tuning.** Every arm, the baseline included, gets the same number of tries. They are a grid of their own in
+`tuning/`: one seed that the comparison does not use, evaluated on the validation split. The best by the primary metric
+becomes the arm's setting for all seeds. Controls that are the baseline take what the baseline got.
 """
 
+import itertools
 import math
 import platform
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ..config import load_config
-from ..cores import usable_cores
 from ..engine.short import first_reports, measure
-from ..evaluation.noise import detectable
-from ..runs import LAST, read_json
+from ..evaluation.metrics import LOWER_IS_BETTER
+from ..runs import read_json
 from ..write import write_json
-from .curves import length_by_curve
 from .executors import Process
-from .fairness import LOSSES, scaled_losses, shared_start
-from .plan import has_length, with_time_budget
-from .results import append_result, read_results
+from .fairness import LOSSES, box_weight, scaled_losses, shared_start
+from .plan import has_length, parse_tune, with_time_budget
+from .results import append_result, has_plan, keep_base, read_plan, read_results, write_plan
 from .run import failed
 from .structures import (
     BASELINE,
@@ -40,14 +40,14 @@ from .structures import (
     cell_config,
     iterations_of,
     node_at,
-    run_folder,
-    seeds_draw,
 )
-from .tune import tuning_plan
 
 PROBE, BALANCE = "probe.json", "balance.json"
 STEPS = {"iterations": 6, "time": 20}  #: steps timed; a time budget rests on them
-GIB, MIB = 2**30, 2**20
+TUNING, SEED = "tuning", 1000
+RATE = "optimizer.lr"
+FACTORS = (0.4, 2.5)  #: of one dial, the other as it is
+WIDE = (0.16, 0.4, 1.0, 2.5, 6.25)  #: of an arm without a second dial, so that it gets as many tries
 WINDOW = 50  #: iterations over which the balance is measured: that of a single batch is noisy
 
 
@@ -219,113 +219,6 @@ def reports_of(plan: Plan, arm: str, root: Path) -> list[dict[str, Any]]:
     return first_reports(cfg, matching_iterations(cfg), WINDOW)
 
 
-def describe_plan(plan: Plan, records: Sequence[RunRecord], root: Path, cost: dict[str, Any], jobs: int) -> str:
-    """All lines.
-
-    Args:
-        records: of the cells that are done. cost: what `measure` found of the baseline. jobs: runs at once, 0 if
-            a cluster decides.
-    """
-    done = {(record.arm, record.seed): record.status for record in records}
-    failed = sum(status == "failed" for status in done.values())
-    every = plan.cells()
-    begun = [cell for cell in every if cell not in done and (root / run_folder(*cell) / LAST).exists()]
-    left = [cell for cell in every if cell not in done]
-    base = base_config(plan)
-    versions = ", ".join(f"{name} {cost['versions'][name]}" for name in ("torch", "torchvision", "hotcoco"))
-    lines = [
-        f"comparison of {plan.config} in {root}, on split {plan.split}",
-        f"  arms: {len(plan.arms)}",
-        *(f"    {line}" for line in _arm_lines(plan)),
-        f"  seeds: {', '.join(map(str, plan.seeds))}" + _claim(len(plan.seeds)),
-        f"  primary metric: {plan.primary}; all others are exploratory",
-        f"  can find: {_power(plan)}",
-        *([f"  length: {length}"] if (length := length_by_curve(plan, root)) else []),
-        *([f"  start: {plan.start}, {', '.join(plan.start_keeps)}" + _start_cost(plan)] if plan.start else []),
-        *([f"  seeds draw: {seeds_draw(plan)}, so that its luck is in the noise of seeds"] if seeds_draw(plan) else []),
-        *_tuning(plan, base, cost, jobs),
-        f"  budget: {_budget(plan, base, cost)}",
-        f"  pinned: {cost['threads']} threads on {cost['device']}; {versions}" + _crowded(cost["threads"], jobs),
-        "  data: " + ", ".join(f"{name} {value}" for name, value in cost["data"].items()),
-        f"  runs: {len(every)}, of which {len(done)} are done"
-        + (f" ({failed} failed: --retry-failed tries them again)" if failed else "")
-        + (f" and {len(begun)} are half done" if begun else ""),
-        f"  time: {_time(plan, base, left, cost, jobs)}",
-        f"  disk: {_disk(plan, every, left, root, cost, jobs)}",
-    ]
-    return "\n".join(lines)
-
-
-def _arm_lines(plan: Plan) -> list[str]:
-    width = max(len(arm.name) for arm in plan.arms)
-    return [f"{arm.name:<{width}}  {about(arm)}".rstrip() for arm in plan.arms]
-
-
-def about(arm: Arm) -> str:
-    """What there is to say of an arm besides its name."""
-    if arm.name == BASELINE:
-        return "no remedy; what the others are compared with"
-    own = ", ".join(arm.overrides)
-    if arm.is_changed_baseline:
-        return f"control of {arm.control_of}: {own or 'its loss weight is measured before the grid begins'}"
-    control = f"control of {arm.control_of}" if arm.control_of else ""
-    compared = f"compared with {arm.compared_with}" if arm.compared_with != BASELINE else ""
-    return "; ".join(part for part in (control, own, compared) if part)
-
-
-def _power(plan: Plan) -> str:
-    """The smallest difference that this grid finds with a power of 80 %, before it costs anything."""
-    remedies = sum(arm.name != BASELINE and not arm.control_of for arm in plan.arms)
-    if len(plan.seeds) < 2 or not remedies:
-        return "nothing: a variance takes two seeds"
-    found = detectable(len(plan.seeds), remedies, plan.sd)
-    source = f"measured in {plan.pilot}" if plan.pilot else "a guess; --pilot RESULTS takes it from an earlier grid"
-    return (
-        f"a difference of {100 * found:.1f} points of {plan.primary} with 80 % power, beside the noise of the images; "
-        f"sd of a run {100 * plan.sd:.2f} ({source})"
-    )
-
-
-def _tuning(plan: Plan, base: DictConfig, cost: dict[str, Any], jobs: int) -> list[str]:
-    """What is tried before the grid begins, and how long it takes; nothing without `--tune`."""
-    tries = tuning_plan(plan)
-    if not tries.arms:
-        return []
-    arms = len({one.control_of for one in tries.arms})
-    seconds = len(tries.arms) * run_seconds(iterations_of(base), base, cost) / max(1, min(jobs, len(tries.arms)))
-    return [
-        f"  tuning: {len(tries.arms) // arms} tries of each of {arms} arms on val, seed {tries.seeds[0]}: about "
-        f"{timedelta(seconds=round(seconds))} before the grid begins",
-        *(f"    {one.name}" for one in tries.arms),
-    ]
-
-
-def _start_cost(plan: Plan) -> str:
-    if plan.start.endswith(".pth"):
-        return "; the same for all seeds"
-    count = iterations_of(load_config(plan.start))
-    return f"; trained once for each seed, {count} iterations, before the grid begins"
-
-
-def _crowded(threads: int, jobs: int) -> str:
-    cores = usable_cores()
-    if jobs * threads <= cores or jobs < 2:
-        return ""
-    return f" ({jobs} runs of {threads} threads share {cores} cores: their step times will be longer)"
-
-
-def _claim(seeds: int) -> str:
-    if seeds == 1:
-        return " (one seed: no claim can be made)"
-    return "" if seeds >= 5 else f" ({seeds} seeds are indicative; 5 carry a claim)"
-
-
-def _budget(plan: Plan, base: DictConfig, cost: dict[str, Any]) -> str:
-    images = " and ".join(f"{number} {name}" for name, number in cost["images"].items())
-    each = "each arm" if plan.budget == "iterations" else "the baseline, and the same training time for the others"
-    return f"{iterations_of(base)} iterations of {cost['batch']} images for {each}; {images} images"
-
-
 def run_seconds(steps: int, base: DictConfig, cost: dict[str, Any]) -> float:
     """What a run of so many steps takes at the baseline's pace: beginning, steps, evaluations on the way and at its
     end.
@@ -342,39 +235,107 @@ def expected_seconds(plan: Plan, base: DictConfig, cost: dict[str, Any]) -> dict
     return {arm: run_seconds(number, base, cost) for arm, number in steps.items()}
 
 
-def _time(plan: Plan, base: DictConfig, left: Sequence[tuple], cost: dict[str, Any], jobs: int) -> str:
-    if not left:
-        return "nothing is left to run"
-    expected = expected_seconds(plan, base, cost)
-    seconds = sum(expected[arm] for arm, _ in left) / max(1, min(jobs, len(left)))
-    how = {0: "in sum", 1: "one after another"}.get(jobs, f"{jobs} at once")
-    matched = {arm.control_of for arm in unmatched(plan)}
-    measured = (len(matched) + 1) / max(1, min(jobs, len(matched) + 1)) if matched else 0
-    before = measured * (cost["begin_seconds"] + cost["step_seconds"] * matching_iterations(base))
-    return (
-        f"about {timedelta(seconds=round(seconds))} for {len(left)} runs {how}, by {cost['step_seconds']:.3g} s a step "
-        f"and {cost['evaluation_seconds']:.3g} s an evaluation of the untrained baseline; remedies may take longer"
-        + (
-            f". Before that about {timedelta(seconds=round(before))} to match the "
-            f"controls of {len(matched)} arms ({matching_iterations(base)} iterations each)"
-            if matched
-            else ""
+def tries_of(arm: Arm, plan: Plan, configs: Configs) -> list[tuple[str, ...]]:
+    """Return the overrides of each try: all combinations of `plan.tune`.
+
+    By default five, on two dials: the arm as it is, two other rates, and two other weights of the loss that the arm
+    changes; of the box loss, where it changes none, as in the baseline.
+    """
+    keys = parse_tune(plan.tune)
+    if keys:
+        return [
+            tuple(f"{key}={value}" for (key, _), value in zip(keys, values, strict=True))
+            for values in itertools.product(*(listed for _, listed in keys))
+        ]
+    cfg = configs.of(arm)
+    weight = scaled_losses(configs.base, cfg) or box_weight(configs.base, cfg)
+    factors = [(RATE, factor) for factor in ((1.0, *FACTORS) if weight else WIDE)]
+    factors += [(weight, factor) for factor in FACTORS if weight]
+    return [(f"{key}={_now(cfg, key) * factor:.4g}",) for key, factor in factors]
+
+
+def _now(cfg: DictConfig, key: str) -> float:
+    """Of a rate, or of the weight of a loss, which is 1 where the config does not have it."""
+    value = OmegaConf.select(cfg, key)
+    return 1.0 if value is None else float(value)
+
+
+def tuning_plan(plan: Plan) -> Plan:
+    """Return the grid of tries of the arms that have not been tuned yet; `control_of` of a try names its arm.
+
+    Raises:
+        ValueError: an arm does not have a key that is to be tuned.
+    """
+    configs, tries = Configs(plan), []
+    for arm in plan.arms:
+        if plan.tune and not arm.is_changed_baseline and not arm.tuned:
+            for words in tries_of(arm, plan, configs):
+                one = Arm(f"{arm.name} [{' '.join(words)}]", arm.remedies, (*arm.overrides, *words), arm.name)
+                configs.of(one)  # a key that an arm does not have is refused before anything is trained
+                tries.append(one)
+    return replace(plan, arms=tuple(tries), seeds=(SEED,), split="val", tune=(), start="")
+
+
+def tune(plan: Plan, root: Path, run: Callable[[Plan, Path], list[RunRecord]], say: Callable[[str], None]) -> Plan:
+    """Return the plan with the setting of every arm that was tuned; `run` runs a grid, as the comparison's is run."""
+    tries, place = tuning_plan(plan), root / TUNING
+    if not tries.arms:
+        return plan
+    place.mkdir(parents=True, exist_ok=True)
+    former = read_plan(place).arms if has_plan(place) else ()
+    tries = replace(tries, arms=tuple({arm.name: arm for arm in (*former, *tries.arms)}.values()))
+    keep_base(tries, place)
+    write_plan(tries, place)
+    records = {record.arm: record for record in run(tries, place)}
+    chosen: dict[str, tuple[str, ...]] = {}
+    for arm in plan.arms:
+        scored = [(score(records.get(one.name), plan.primary), one) for one in tries.arms if one.control_of == arm.name]
+        failed = [one for value, one in scored if value is None]
+        if failed and len(failed) == len(scored):
+            raise ValueError(f"all {len(failed)} tries of {arm.name} failed: {records[failed[0].name].reason}")
+        scored = [(value, one) for value, one in scored if value is not None]
+        if scored and not arm.tuned:
+            best = max(scored, key=lambda pair: pair[0])[1]
+            chosen[arm.name] = best.overrides[len(arm.overrides) :]
+            say(f"{arm.name} is tuned: {' '.join(chosen[arm.name])}, the best of {len(scored)} tries")
+    arms = []
+    for arm in plan.arms:
+        words = chosen.get(BASELINE if arm.is_changed_baseline else arm.name, ())
+        # a control of the loss scale has no overrides before it is matched; then it gets those of the baseline
+        new = words if not arm.is_changed_baseline or arm.overrides and not arm.tuned else ()
+        arms.append(replace(arm, overrides=(*arm.overrides, *new), tuned=(*arm.tuned, *new)))
+    return replace(plan, arms=tuple(arms))
+
+
+def score(record: RunRecord | None, metric: str) -> float | None:
+    """Score a try: the larger the better; by AP where the evaluation does not have the metric. None of a failed try."""
+    if record is None or record.status != "finished":
+        return None
+    value = record.metrics.get(metric)
+    if value is None:
+        return record.metrics.get("AP")
+    return -value if metric in LOWER_IS_BETTER else value
+
+
+def tuning_notes(plan: Plan, root: Path) -> list[str]:
+    """Return for each arm what was tried, what came out on the validation split, what was chosen, and what it cost."""
+    if not has_plan(root / TUNING):
+        return []
+    tries, records = read_plan(root / TUNING), {record.arm: record for record in read_results(root / TUNING)}
+    notes = []
+    for arm in plan.arms:
+        own = [(one, records.get(one.name)) for one in tries.arms if one.control_of == arm.name]
+        if not own:
+            continue
+        parts, seconds = [], 0.0
+        for one, record in own:
+            value = score(record, plan.primary)
+            words = [word for word in one.overrides if word.partition("=")[0] in plan.tuned_keys()]
+            mark = " (chosen)" if arm.tuned and set(arm.tuned) <= set(one.overrides) else ""
+            parts.append(f"{' '.join(words)} {'failed' if value is None else f'{100 * abs(value):.1f}'}{mark}")
+            seconds += (record.cost.get("seconds") or 0.0) if record else 0.0
+        notes.append(
+            f"{arm.name} was tuned by {plan.primary} on val, seed {SEED}: {', '.join(parts)}; "
+            f"{len(own)} runs, {seconds / 60:.1f} min of training"
         )
-    )
-
-
-def _disk(
-    plan: Plan, every: Sequence[tuple], left: Sequence[tuple], root: Path, cost: dict[str, Any], jobs: int
-) -> str:
-    """last.pth and best.pth of each run, one last_prev.pth of each that is running, and the common start of a seed."""
-    run, at_once = cost["state_bytes"] + cost["weights_bytes"], max(1, jobs) * cost["state_bytes"]
-    total = len(every) * run + len(plan.seeds) * cost["weights_bytes"] + at_once
-    needed = len(left) * run + at_once
-    place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    text = f"about {_size(total)} ({_size(run)} a run); {_size(free)} free"
-    return text if needed < free else f"{text}: THIS DOES NOT FIT: {_size(needed)} are still to be written"
-
-
-def _size(count: float) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"
+    return notes

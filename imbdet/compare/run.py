@@ -1,9 +1,5 @@
 """Run a grid: one cell, and all cells of a plan until each has a line in results.jsonl.
 
-    python -m imbdet.compare.run ROOT ARM SEED
-
-does what the grid does for one cell; ROOT is a comparison's folder with its plan.
-
 A run may be killed at any moment and started again: one that has finished says so at once, one that is half done goes
 on from its checkpoint, and two processes never work on the same cell. An error that belongs to the run (it diverged,
 memory ran out, its config was refused) becomes a record; a request to stop leaves none. The leader alone writes
@@ -17,10 +13,9 @@ running cells to stop and waits for them, or kills them when it is interrupted i
 import json
 import os
 import signal
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -47,25 +42,15 @@ from .results import (
     write_results,
 )
 from .structures import Arm, Cell, Plan, RunRecord, arm_iterations, base_config, cell_config, iterations_of, run_folder
-from .tune import tuned_keys
 
 FAILED = 3  #: exit code of a cell whose record says "failed"
 WAIT = 300.0  #: seconds for a process that still has the run: one that was just asked to stop writes its checkpoint
 HEARTBEAT, SHOWN = 60.0, 8  #: seconds between two lines about what is running; how many runs such a line names
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the cell that `argv` names; the exit code is 0, or FAILED."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if len(words) != 3 or not words[2].isdigit():
-        raise SystemExit("usage: python -m imbdet.compare.run ROOT ARM SEED")
-    record = run_cell(Path(words[0]), words[1], int(words[2]))
-    return 0 if record.status == "finished" else FAILED
-
-
-def enter(words: list[str]) -> None:
-    """Run `main` as the whole of a process."""
-    raise SystemExit(main(words))
+def enter(root: str, name: str, seed: int) -> None:
+    """Run a cell as the whole of a process, which ends with code 0, or FAILED."""
+    raise SystemExit(0 if run_cell(Path(root), name, seed).status == "finished" else FAILED)
 
 
 def run_cell(root: Path, name: str, seed: int) -> RunRecord:
@@ -103,7 +88,7 @@ def _work(plan: Plan, arm: Arm, seed: int, root: Path, record: RunRecord) -> Non
     record.pins["budget"] = plan.budget
     if plan.draw_data or plan.resample_train:
         record.pins[DRAWN] = plan.draw_data or "data.train"
-    record.pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base), tuned_keys(plan))
+    record.pins[MADE] = made_by_remedy(base, cfg, plan.split, extra_iterations(arm, base), plan.tuned_keys())
     record.status = "finished"
     keep_run(root, record, Truths(plan.split))
 
@@ -168,13 +153,18 @@ def forget_failures(plan: Plan, root: Path) -> int:
     records = collect(plan, root)
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
-        folder = root / run_folder(record.arm, record.seed)
-        (folder / RECORD).unlink(missing_ok=True)
-        if not record.reason.startswith(("out of memory", "killed")):
-            engine_folder.clear(folder)
+        _forget(root, record, keep=record.reason.startswith(("out of memory", "killed")))
     if failed:
         write_results(root, [record for record in records if record.status != "failed"])
     return len(failed)
+
+
+def _forget(root: Path, record: RunRecord, keep: bool = False) -> None:
+    """Remove the record that a cell has left, and all else of its run unless that is to go on."""
+    folder = root / run_folder(record.arm, record.seed)
+    (folder / RECORD).unlink(missing_ok=True)
+    if not keep:
+        engine_folder.clear(folder)
 
 
 def refuse_another_machine(plan: Plan, root: Path, machine: str, rerun: bool = False) -> int:
@@ -192,28 +182,20 @@ def refuse_another_machine(plan: Plan, root: Path, machine: str, rerun: bool = F
     records = collect(plan, root)
     done = {(record.arm, record.seed) for record in records}
     left = {seed for arm, seed in plan.cells() if (arm, seed) not in done}
-    others = [r for r in records if r.seed in left and r.status == "finished" and machine not in ("", _machine(r))]
-    others = [record for record in others if _machine(record)]
+    known = [record for record in records if record.status == "finished" and record.machine and machine]
+    others = [record for record in known if record.seed in left and record.machine != machine]
     if others and not rerun:
         seeds = ", ".join(map(str, sorted({record.seed for record in others})))
         raise ValueError(
-            f"seeds {seeds} were begun on {_machine(others[0])}, and this is {machine}: one seed differs by 1 to 4 AP "
+            f"seeds {seeds} were begun on {others[0].machine}, and this is {machine}: one seed differs by 1 to 4 AP "
             f"between processors. Give --rerun-elsewhere to compute their {len(others)} finished runs again here, "
             "--seeds with seeds that are complete or new, or continue there"
         )
     for record in others:
-        folder = root / run_folder(record.arm, record.seed)
-        (folder / RECORD).unlink(missing_ok=True)
-        if folder.is_dir():
-            engine_folder.clear(folder)
+        _forget(root, record)
     if others:
-        gone = {(record.arm, record.seed) for record in others}
-        write_results(root, [record for record in records if (record.arm, record.seed) not in gone])
+        write_results(root, [record for record in records if record not in others])
     return len(others)
-
-
-def _machine(record: RunRecord) -> str:
-    return str(record.pins.get("gpu") or record.pins.get("processor") or "")
 
 
 def run_grid(
@@ -367,7 +349,3 @@ def _name(cell: Cell) -> str:
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -95,6 +95,10 @@ class Plan:
                 return arm
         raise ValueError(f"the plan has no arm {name!r}; it has {', '.join(arm.name for arm in self.arms)}")
 
+    def tuned_keys(self) -> list[str]:
+        """Return the config keys in which arms may differ because they were tuned."""
+        return list(dict.fromkeys(word.partition("=")[0] for arm in self.arms for word in arm.tuned))
+
     def cells(self) -> list[Cell]:
         """Return all runs, seed after seed, so that an unfinished grid compares all arms on the seeds it has."""
         return [(arm.name, seed) for seed in self.seeds for arm in self.arms]
@@ -156,6 +160,11 @@ class RunRecord:
     per_class: list[dict[str, Any]] = field(default_factory=list)
     cost: dict[str, float | None] = field(default_factory=dict)
     pins: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def machine(self) -> str:
+        """What computed it: one seed does not give the same run on two kinds of machine. "" where unknown."""
+        return str(self.pins.get("gpu") or self.pins.get("processor") or "")
 
 
 @dataclass

@@ -7,7 +7,7 @@ import torch
 
 from imbdet.compare import run
 from imbdet.compare.results import cost_of, read_record, read_results
-from imbdet.compare.run import is_out_of_memory, main, reason_of, run_cell
+from imbdet.compare.run import is_out_of_memory, reason_of, run_cell
 from imbdet.compare.structures import Arm, run_folder
 from imbdet.config import load_config
 from imbdet.engine.checkpoint import load_file
@@ -52,7 +52,9 @@ def test_both_arms_began_with_the_same_weights(finished_grid):
 def test_a_finished_run_is_not_run_again(finished_grid, monkeypatch):
     monkeypatch.setattr(run, "_work", lambda *_: pytest.fail("it was run again"))
     assert run_cell(finished_grid, "baseline", 0) == read_results(finished_grid)[0]
-    assert main([str(finished_grid), "baseline", "0"]) == 0
+    with pytest.raises(SystemExit) as left:
+        run.enter(str(finished_grid), "baseline", 0)
+    assert left.value.code == 0
 
 
 def test_only_the_last_weights_are_kept(finished_grid):
@@ -80,7 +82,9 @@ def test_only_the_last_weights_are_kept(finished_grid):
 def test_a_failure_is_a_record_with_its_reason(tmp_path, top, body, reason):
     path = remedy_file(tmp_path, "broken", body, top)
     root = begin(tiny_plan(Arm("broken", (str(path),))), tmp_path / "out")
-    assert main([str(root), "broken", "0"]) == run.FAILED
+    with pytest.raises(SystemExit) as left:
+        run.enter(str(root), "broken", 0)
+    assert left.value.code == run.FAILED
     record = read_record(root / run_folder("broken", 0))
     assert record.status == "failed" and record.reason.startswith(reason) and "\n" not in record.reason, record.reason
     assert record.remedies == [str(path)] and not record.metrics
@@ -121,9 +125,3 @@ def test_the_cost_by_hand(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in text))
     cost = cost_of(tmp_path, 15)
     assert cost == {"iterations": 15, "seconds": 4.0, "step_seconds": pytest.approx(0.3), "peak_memory_mib": 120.0}
-
-
-def test_wrong_words():
-    for words in ([], ["a", "b"], ["a", "b", "x"]):
-        with pytest.raises(SystemExit, match="usage: python -m imbdet.compare.run ROOT ARM SEED"):
-            main(words)

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from imbdet.compare import curves
-from imbdet.compare.curves import doubling_gain
+from imbdet.compare.curves import doubling_gain, imbalances
 from imbdet.compare.judge import compare_runs
 from imbdet.compare.kept import Kept
-from imbdet.compare.mechanism import imbalances
 from imbdet.compare.results import write_results
 from imbdet.compare.structures import BASELINE, RunRecord
 from imbdet.evaluation.bootstrap import rank_detections

@@ -158,7 +158,7 @@ def test_real_processes_share_the_gpus_in_turns(root, monkeypatch):
         exitcode = sentinel = None
 
         def __init__(self, function, arguments, log, environment):
-            assert function is enter and log == root / run_folder(*_cell(arguments)) / "log.txt"
+            assert function is enter and log == root / run_folder(*arguments[1:]) / "log.txt"
             seen.append(environment["CUDA_VISIBLE_DEVICES"])
 
     monkeypatch.setattr("imbdet.compare.executors.Process", Fake)
@@ -170,10 +170,6 @@ def test_real_processes_share_the_gpus_in_turns(root, monkeypatch):
     assert [end[:2] for end in engine.ended(0)] == [(("baseline", 1), 0)]
     engine.start(root, "baseline", 3)
     assert seen == ["0", "5", "0", "5"]
-
-
-def _cell(arguments):
-    return arguments[0][1], int(arguments[0][2])
 
 
 def test_a_broken_cell_of_the_local_engine(tmp_path):

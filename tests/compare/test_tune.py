@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from imbdet.compare.plan import parse_tune
+from imbdet.compare.probe import SEED, TUNING, tries_of, tune, tuning_notes, tuning_plan
 from imbdet.compare.results import append_result
 from imbdet.compare.structures import Arm, Configs, RunRecord, run_folder
-from imbdet.compare.tune import SEED, TUNING, parse_tune, tries_of, tune, tuned_keys, tuning_notes, tuning_plan
 
 from .conftest import FOCAL, tiny_plan
 
@@ -42,7 +43,7 @@ def test_every_arm_gets_its_best_try_and_controls_that_of_the_baseline(tmp_path)
         (),  # it gets its overrides when it is matched
         ("train.max_iter=25", "optimizer.lr=0.2"),
     ]
-    assert [bool(arm.tuned) for arm in tuned.arms] == [True, True, False, True] and tuned_keys(tuned) == [
+    assert [bool(arm.tuned) for arm in tuned.arms] == [True, True, False, True] and tuned.tuned_keys() == [
         "optimizer.lr"
     ]
     assert Configs(tuned).of(tuned.arms[0]).optimizer.lr == 0.2
