@@ -234,7 +234,7 @@ def _gpus(wanted: float | None) -> tuple[str, ...]:
     named = os.environ.get(VISIBLE_GPUS)
     ids = tuple(named.split(",")) if named else tuple(map(str, range(torch.cuda.device_count())))
     if wanted and not ids:
-        raise ValueError(f"--gpus-per-run is {wanted:g}, but torch sees no GPU here")
+        raise ValueError(f"--gpus-per-run is {wanted:g}, but torch sees no GPU here; leave it out to train on the CPU")
     return ids
 
 

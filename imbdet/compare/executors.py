@@ -151,7 +151,10 @@ class RayEngine:
         there = "; ".join(f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in self._machines())
         asked = f"{self.cpus:g} CPUs and {self.gpus:g} GPUs"
         self.stop()
-        raise ValueError(f"a run asks for {asked}, but the machines of the cluster have {there}")
+        raise ValueError(
+            f"a run asks for {asked}, but the machines of the cluster have {there}; give less by --cpus-per-run and "
+            "--gpus-per-run"
+        )
 
     def stop(self) -> None:
         """Cancel what runs: each task asks its process to stop, and waits for it."""
@@ -201,7 +204,9 @@ def run_cell_here(
     what the leader's user trusts.
     """
     if not (Path(absolute) / PLAN).is_file():
-        raise FileNotFoundError(f"{absolute} cannot be seen from {os.uname().nodename}: Ray needs a shared folder")
+        raise FileNotFoundError(
+            f"--out {absolute} is not seen from {os.uname().nodename}; it must be at the same path on all machines"
+        )
     if os.path.isdir(folder):
         os.chdir(folder)
     cell = (root if os.path.abspath(root) == absolute else absolute, arm, seed)

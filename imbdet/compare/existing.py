@@ -58,7 +58,8 @@ def collect_runs(
         _relative_to(one, root)
     _refuse_doubles(found)
     if not any(record.arm == BASELINE for record in records):
-        raise ValueError("none of these runs is a baseline; include a run without remedies")
+        names = ", ".join(dict.fromkeys(record.arm for record in records))
+        raise ValueError(f"--runs: none of these runs ({names}) is a baseline; add a run without remedies")
     seeds = tuple(sorted({record.seed for record in records}))
     first = next(one for one in found if one.record.arm == BASELINE)
     config, overrides = _base_of(first, plans)
@@ -104,7 +105,10 @@ def _base_of(first: _Run, plans: dict[str, Plan]) -> tuple[str, tuple[str, ...]]
 
 def _of_comparison(folder: str, plan: Plan, split: str) -> list[_Run]:
     if plan.split != split:
-        raise ValueError(f"{folder} was evaluated on split {plan.split}, the others on {split}")
+        raise ValueError(
+            f"{folder} was evaluated on split {plan.split}, this comparison is on {split}; give --split {plan.split}, "
+            "or leave this folder out"
+        )
     arms = {arm.name: arm for arm in plan.arms}
     found = []
     for record in read_results(Path(folder)):
@@ -117,7 +121,7 @@ def _of_comparison(folder: str, plan: Plan, split: str) -> list[_Run]:
         if record.arm in arms:
             found.append(_Run(replace(record), cfg, folder, arms[record.arm]))
     if not found:
-        raise ValueError(f"{folder} is a comparison in which no run has ended yet")
+        raise ValueError(f"{folder} is a comparison in which no run has ended yet; run it first, or leave it out")
     return found
 
 
@@ -206,5 +210,5 @@ def _refuse_doubles(found: Sequence[_Run]) -> None:
     for one in found:
         key = (one.record.arm, one.record.seed)
         if key in seen:
-            raise ValueError(f"{key[0]} with seed {key[1]} occurs twice: in {seen[key]} and in {one.given}")
+            raise ValueError(f"{key[0]} with seed {key[1]} occurs twice: in {seen[key]} and in {one.given}; name one")
         seen[key] = one.given

@@ -382,7 +382,8 @@ def keep_start(checkpoint: Path, patterns: Sequence[str], path: Path) -> int:
     state = load_file(checkpoint)["model"]
     chosen = {name: value for name, value in state.items() if any(fnmatchcase(name, one) for one in patterns)}
     if not chosen:
-        raise ValueError(f"--start: no entry of {checkpoint} matches {', '.join(patterns)}")
+        there = ", ".join(dict.fromkeys(f"{name.partition('.')[0]}.*" for name in state))
+        raise ValueError(f"--start-keeps: no entry of {checkpoint} matches {', '.join(patterns)}; it has {there}")
     _write(chosen, path, chosen)
     return len(chosen)
 

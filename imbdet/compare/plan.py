@@ -100,7 +100,8 @@ def make_plan(request: Request, root: Path) -> tuple[Plan, list[str]]:
     plan = replace(plan, arms=tuple(arms), seeds=seeds, primary=named_primary(request, former, arms))
     if former is not None and request.tune and request.tune != former.tune:
         raise ValueError(
-            f"--tune: this comparison was begun with {' '.join(former.tune) or 'none'}; choose another --out"
+            f"--tune is {' '.join(request.tune)}, but this comparison was begun with {' '.join(former.tune) or 'none'}"
+            "; choose another --out"
         )
     parse_tune(request.tune)
     plan = replace(plan, tune=former.tune if former else request.tune)
@@ -141,8 +142,10 @@ def _beginning(plan: Plan, request: Request, former: Plan | None, configs: Confi
     given |= {name: getattr(request, name) for name in ("draw_data", "resample_train")}
     for name in ("start", "draw_data", "resample_train"):
         if former is not None and given[name] and given[name] != getattr(former, name):
-            word = name.replace("_", "-")
-            raise ValueError(f"--{word}: this comparison was begun without or with another; choose another --out")
+            word, begun = f"--{name.replace('_', '-')}", getattr(former, name)
+            word += f" is {given[name]}" if isinstance(begun, str) else " is given"
+            begun = f"with {begun}" if begun else "without"
+            raise ValueError(f"{word}, but this comparison was begun {begun}; choose another --out")
     if request.resample_train:
         if request.draw_data:
             raise ValueError(
@@ -168,17 +171,24 @@ def pilot_sd(path: Path, metric: str) -> float:
         FileNotFoundError, ValueError: there is none, or it has less than two arms with two common seeds.
     """
     path = path / RESULTS if path.is_dir() else path
-    if not path.is_file():
-        raise FileNotFoundError(f"--pilot: no {RESULTS} or runs.csv at {path}")
+    if not path.is_file() or path.suffix != ".csv" and path.name != RESULTS:
+        raise FileNotFoundError(f"--pilot: {path} is no {RESULTS} or runs.csv of a comparison, nor a folder with one")
     values: dict[str, dict[int, float]] = {}
     if path.suffix == ".csv":
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = [(r["arm"], int(r["seed"]), r["value"]) for r in csv.DictReader(file) if r["metric"] == metric]
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                rows = [(r["arm"], int(r["seed"]), r["value"]) for r in csv.DictReader(file) if r["metric"] == metric]
+            rows = [(arm, seed, float(value)) for arm, seed, value in rows if value]
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise ValueError(
+                f"--pilot {path}: a runs.csv has the columns arm, seed, metric and value, with numbers; here "
+                f"{type(error).__name__}: {error}"
+            ) from error
     else:
         rows = [(r.arm, r.seed, r.metrics.get(metric)) for r in read_results(path.parent) if r.status == "finished"]
     for arm, seed, value in rows:
-        if value not in (None, ""):
-            values.setdefault(arm, {})[seed] = float(value)
+        if value is not None:
+            values.setdefault(arm, {})[seed] = value
     sd = residual_sd(Sample(values, {}).matrix()) if values else None
     if not sd:
         raise ValueError(f"--pilot {path}: it has less than two arms with {metric} of two common seeds")
@@ -211,7 +221,8 @@ def _without_arms(request: Request, former: Plan | None) -> Configs:
             "lengths; set train.early_stopping.patience=0"
         )
     if base.dataloader.get(request.split) is None or base.data.get(request.split) is None:
-        raise ValueError(f"config {request.config!r} has no split {request.split!r} to evaluate on")
+        there = [name for name in ("val", "test") if base.dataloader.get(name) and base.data.get(name)]
+        raise ValueError(f"--split {request.split}: config {request.config!r} has {' and '.join(there) or 'none'}")
     return configs
 
 
@@ -318,8 +329,8 @@ def _every(request: Request) -> list[str]:
     if not names:
         there = sorted({name.split("/")[0] for name in remedy_names()})
         raise ValueError(
-            f"no remedy of imbalance {request.imbalance!r}; there are some of {', '.join(there)}, some of them for the "
-            "other detector"
+            f"--imbalance {request.imbalance}: there is no such remedy for {request.config}; imbalances are "
+            f"{', '.join(there)}, some of them with remedies for the other detector alone"
         )
     return names
 

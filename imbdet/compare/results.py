@@ -61,7 +61,7 @@ def read_plan(root: Path) -> Plan:
     try:
         return Plan.from_dict(parse_json(path.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a valid plan: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{path} is not a plan that imbdet compare wrote: {error}") from error
 
 
 def read_results(root: Path) -> list[RunRecord]:
@@ -81,7 +81,7 @@ def read_results(root: Path) -> list[RunRecord]:
             continue
         try:
             record = as_record(parse_json(line))
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             if number == len(lines) - 1:  # no newline after it: it was being written
                 continue
             raise ValueError(f"{path}, line {number + 1} is not a record: {error}") from error
@@ -109,8 +109,9 @@ def write_results(root: Path, records: Sequence[RunRecord]) -> None:
 
 
 def as_record(values: dict) -> RunRecord:
-    """Raise TypeError for a key that no record has, ValueError for a value of another type."""
-    RunRecord(**values)
+    """Raise ValueError for what is no record: another key, a value of another type."""
+    if not isinstance(values, dict) or (strange := [key for key in values if key not in RunRecord.__annotations__]):
+        raise ValueError(f"a record has no {strange[0]!r}" if isinstance(values, dict) else "it is no object of keys")
     return msgspec.convert(with_present_names(values), RunRecord)
 
 
@@ -118,7 +119,7 @@ def read_record(folder: Path) -> RunRecord | None:
     """Return the record that a cell left in its run folder; None if there is none that can be read."""
     try:
         return as_record(parse_json((Path(folder) / RECORD).read_bytes()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         return None
 
 

@@ -55,7 +55,7 @@ def find_config(name: str | os.PathLike) -> Path:
     """
     text = os.fspath(name)
     if not text:
-        raise FileNotFoundError("the config's name is empty")
+        raise FileNotFoundError("the config's name is empty; give a file, a run's folder or a shipped config")
     for path in _candidates(text):
         if path.is_file():
             if path.suffix not in _SUFFIXES:
@@ -66,7 +66,8 @@ def find_config(name: str | os.PathLike) -> Path:
     stems = {name.rsplit("/", 1)[-1]: name for name in names}
     near = [stems[stem] for stem in difflib.get_close_matches(wanted.rsplit("/", 1)[-1], stems, 3, 0.6)]
     near += [name for name in difflib.get_close_matches(wanted, names, 3, 0.5) if name not in near]
-    hint = f"did you mean {' or '.join(near[:3])}?" if near else f"shipped are {', '.join(names[:20]) or 'none'}"
+    shipped = shipped_configs("baselines")
+    hint = f"did you mean {' or '.join(near[:3])}?" if near else f"shipped baselines are {', '.join(shipped) or 'none'}"
     raise FileNotFoundError(f"config {text!r} exists neither in {os.getcwd()} nor among the shipped ones; {hint}")
 
 

@@ -101,7 +101,7 @@ def find_remedy(name: str) -> Remedy:
     if name.endswith(".py"):
         path = Path(name).resolve()
         if not path.is_file():
-            raise ValueError(f"remedy file {name!r} does not exist")
+            raise ValueError(f"remedy file {name!r} does not exist at {path}; shipped remedies are named without .py")
     elif name in others:
         path = root.parent / f"{name}.py"
     else:
@@ -153,7 +153,7 @@ def read_remedy(path: Path) -> Remedy:
     """
     names = files.run_file(path)
     if not callable(names.get("apply")):
-        raise ValueError(f"{path} is not a remedy: it defines no apply(cfg)")
+        raise ValueError(f"{path} is not a remedy: it defines no apply(cfg), which changes a config in place")
     wraps = names.get("wraps", ())
     if isinstance(wraps, str) or not all(isinstance(item, str) for item in wraps):
         raise ValueError(f'{path}: wraps must be a tuple of remedy names such as ("focal_loss",), got {wraps!r}')
@@ -224,7 +224,8 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
         before = "+".join([remedy.wraps[0], remedy.name])
         raise ValueError(f"{remedy.name!r} wraps {' or '.join(remedy.wraps)}; give {before}") from error
     if result is not None:
-        raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing")
+        got = type(result).__name__
+        raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing, got a {got}")
     _refuse_elsewhere(after, remedy, _with_its_remedies(config, cfg))
     raw = OmegaConf.to_container(after, resolve=False)
     now = plain(raw) if not remedy.place else _put_back(plain(raw), cfg, remedy, config)

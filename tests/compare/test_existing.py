@@ -156,14 +156,14 @@ def test_a_grid_keeps_its_own_plan_and_results(runs, finished_grid, tmp_path, re
 
 
 def test_what_cannot_be_compared(runs, finished_grid, tmp_path):
-    with pytest.raises(ValueError, match="none of these runs is a baseline"):
+    with pytest.raises(ValueError, match=r"none of these runs \(focal_loss\) is a baseline"):
         collect_runs(runs[:1], tmp_path)
     with pytest.raises(ValueError, match="baseline with seed 0 occurs twice: in"):
         copy = shutil.copytree(runs[1], tmp_path / "copy")
         collect_runs([runs[1], str(copy)], tmp_path)
     with pytest.raises(FileNotFoundError, match="no run at"):
         collect_runs([str(tmp_path / "nowhere")], tmp_path)
-    with pytest.raises(ValueError, match="was evaluated on split val, the others on test"):
+    with pytest.raises(ValueError, match="was evaluated on split val, this comparison is on test; give --split val"):
         collect_runs([str(finished_grid)], tmp_path, split="test")
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -94,6 +94,10 @@ def test_the_primary_metric_goes_by_the_imbalance_is_kept_and_cannot_be_chosen_l
     named = plan_of(tmp_path, primary="AP75")
     assert named.primary == "AP75"
     begin(named, tmp_path / "out")
+    with pytest.raises(ValueError, match="--draw-data is given, but this comparison was begun without; choose another"):
+        plan_of(tmp_path, draw_data=True)
+    with pytest.raises(ValueError, match="--tune is auto, but this comparison was begun with none"):
+        plan_of(tmp_path, tune=("auto",))
     assert plan_of(tmp_path, remedies=("class_weights",)).primary == "AP75"
     with pytest.raises(ValueError, match="--primary is APr, but this comparison was begun with AP75"):
         plan_of(tmp_path, primary="APr")
@@ -118,6 +122,15 @@ def test_what_the_grid_can_find_by_a_pilot(tmp_path):
         pilot_sd(tmp_path / "runs.csv", "AP90")
     with pytest.raises(FileNotFoundError, match="no results.jsonl or runs.csv"):
         pilot_sd(tmp_path / "none.csv", "AP")
+
+
+@pytest.mark.parametrize("text", [b"a,b\n1,2\n", b"arm,seed,metric,value\na,x,AP,1\n", b"\xff\xfe"])
+def test_a_pilot_that_is_no_table_of_runs(tmp_path, text):
+    (tmp_path / "some.csv").write_bytes(text)
+    with pytest.raises(ValueError, match="--pilot .*some.csv: a runs.csv has the columns arm, seed, metric and value"):
+        pilot_sd(tmp_path / "some.csv", "AP")
+    with pytest.raises(FileNotFoundError, match="other.jsonl is no results.jsonl or runs.csv of a comparison"):
+        pilot_sd(tmp_path / "other.jsonl", "AP")
 
 
 def test_two_remedies_in_one_arm(tmp_path):
@@ -152,7 +165,9 @@ def test_all_leaves_out_what_does_not_fit_and_says_so(tmp_path, monkeypatch):
     plan, notes = make_plan(replace(ASKED, remedies=(), every=True, imbalance="class_fg_bg"), tmp_path / "out")
     assert names(plan) == ["baseline", "focal_loss"] and not notes
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="no remedy of imbalance 'scael'; there are some of .*class_fg_bg"):
+    with pytest.raises(
+        ValueError, match="--imbalance scael: there is no such remedy for .*; imbalances are class_fg_bg"
+    ):
         make_plan(replace(ASKED, remedies=(), every=True, imbalance="scael"), tmp_path / "out")
 
 
@@ -188,7 +203,7 @@ def test_two_arms_of_one_name(tmp_path):
         ("train.output_dir=x", "each run sets this key itself; use --out"),
         ("train.early_stopping.patience=2", "arms would train for different lengths"),
         ("train.max_iters=2", "unknown key 'train.max_iters'"),
-        ("data.val=null", "has no split 'val' to evaluate on"),
+        ("data.val=null", "--split val: config .* has test"),
     ],
 )
 def test_overrides_that_cannot_be(tmp_path, word, message):

@@ -90,13 +90,15 @@ def test_ends_and_losses(engine, tmp_path):
 
 
 def test_a_folder_that_is_not_shared_is_named(engine, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere cannot be seen from .*: Ray needs a shared folder") as error:
+    with pytest.raises(
+        FileNotFoundError, match="--out .*nowhere is not seen from .*; it must be at the same path"
+    ) as error:
         run_cell_here(str(tmp_path / "nowhere"), "nowhere", "a", 0, str(tmp_path))
     task = ERRORS["RayTaskError"]()
     task.cause = error.value
     made, _ = engine(a=task)
     made.start(tmp_path, "a", 0)
-    with pytest.raises(FileNotFoundError, match="Ray needs a shared folder"):
+    with pytest.raises(FileNotFoundError, match="is not seen from"):
         made.ended(0)
 
 

@@ -33,7 +33,7 @@ def test_a_plan_that_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a comparison"):
         read_plan(tmp_path)
     (tmp_path / "plan.json").write_text('{"config": "x"}')
-    with pytest.raises(ValueError, match="is not a valid plan"):
+    with pytest.raises(ValueError, match="is not a plan that imbdet compare wrote"):
         read_plan(tmp_path)
 
 

@@ -31,7 +31,7 @@ def test_a_file_found_from_here_goes_first(toy_configs, tmp_path, monkeypatch):
 def test_a_config_that_does_not_exist_names_the_nearest(toy_configs):
     with pytest.raises(FileNotFoundError, match="did you mean baselines/two_stage"):
         find_config("configs/baselines/tow_stage.py")
-    with pytest.raises(FileNotFoundError, match="shipped are baselines/one_stage, "):
+    with pytest.raises(FileNotFoundError, match="shipped baselines are baselines/one_stage, "):
         find_config("zzzzzzzzz")
     with pytest.raises(FileNotFoundError, match="empty"):
         find_config("")
