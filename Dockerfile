@@ -1,5 +1,6 @@
 # imbdet in a container. CPU by default:
-#   docker build -t imbdet . && docker run --rm -v "$PWD/output:/work/output" imbdet
+#   docker build -t imbdet . && mkdir -p output && docker run --rm -v "$PWD/output:/work/output" imbdet
+# Large pictures and many loader workers need more shared memory than the 64 MB of a container: docker run --shm-size 2g ...
 # On a CUDA machine take an image that brings Python >= 3.10 and, best, torch itself:
 #   docker build --build-arg BASE=pytorch/pytorch:2.9.0-cuda12.8-cudnn9-runtime -t imbdet . && docker run --rm --gpus all imbdet
 # PIP_ARGS may name the index of torch's CPU builds; TORCH="" keeps the torch of the base image.

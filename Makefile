@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all fuzz evidence evidence-gpu gpu-check lint wheel matrix install clean
+.PHONY: help demo test test-all fuzz evidence evidence-gpu gpu-check lint docs wheel matrix install clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ gpu-check: $(STAMP)  ## on a machine with a GPU: all that it may change, in 6 mi
 lint: $(STAMP)  ## ruff, and mypy on the core (half a minute the first time, then a second)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
+
+docs: $(STAMP)  ## the documentation as a site in output/site, with reports as examples; a broken link ends it
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e ".[docs]"
+	PYTHON=$(BIN)/python OMP_NUM_THREADS=1 tools/site/examples.sh output/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 
 wheel:  ## build a wheel and use it in an empty environment (make wheel ARGS=/data/mine)
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" PIP_ARGS="$(PIP_ARGS)" tools/check_wheel.sh $(ARGS)

@@ -42,6 +42,7 @@ EXTRAS = {
     "video": ["av"],  # imbdet predict clip.mp4
     "wandb": ["wandb"],  # train.loggers=[wandb]
     "mlflow": ["mlflow-skinny"],
+    "docs": ["mkdocs>=1.6,<2", "mkdocs-material", "mkdocstrings[python]"],  # make docs
     "dev": ["pytest>=8", "pytest-xdist", "ruff", "mypy", "torchmetrics", "build", "wheel"],
 }
 

@@ -36,7 +36,7 @@ def test_ranges_admit_torch_from_2_6_on(setup_arguments):
     assert all(version in ranges["torch"] for version in ("2.6.0", "2.14.1", "3.0")) and "2.5.1" not in ranges["torch"]
     assert "0.21.0" in ranges["torchvision"] and "0.29.1" in ranges["torchvision"]
     assert "2.3.0" in ranges["omegaconf"] and "2.4.0" in ranges["omegaconf"] and "2.5.0" not in ranges["omegaconf"]
-    extras = {"pretrained", "sampling", "sweep", "export", "video", "wandb", "mlflow", "dev"}
+    extras = {"pretrained", "sampling", "sweep", "export", "video", "wandb", "mlflow", "docs", "dev"}
     assert set(setup_arguments["extras_require"]) == extras
     assert setup_arguments["version"] == imbdet.__version__
     assert f"## {imbdet.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -175,12 +175,14 @@ def evaluate(cfg: Any, checkpoint: str | Path, split: str = "val", count_unknown
     Under torch.distributed.run the processes share the images, and each gets the result.
 
     Args:
-        cfg: a config, from `imbdet.load_config`. checkpoint: a file of weights. split: "val" or "test".
+        cfg: a config, from `imbdet.load_config`.
+        checkpoint: a file of weights.
+        split: "val" or "test".
         count_unknown: see `match_classes`.
 
     Raises:
-        FileNotFoundError: no such checkpoint. ValueError: it does not fit the config's model, there is no such split,
-        or it shares no class with the data.
+        FileNotFoundError: no such checkpoint.
+        ValueError: it does not fit the config's model, there is no such split, or it shares no class with the data.
     """
     return evaluate_checkpoint(cfg, checkpoint, split, count_unknown=count_unknown)[0].to_dict()
 

@@ -51,10 +51,9 @@ def load_detectron2_weights(
 
     Args:
         model: a detector whose backbone is a ResNet of timm (`resnet18`, `resnet50`, ...), or any part of it with
-        these names.
+            these names.
         state_dict_or_path: a state dict in detectron2's names (tensors or arrays), or a `.pkl` or `.pth` file of its
-        model zoo.
-            Backbones of its ImageNet collection (`R-50.pkl`) are recognized by their Caffe2-style names.
+            model zoo. Backbones of its ImageNet collection (`R-50.pkl`) are recognized by their Caffe2-style names.
         strict: entries of either side that find no partner are an error; with False they are returned.
         classes: names of the file's classes and of the model's, in the order of their labels: rows of the last layers
             go to the class of the same name (see `rows_by_name`). None: row by row.
