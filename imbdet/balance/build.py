@@ -22,6 +22,7 @@ from .originals import Originals
 from .pool import Pool, Working, known
 from .resample import Reachable, add_label_noise, resample
 from .split import split_images
+from .target import SCALES
 
 
 class Balanced:
@@ -64,7 +65,8 @@ def balanced(splits: Splits, options: Options, progress: bool = False) -> Balanc
     for part in work.on:
         if not len(work.parts[part]):
             raise ValueError(f"{part}: no picture is left")
-        found = resample(work, options, part, rng)
+        with _bar(progress and options.target is not None, SCALES, "target", "size") as step:
+            found = resample(work, options, part, rng, step)
         if found:
             reachable[part] = found
         if options.label_noise is not None:
@@ -118,6 +120,6 @@ def _pairs(work: Working, images: np.ndarray, progress: bool) -> np.ndarray:
 
 
 @contextmanager
-def _bar(shown: Any, total: int, what: str):
-    with tqdm(total=total, unit="picture", desc=what, disable=None if shown else True, leave=False) as bar:
+def _bar(shown: Any, total: int, what: str, unit: str = "picture"):
+    with tqdm(total=total, unit=unit, desc=what, disable=None if shown else True, leave=False) as bar:
         yield lambda: bar.update(1) and None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,8 +57,12 @@ class Reachable:
         return text
 
 
-def resample(work: Working, options: Options, part: str, rng: np.random.Generator) -> Reachable | None:
+def resample(
+    work: Working, options: Options, part: str, rng: np.random.Generator, progress: Callable[[], None] = lambda: None
+) -> Reachable | None:
     """Apply the one of over_sample, under_sample, repeat_factor, target, make_imbalanced, size_skew that is given.
+
+    progress: called SCALES times on the way to a target.
 
     Raises:
         ValueError: nothing to balance, or a ratio that cannot be reached.
@@ -75,7 +80,7 @@ def resample(work: Working, options: Options, part: str, rng: np.random.Generato
         work.notes += [str(warning.message) for warning in told]
         _take(work, part, rounded(sampler.repeats, rng))
     elif options.target is not None:
-        return to_target(work, options, part, records, rng)
+        return to_target(work, options, part, records, rng, progress)
     elif options.make_imbalanced is not None:
         shares = long_tail(work, options, records)
         return _fewer(work, options, part, records, shares, rng)
@@ -102,7 +107,14 @@ def reachable(records: Records, shares: np.ndarray, copies: int, keep_images: fl
     return Reachable(now, without, repeats, all_kept, copies, fewest, n, what)
 
 
-def to_target(work: Working, options: Options, part: str, records: Records, rng: np.random.Generator) -> Reachable:
+def to_target(
+    work: Working,
+    options: Options,
+    part: str,
+    records: Records,
+    rng: np.random.Generator,
+    progress: Callable[[], None] = lambda: None,
+) -> Reachable:
     """Choose and repeat pictures so that the boxes come near a target distribution."""
     boxes = records.class_counts().astype(float)
     shares = read_shares(options.target, list(records.class_names), boxes)
@@ -125,7 +137,7 @@ def to_target(work: Working, options: Options, part: str, records: Records, rng:
             f"target {options.target!r} cannot be reached: {best.says()}. Ask for {_up(least)} or more, or allow {fix}"
             " or fewer pictures (keep_images)"
         )
-    chosen = choose(held, shares, limits, rng)
+    chosen = choose(held, shares, limits, rng, progress)
     _take(work, part, chosen.counts)
     ratio = imbalance(work.records(part).class_counts())["ratio"]
     text = f"{part}: reached a ratio of {ratio:.3g}" if ratio is not None else f"{part}: no box is left"

@@ -10,7 +10,8 @@ numbers the least spread u is that of (Charnes and Cooper 1962: all unknowns tim
 
     min u   with   1 <= (B (d + e))_c <= u,   low t <= d_i <= t,   e_i <= (copies - 1) d_i,   sum d >= m t
 
-Whole numbers cannot do better, so no choice of pictures has a smaller spread: `least_spread` is a true bound. What is
+Whole numbers cannot do better, so no choice of pictures has a smaller spread: `least_spread` is a true bound. Of large
+sets it is a lower one, from the dual of the program (`bound.py`). What is
 chosen comes from least squares with bounds (`nearest_repeats`: of the choices that are as near to the target, the one
 that changes least), rounded to whole numbers and improved one picture at a time.
 
@@ -19,16 +20,17 @@ Letters: N images, K classes, G groups of images that hold the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.sparse import coo_array, eye_array, hstack, vstack
+from scipy.sparse import coo_array, csr_array, eye_array, hstack, vstack
 
 from ..data.statistics import takes_part
 from ..remedies.class_fg_fg._class_counts import ImageClasses
 from ..remedies.class_fg_fg._nearest_repeats import nearest_repeats
+from .bound import Limits, dual_bound
 from .options import number
 from .pool import known
 
@@ -36,17 +38,9 @@ RIDGE = 1e-3  #: of the least squares: a class off by 3 % costs as much as repea
 SCALES = 12  #: sizes of the result that are tried, from all boxes down to the fewest pictures
 STEPS = 2000  #: pictures at most that are exchanged after the rounding
 WORK = 10_000_000  #: the same times pairs of an image and a class in it: some seconds
+EXACT = 50_000  #: pairs of an image and a class in it up to which the linear program is solved: some seconds
 EPSILON = 1e-12  #: of that sum; less is rounding
 SLACK = 1.02  #: of two sizes of the result whose spreads differ by less than this factor, the larger is taken
-
-
-@dataclass(frozen=True)
-class Limits:
-    """low, high: how often a picture comes at least and at most. fewest: different pictures that are left."""
-
-    low: int
-    high: int
-    fewest: int
 
 
 @dataclass(frozen=True)
@@ -109,9 +103,13 @@ def least_spread(held: ImageClasses, shares: np.ndarray, limits: Limits) -> tupl
     shares: (K,); classes with share 0 take no part. The bound is inf where no choice has every class.
     """
     present = shares > 0
-    matrix = np.zeros((held.num_images, held.num_classes))
-    matrix[held.images, held.labels] = held.boxes
-    rows, place, sizes = np.unique(matrix[:, present], axis=0, return_inverse=True, return_counts=True)
+    only = held.only(present)
+    if len(only.boxes) > EXACT:
+        weights = only.boxes / shares[present][only.labels] / only.boxes.sum()
+        return dual_bound(csr_array((weights, (only.labels, only.images)), (only.num_classes, held.num_images)), limits)
+    matrix = np.zeros((held.num_images, only.num_classes))
+    matrix[only.images, only.labels] = only.boxes
+    rows, place, sizes = np.unique(matrix, axis=0, return_inverse=True, return_counts=True)
     place = place.reshape(-1)
     g, k = rows.shape
     b = coo_array(rows.T / shares[present][:, None])
@@ -139,8 +137,14 @@ def least_spread(held: ImageClasses, shares: np.ndarray, limits: Limits) -> tupl
     return float(max(done.fun, 1.0)), real[place]
 
 
-def choose(held: ImageClasses, shares: np.ndarray, limits: Limits, rng: np.random.Generator) -> Chosen:
-    """Whole repeats that bring the classes near `shares`; see the top of the file."""
+def choose(
+    held: ImageClasses,
+    shares: np.ndarray,
+    limits: Limits,
+    rng: np.random.Generator,
+    progress: Callable[[], None] = lambda: None,
+) -> Chosen:
+    """Whole repeats that bring the classes near `shares`; see the top of the file. progress: called SCALES times."""
     bound, best_real = least_spread(held, shares, limits)
     present = shares > 0
     only = held.only(present)
@@ -153,6 +157,7 @@ def choose(held: ImageClasses, shares: np.ndarray, limits: Limits, rng: np.rando
         real[np.setdiff1d(np.arange(held.num_images), held.images)] = 1.0  # pictures without boxes stay
         counts = _improve(only, scale * target, rounded(real, rng), limits)
         found.append((spread(only.expected_boxes(counts), target), counts))
+        progress()
     least = min(value for value, _ in found)
     if np.isfinite(bound) and least > bound * 1.1:  # least squares do not mind the largest deviation: the program does
         real = np.clip(best_real, low, high)

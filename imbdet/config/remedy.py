@@ -73,10 +73,10 @@ def rebuilt(node: DictConfig, target: Callable, drop: Sequence[str] = (), **sett
     """The parts of a node under another class: what a structural remedy puts around the slots that a node holds.
 
     Args:
-        drop: keys that `target` does not take. settings: keys that it takes besides.
+        drop: keys that `target` does not take. settings: keys that it takes besides, or with another value.
     """
     parts = OmegaConf.to_container(node, resolve=False)
-    kept = {key: value for key, value in parts.items() if key not in ("_target_", *drop)}
+    kept = {key: value for key, value in parts.items() if key not in ("_target_", *drop, *settings)}
     return LazyCall(target)(**kept, **settings)
 
 

@@ -55,10 +55,11 @@ def build(records: Any, options: Options) -> Diagnosis:
     section("classes", lambda: _classes(splits))
     part = _anchored(diagnosis, options.cfg, train)
     if part is None:
-        section("size", lambda: diagnose_size(splits))
+        section("size", lambda: {**diagnose_size(splits), "reference": reference.SIZES})
     else:
         stride = min(part.strides.values())
-        section("size", lambda: diagnose_size(splits, part.resize, stride, configured=True))
+        sizes = {"reference": reference.SIZES}
+        section("size", lambda: {**diagnose_size(splits, part.resize, stride, configured=True), **sizes})
         _anchor_sections(diagnosis, train, part, pictures)
     section("place", lambda: {**diagnose_place(splits), "reference": reference.FRACTAL})
     section("overlap", lambda: diagnose_overlap(splits))
@@ -188,4 +189,5 @@ def _duplicates(diagnosis: Diagnosis, splits: dict[str, Any], read_pictures: boo
 def _classes(splits: dict[str, Any]) -> dict[str, Any]:
     numbers = diagnose_classes(splits)
     names = list(next(iter(splits.values())).class_names)
-    return {**numbers, "class_names": names, "judged_half_width": JUDGED, "reference": reference.IMBALANCE}
+    others = {"reference": reference.IMBALANCE, "reference_objects": reference.OBJECTS}
+    return {**numbers, "class_names": names, "judged_half_width": JUDGED, **others}

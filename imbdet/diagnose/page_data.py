@@ -49,6 +49,9 @@ def size(numbers: dict[str, Any], part: Part) -> None:
         for split, v in numbers["splits"].items()
         if v
     ]
+    keys = ("small", "medium", "large")
+    others = numbers["reference"]
+    table += [[f"{r['name']} ({r['source']})", *(share(r[key]) for key in keys), None, None] for r in others]
     part.tables.append(Table("Every split, by the areas of the file", heads, table, "COCO's limits, 32² and 96² px."))
     odd = numbers["outliers"]
     low, high = odd["whiskers"]

@@ -149,6 +149,7 @@ def _class_tables(numbers: dict[str, Any], part: Part, splits: list[str], judge:
     heads = ["split", "images", "without objects", "mean", "median", "most"]
     keys = ("images", "empty", "mean", "median", "most")
     rows = [[name, *(v[key] for key in keys)] for name, v in numbers["objects_per_image"].items()]
+    rows += [[f"{r['name']} ({r['source']})", *map(r.get, keys)] for r in numbers["reference_objects"]]
     part.tables.append(Table("Objects per image", heads, rows))
     heads = ["class a", "class b", "images of both", "of a's images", "of b's images", "against chance"]
     rows = [

@@ -4,7 +4,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
+from imbdet.balance.bound import dual_bound
 from imbdet.balance.options import Options
 from imbdet.balance.resample import reachable
 from imbdet.balance.target import Limits, choose, least_spread, read_shares, rounded
@@ -112,3 +114,32 @@ def test_the_bound_is_nearly_reached_in_a_larger_set():
     boxes = chosen.counts @ matrix
     assert chosen.spread == pytest.approx(boxes.max() / boxes.min()) and (chosen.counts > 0).sum() >= 300
     assert chosen.bound <= chosen.spread <= 1.15 * chosen.bound
+
+
+def by_picture(matrix, shares):
+    """(K, N) boxes over shares, as `dual_bound` takes them."""
+    return csr_array((np.array(matrix) / np.array(matrix).sum() / shares).T)
+
+
+@pytest.mark.parametrize("low, high", [(0, 1), (0, 4), (1, 4)])
+def test_the_bound_of_large_sets_is_below_that_of_the_program_and_near_it(low, high, monkeypatch):
+    rng = np.random.default_rng(high + low)
+    matrix = rng.poisson(np.geomspace(1, 0.02, 8), (600, 8))
+    for shares in (np.full(8, 1 / 8), np.geomspace(4, 1, 8) / np.geomspace(4, 1, 8).sum()):
+        limits = Limits(low, high, 300)
+        exact = least_spread(held(matrix), shares, limits)[0]
+        bound, real = dual_bound(by_picture(matrix, shares), limits)
+        assert 0.98 * exact <= bound <= exact * (1 + 1e-9)
+        boxes = real @ matrix / shares
+        assert boxes.max() / boxes.min() <= 1.15 * exact and real.min() >= low and real.max() <= high
+        with monkeypatch.context() as patch:
+            patch.setattr("imbdet.balance.target.EXACT", 0)
+            assert least_spread(held(matrix), shares, limits)[0] == pytest.approx(bound)
+
+
+def test_the_bound_of_large_sets_by_hand():
+    """Pictures of (4, 0) three times and (0, 3): see above; all weights give at most the ratio that is reached."""
+    matrix, half = [[4, 0], [4, 0], [4, 0], [0, 3]], np.array([0.5, 0.5])
+    for low, high, fewest, ratio in ((1, 1, 4, 4.0), (0, 1, 2, 4 / 3), (1, 2, 4, 2.0)):
+        bound, _ = dual_bound(by_picture(matrix, half), Limits(low, high, fewest))
+        assert 0.97 * ratio <= bound <= ratio * (1 + 1e-9)

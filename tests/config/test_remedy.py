@@ -123,3 +123,9 @@ def test_one_name_in_two_folders(add_config):
     add_config("remedies/scale/focal.py", "def apply(cfg):\n    cfg.train.seed = 1\n")
     with pytest.raises(ValueError, match="ambiguous: class_fg_bg/focal or scale/focal"):
         load_config("baselines/one_stage", ["focal"])
+
+
+def test_a_setting_that_the_part_before_has_too_is_no_clash():
+    """paa and tal both have `topk`: the second is refused for the slot, not by an error of Python."""
+    with pytest.raises(ValueError, match="'paa' and 'tal' both fill the slot 'matcher'"):
+        load_config("baselines/retinanet_shapes", ["paa", "tal"])

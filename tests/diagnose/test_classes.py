@@ -144,10 +144,23 @@ def test_the_spread_of_ap_is_what_resampled_test_sets_show(quality):
 
 
 def test_reference_values_follow_from_the_counts():
-    """The counts of the two training splits, as their authors' files hold them."""
-    from imbdet.diagnose.reference import IMBALANCE
+    """The counts of the training splits, as their authors' files hold them; of LVIS the few that decide the ratio."""
+    from imbdet.diagnose.reference import IMBALANCE, OBJECTS, SIZES
 
-    counts = {"BCCD train": [2381, 214, 209], "Aquarium train": [1960, 385, 330, 259, 175, 136, 78]}
-    for row in IMBALANCE:
-        for key, value in imbalance(np.array(counts[row["name"]])).items():
-            assert row[key] == pytest.approx(value), (row["name"], key)
+    voc = [306, 353, 486, 290, 505, 229, 1250, 376, 798, 259, 215, 510, 362, 339, 4690, 514, 257, 248, 297, 324]
+    counts = {
+        "BCCD train": [2381, 214, 209],
+        "Aquarium train": [1960, 385, 330, 259, 175, 136, 78],
+        "VOC 2007 trainval": voc,
+    }
+    rows = {row["name"]: row for row in IMBALANCE}
+    for name, boxes in counts.items():
+        for key, value in imbalance(np.array(boxes)).items():
+            assert rows[name][key] == pytest.approx(value), (name, key)
+    lvis, total = rows["LVIS v1 train"], 1_270_141
+    assert lvis["ratio"] == 50552 / 1 and lvis["largest_share"] == pytest.approx(50552 / total)
+    assert 2 ** lvis["entropy"] == pytest.approx(lvis["effective_classes"]) and lvis["classes"] == 1203
+    means = {row["name"]: row["mean"] * row["images"] for row in OBJECTS if "images" in row}
+    assert means == pytest.approx({**{name: sum(boxes) for name, boxes in counts.items()}, lvis["name"]: total})
+    for row in SIZES:
+        assert row["source"] and sum(row[key] for key in ("small", "medium", "large")) == pytest.approx(1, abs=0.011)
