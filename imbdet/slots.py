@@ -22,7 +22,7 @@ that is drawn when read; the trainer reads them only on the iterations that repo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -89,9 +89,14 @@ def slots_of(cfg: DictConfig) -> dict[str, tuple[str, str]]:
 def slot_at(path: str) -> str:
     """Return the slot that a config key belongs to, "" if none: "augment" for "dataloader.train.augment.0.size"."""
     for slot, places in SLOTS.items():
-        if any(path == place or path.startswith(f"{place}.") for place in places):
+        if is_inside(path, places):
             return slot
     return ""
+
+
+def is_inside(name: str, names: Iterable[str]) -> bool:
+    """Return whether a dotted name, of a config key or a module, is one of `names` or below one."""
+    return any(name == other or name.startswith(f"{other}.") for other in names)
 
 
 def _select(container: Any, path: str) -> tuple[Any, bool]:

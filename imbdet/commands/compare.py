@@ -243,7 +243,7 @@ def _report(comparison: "Comparison", root: Path, records: "list[RunRecord]") ->
     from imbdet.report.comparison import terminal, write_comparison
     from imbdet.report.tensorboard import write_tensorboard
 
-    files = write_comparison(comparison, root, root)
+    files = write_comparison(comparison, root)
     board = write_tensorboard(root, records)
     print(f"\n{terminal(comparison)}\n")
     for path in files.values():

@@ -41,7 +41,7 @@ from ..engine.settings import read_settings
 from ..engine.weights import TRAINED, initialize
 from ..modeling.trainable import entries_to_reset
 from ..runs import LAST, RunFolder
-from ..slots import slot_at
+from ..slots import is_inside, slot_at
 from .structures import BASELINE, ITERATIONS, Arm, Configs, RunRecord, changes_of, folder_name, iterations_of, node_at
 
 #: config keys that cost or earn accuracy without any remedy: the whole section, or the one key
@@ -75,7 +75,7 @@ def config_pins(cfg: DictConfig, split: str) -> dict[str, Any]:
     """Return the pins that a config holds: every key of the budget, and how the split is read."""
     sections = (*BUDGET, "dataloader.val", f"dataloader.{split}")
     flat = flatten(plain(cfg))
-    pins = {key: value for key, value in flat.items() if _inside(key, sections) and not is_harmless(key, "compare")}
+    pins = {key: value for key, value in flat.items() if is_inside(key, sections) and not is_harmless(key, "compare")}
     pins[ITERATIONS] = iterations_of(cfg)
     pins["split"] = split
     return pins
@@ -122,9 +122,9 @@ def made_by_remedy(
     """
     before, after = config_pins(base, split), config_pins(cfg, split)
     changed = [key for key in _keys([before, after]) if before.get(key) != after.get(key)]
-    made = [key for key in changed if slot_at(key) or (_inside(key, ("dataloader.train",)) and key != BATCH)]
+    made = [key for key in changed if slot_at(key) or (is_inside(key, ("dataloader.train",)) and key != BATCH)]
     # parameters that a remedy brings along may have an optimizer setting that the base does not know
-    made += [key for key in changed if _inside(key, ("optimizer.params.overrides",)) and key not in before]
+    made += [key for key in changed if is_inside(key, ("optimizer.params.overrides",)) and key not in before]
     if extra and after[ITERATIONS] == before[ITERATIONS] + extra:
         made += [ITERATIONS, "iterations done"]
     return [*made, *tuned]
@@ -217,10 +217,6 @@ def config_changes(before: DictConfig, now: DictConfig) -> list[str]:
     return judged(before, now, "revisit")[0]
 
 
-def _inside(key: str, sections: Iterable[str]) -> bool:
-    return any(key == section or key.startswith(f"{section}.") for section in sections)
-
-
 LOSSES = ("classification", "regression")  #: the slots of a criterion that make its losses, in the order of `names`
 BOTH = ("normalizer", "weighting")  #: what makes both losses larger or smaller
 #: the criteria whose balance `balance/box_over_cls` reports
@@ -307,7 +303,7 @@ def scaled_losses(base: DictConfig, cfg: DictConfig) -> str:
         scaled = []
         for loss in LOSSES:
             keys = [f"{criterion}.{key}" for key in (loss, f"{loss}_weight", *BOTH)]
-            scaled += [loss] if any(_inside(path, keys) for path in changed) else []
+            scaled += [loss] if any(is_inside(path, keys) for path in changed) else []
         if scaled:
             return f"{criterion}.{scaled[-1]}_weight"
     return ""

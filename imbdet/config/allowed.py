@@ -16,9 +16,10 @@ import difflib
 import inspect
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from ..slots import is_inside
 
 #: the packages, and what of them a config needs
 ALLOWED = (
@@ -99,10 +100,10 @@ def check_name(name: str, where: str) -> None:
     parent = name.rpartition(".")[0]
     if name in _targets:
         return
-    private = "__" if _inside(name, ("imbdet", *trusted())) else "_"
+    private = "__" if is_inside(name, ("imbdet", *trusted())) else "_"
     if any(part.startswith(private) for part in name.split(".")):
         raise NotAllowed(f"{where}{name!r} is refused: a config names nothing that begins with {private!r}")
-    above = _inside(parent, PACKAGES) and any(_inside(module, [parent]) for module in ALLOWED)
+    above = is_inside(parent, PACKAGES) and any(is_inside(module, [parent]) for module in ALLOWED)
     if not (above or _is_allowed(parent)):
         raise NotAllowed(_refusal(name, where, parent))
 
@@ -152,8 +153,4 @@ def _refusal(name: str, where: str, module: str, how: str = "reached through") -
 
 
 def _is_allowed(module: str) -> bool:
-    return _inside(module, trusted()) or (_inside(module, ALLOWED) and not _inside(module, KEPT_OUT))
-
-
-def _inside(module: str, packages: Iterable[str]) -> bool:
-    return any(module == package or module.startswith(f"{package}.") for package in packages)
+    return is_inside(module, trusted()) or (is_inside(module, ALLOWED) and not is_inside(module, KEPT_OUT))

@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from ..slots import is_inside
 from . import yaml12
 from .lazy import plain
 
@@ -46,7 +47,7 @@ LATER = {"train.time": ""}
 def is_harmless(key: str, purpose: str) -> bool:
     """Return whether `key` may differ for this purpose, one of HARMLESS."""
     word = f"*.{key.rsplit('.', 1)[-1]}"
-    return any(name == word or key == name or key.startswith(f"{name}.") for name in HARMLESS[purpose])
+    return word in HARMLESS[purpose] or is_inside(key, HARMLESS[purpose])
 
 
 def judged(before: Any, after: Any, purpose: str) -> tuple[list[str], list[str]]:

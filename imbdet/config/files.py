@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..slots import is_inside
 from .allowed import may_run, trust_target
 
 _SUFFIXES = (".py", ".yaml", ".yml")
@@ -129,7 +130,7 @@ def _importer(importing: Path, chain: tuple[Path, ...]):
     """`__import__` for one config file: relative names and those below `imbdet.configs` are config files."""
 
     def imports(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> ModuleType:
-        if level == 0 and not (name == _PUBLIC or name.startswith(f"{_PUBLIC}.")):
+        if level == 0 and not is_inside(name, [_PUBLIC]):
             return builtins.__import__(name, globals, locals, fromlist, level)
         if level == 0:
             folder, name = configs_dir(), name.removeprefix(_PUBLIC).removeprefix(".")

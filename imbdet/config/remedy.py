@@ -21,7 +21,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
-from ..slots import CRITERIA, IN_CRITERION, SLOTS, slot_at, slots_of
+from ..slots import CRITERIA, IN_CRITERION, SLOTS, is_inside, slot_at, slots_of
 from . import files
 from .allowed import may_run
 from .difference import changed_paths
@@ -323,7 +323,7 @@ def _refuse_collisions(remedy: Remedy, changed: Sequence[str], applied: Sequence
             continue
         for mine in changed:
             for theirs in earlier.changed:
-                if not (mine == theirs or mine.startswith(f"{theirs}.") or theirs.startswith(f"{mine}.")):
+                if not (is_inside(mine, [theirs]) or is_inside(theirs, [mine])):
                     continue
                 place = max(mine, theirs, key=len)
                 slot = slot_at(place)

@@ -4,8 +4,6 @@ Notable: the page holds everything it shows (style, SVG, pictures as data), has 
 a temporary name first, so that a report that exists is whole.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import re

@@ -6,8 +6,6 @@ which a tenth are outliers, since some losses look at the whole batch.
 Letters: R boxes of that batch, E points of a curve.
 """
 
-from __future__ import annotations
-
 import copy
 import io
 import re

@@ -8,8 +8,6 @@ mean different things and a fixed 0.5 would leave some pages empty and others bl
 Letters: D detections, M objects, K classes.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 from dataclasses import dataclass

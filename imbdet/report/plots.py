@@ -5,8 +5,6 @@ drawn at the width of a telephone, and two stand side by side on a wide screen, 
 Matplotlib is used through its objects, not pyplot: nothing is left open and no backend of the caller is changed.
 """
 
-from __future__ import annotations
-
 import html
 import io
 import re

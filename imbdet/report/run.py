@@ -7,8 +7,6 @@ Notable: a run that was stopped early, or one of another version, lacks some fil
 empty here and left out of the page, never an error; only a folder without any number in it is refused.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

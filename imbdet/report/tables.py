@@ -4,8 +4,6 @@ Notable: `result` is what `imbdet.evaluate` returns: metrics by name, then per_c
 is not defined (COCO writes -1, JSON null) is None here and shown as a dash, never as a number.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

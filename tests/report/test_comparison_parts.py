@@ -272,7 +272,6 @@ def test_pictures_left_out_have_a_reason(root, val_records):
         return reasons[0]
 
     assert "No images were chosen" in reason(with_pictures())
-    assert "runs' folder was not given" in reason(with_pictures((image, *PAIR)), folder=None)
     assert "new is not an arm" in reason(with_pictures((image, "baseline", "new")))
     assert "has no image 987654" in reason(with_pictures((987654, *PAIR)))
     assert "cannot be read: FileNotFoundError" in reason(

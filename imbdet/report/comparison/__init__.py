@@ -8,8 +8,6 @@
 Nothing is computed here but the layout; equal comparisons give equal bytes, so that a report can be diffed.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from .pictures import gallery
 
 __all__ = ["terminal", "write_comparison"]
 
-MAX_PICTURES = 12
 LONG_FACT = 60  #: characters; a longer fact (a command) stands at the end of the page, not in its head
 
 
@@ -35,7 +32,8 @@ def write_comparison(
 
     Args:
         out: made if it does not exist; reports that are there are replaced, each at once.
-        root: the comparison's folder, with `results.jsonl` or `runs/<arm>/seed_<s>`, for the page of pictures.
+        root: the comparison's folder, with `results.jsonl` or `runs/<arm>/seed_<s>`, for the page of pictures; default
+            `out`.
         records: the Records evaluated on; by default built from the config of a run.
 
     Returns:
@@ -45,7 +43,7 @@ def write_comparison(
     if not comparison.arms:
         raise ValueError(f"the comparison {comparison.title!r} has no arms; there is nothing to report")
     out = Path(out)
-    pairs, reasons = gallery(comparison, Path(root) if root is not None else None, records, MAX_PICTURES)
+    pairs, reasons = gallery(comparison, Path(root or out), records)
     page = describe(comparison) | {"pairs": pairs, "no_pictures": reasons}
     texts = {
         "html": ("report.html", render(page, "comparison.html")),

@@ -5,8 +5,6 @@ put into Markdown as code, where nothing but a pipe and a backtick means anythin
 tables are to be `\input`; they need the package booktabs and nothing besides.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

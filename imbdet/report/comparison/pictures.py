@@ -5,9 +5,6 @@ detections) is a reason on the page and never an error. Of each arm as many pred
 objects, since scores of two arms mean different things.
 """
 
-from __future__ import annotations
-
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...compare.results import PLAN, RESULTS, read_plan
+from ...compare.results import has_plan, read_plan, read_results
 from ...compare.structures import ArmResult, Comparison, run_folder
 from ...evaluation import Detections
 from ...evaluation.detections import score_threshold
@@ -48,9 +45,7 @@ class Missing(Exception):
     """Why there are no pictures, in one sentence for the page."""
 
 
-def gallery(
-    comparison: Comparison, root: Path | None, records: Any = None, limit: int = 12
-) -> tuple[list[Pair], list[str]]:
+def gallery(comparison: Comparison, root: Path, records: Any = None, limit: int = 12) -> tuple[list[Pair], list[str]]:
     """Return the pictures, and why some or all of `comparison.pictures` are left out.
 
     Args:
@@ -58,9 +53,7 @@ def gallery(
     """
     if not comparison.pictures:
         return [], ["No images were chosen for pictures."]
-    if root is None:
-        return [], ["The runs' folder was not given; there are no detections to draw."]
-    source = _Source(comparison, Path(root), records)
+    source = _Source(comparison, root, records)
     pairs, reasons = [], dict[str, None]()
     for image_id, first, second in comparison.pictures[:limit]:
         try:
@@ -78,7 +71,7 @@ class _Source:
     def __init__(self, comparison: Comparison, root: Path, records: Any):
         self.arms: Mapping[str, ArmResult] = {result.arm.name: result for result in comparison.arms}
         self.root, self.records = root, records
-        self.folders = run_folders(root)
+        self.folders = {(record.arm, record.seed): root / record.folder for record in read_results(root)}
         self.read: dict[tuple[str, int], tuple[Any, float]] = {}
         self.unreadable: Missing | None = None
 
@@ -126,28 +119,9 @@ class _Source:
             raise self.unreadable
         if self.records is None:
             try:
-                self.records = validation_records(read_run(folder), evaluated_split(self.root))
+                split = read_plan(self.root).split if has_plan(self.root) else "val"
+                self.records = validation_records(read_run(folder), split)
             except Exception as error:  # a data set is built by whatever the config names, which may raise anything
                 self.unreadable = Missing(f"The data evaluated on cannot be read: {type(error).__name__}: {error}")
                 raise self.unreadable from error
         return self.records
-
-
-def evaluated_split(root: Path) -> str:
-    """Return what the comparison's plan names, "val" without one."""
-    return read_plan(root).split if (root / PLAN).exists() else "val"
-
-
-def run_folders(root: Path) -> dict[tuple[str, int], Path]:
-    """Map (arm, seed) -> its run folder, as results.jsonl names it; {} without one. A later line replaces an
-    earlier.
-    """
-    path = root / RESULTS
-    folders = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            cell = json.loads(line)
-            folders[str(cell["arm"]), int(cell["seed"])] = root / cell["folder"]
-        except (ValueError, KeyError, TypeError):
-            continue  # cut short by a kill: whoever computes the comparison says so
-    return folders

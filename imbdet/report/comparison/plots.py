@@ -5,8 +5,6 @@ since more bands cannot be told apart; with more there are several plots, each w
 they are drawn as they are, also where they hold a dollar or begin with an underscore.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence
@@ -96,11 +94,9 @@ def curve_plots(comparison: Comparison) -> list[str]:
 
 def _curves(comparison: Comparison, tag: str) -> list[str]:
     with_curve = [result for result in comparison.arms if result.curves.get(tag, {}).get("iterations")]
-    groups, plots = panels(comparison, with_curve), []
-    for number, arms in enumerate(groups, start=1):
-        scale = 100 if "AP/" in tag else 1
-        title = _curve_title(tag) + (f" ({number} of {len(groups)})" if len(groups) > 1 else "")
-        with Figure(plain(title), x="iteration") as (figure, axes):
+    scale, plots = 100 if "AP/" in tag else 1, []
+    for part, arms in _numbered(panels(comparison, with_curve)):
+        with Figure(plain(_curve_title(tag) + part), x="iteration") as (figure, axes):
             highs = []
             for result, look in arms:
                 curve = result.curves[tag]
@@ -136,20 +132,26 @@ def class_plots(comparison: Comparison) -> list[str]:
     name.
     """
     with_classes = [result for result in comparison.arms if len(_class_points(result, "AP")[0]) > 1]
-    groups, plots = panels(comparison, with_classes), []
-    for number, arms in enumerate(groups, start=1):
-        title = "AP of a class over its train boxes" + (f" ({number} of {len(groups)})" if len(groups) > 1 else "")
-        with Figure(title, x="train boxes of the class (log)", y="AP") as (figure, axes):
-            for result, look in arms:
-                x, y = _class_points(result, "AP")
-                _cloud(axes, x, y, look, legend_name(result.arm.name))
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-            values = [v for result, _ in arms for v in _class_points(result, "AP")[1]]
+    return [
+        _over_boxes(arms, f"AP of a class over its train boxes{part}", "AP", "AP")
+        for part, arms in _numbered(panels(comparison, with_classes))
+    ]
+
+
+def _over_boxes(arms: Sequence[tuple[ArmResult, dict]], title: str, y: str, key: str) -> str:
+    """What classes have under `key`, "AP" or "difference", over their train boxes."""
+    with Figure(title, x="train boxes of the class (log)", y=y) as (figure, axes):
+        if key == "difference":
+            axes.axhline(0, color=INK, linewidth=0.9, zorder=1)
+        for result, look in arms:
+            _cloud(axes, *_class_points(result, key), look, legend_name(result.arm.name))
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        if key == "AP":
+            values = [v for result, _ in arms for v in _class_points(result, key)[1]]
             axes.set_ylim(0, _upper(values, 1.12) if len(values) <= SEEN_CLASSES * len(arms) else None)
-            _legend(axes)
-        plots.append(figure.svg)
-    return plots
+        _legend(axes)
+    return figure.svg
 
 
 def _cloud(axes: Any, x: Sequence[float], y: Sequence[float], look: dict[str, Any], name: str) -> None:
@@ -190,12 +192,14 @@ def _class_points(result: ArmResult, key: str) -> tuple[list[float], list[float]
 def class_difference_plots(comparison: Comparison) -> list[str]:
     """Return the difference of every class: a line a class where they can be named, else over the train boxes."""
     others = [r for r in comparison.arms if any(numbers.known(row.get("difference")) for row in r.per_class)]
-    groups, plots = panels(comparison, others, with_baseline=False), []
-    for number, arms in enumerate(groups, start=1):
-        names = _classes([result for result, _ in arms])
-        part = f" ({number} of {len(groups)})" if len(groups) > 1 else ""
-        plots.append(_named_differences(arms, names, part) if len(names) <= LISTED_CLASSES else _cloud_plot(arms, part))
-    return [plot for plot in plots if plot]
+    plots = []
+    for part, arms in _numbered(panels(comparison, others, with_baseline=False)):
+        title, names = f"Difference of each class{part}", _classes([result for result, _ in arms])
+        if len(names) <= LISTED_CLASSES:
+            plots.append(_named_differences(arms, names, title))
+        else:
+            plots.append(_over_boxes(arms, title, "AP: arm minus baseline", "difference"))
+    return plots
 
 
 def _classes(results: Sequence[ArmResult]) -> list[str]:
@@ -208,8 +212,8 @@ def _moved(row: dict[str, Any]) -> bool:
     return numbers.known(row.get("difference"))
 
 
-def _named_differences(arms: Sequence[tuple[ArmResult, dict]], names: Sequence[str], part: str) -> str:
-    with Figure("Difference of each class" + part, x="AP: arm minus baseline, points") as (figure, axes):
+def _named_differences(arms: Sequence[tuple[ArmResult, dict]], names: Sequence[str], title: str) -> str:
+    with Figure(title, x="AP: arm minus baseline, points") as (figure, axes):
         figure.figure.set_size_inches(SIZE[0], max(SIZE[1], 1.0 + 0.2 * len(names) + 0.16 * len(arms)))
         axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
         step = 0.6 / max(len(arms), 1)
@@ -223,18 +227,6 @@ def _named_differences(arms: Sequence[tuple[ArmResult, dict]], names: Sequence[s
         for y in range(0, len(names), 2):
             axes.axhspan(y - 0.5, y + 0.5, color=GRID, alpha=0.35, linewidth=0, zorder=0)
         axes.grid(axis="y", visible=False)
-        _legend(axes)
-    return figure.svg
-
-
-def _cloud_plot(arms: Sequence[tuple[ArmResult, dict]], part: str) -> str:
-    title = "Difference of each class" + part
-    with Figure(title, x="train boxes of the class (log)", y="AP: arm minus baseline") as (figure, axes):
-        axes.axhline(0, color=INK, linewidth=0.9, zorder=1)
-        for result, look in arms:
-            _cloud(axes, *_class_points(result, "difference"), look, legend_name(result.arm.name))
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
         _legend(axes)
     return figure.svg
 
@@ -264,6 +256,11 @@ def panels(
         parts[-1] += unit
     parts = [part for part in parts if part] or ([[]] if first else [])
     return [first + part for part in parts]
+
+
+def _numbered(groups: Sequence[Sequence]) -> list[tuple[str, Sequence]]:
+    """Each group with what its title says of it: " (1 of 3)", "" where it is the only one."""
+    return [(f" ({k} of {len(groups)})" if len(groups) > 1 else "", group) for k, group in enumerate(groups, start=1)]
 
 
 def arm_looks(comparison: Comparison) -> dict[str, dict[str, Any]]:

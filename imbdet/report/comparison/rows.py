@@ -4,8 +4,6 @@ Notable: what is said in words is decided here, once: the verdict of an arm and 
 comparison. Metrics are shown in points (0.5045 -> "50.45"); a value that is not defined is a dash, never a number.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
