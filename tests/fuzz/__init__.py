@@ -5,7 +5,10 @@
     python -m tests.fuzz --case yolo:137 --seed 3     one input again, kept in a folder, with what came out
 
     mutations.py   changes of plain objects, of text and of bytes
-    inputs.py      the kinds: what is written into a folder, and what is run on it
+    inputs.py      the kinds of inputs and their shares
+    data_inputs.py annotations, results, pictures: what is written into a folder, and what is run on it
+    run_inputs.py  configs, overrides, checkpoints, comparisons
+    samples.py     the whole data set, config and runs that they start from
     guard.py       runs a step and judges it: exit code, message, what was opened, written or executed
     __main__.py    one child process of limited memory, which is started again when it dies
 

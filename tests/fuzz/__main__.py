@@ -151,7 +151,7 @@ def _child(options):
         shutil.rmtree(folder, ignore_errors=True)
         answers.write(json.dumps(wrong) + "\n")
         answers.flush()
-    from .inputs import tiny
+    from .samples import tiny
 
     shutil.rmtree(tiny(), ignore_errors=True)
     return 0
