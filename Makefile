@@ -3,7 +3,7 @@
 #   PYTHON    the interpreter that .venv is made with                     (make test PYTHON=python3.12)
 #   TORCH     which torch and torchvision                                 (make test TORCH="torch==2.14.1 torchvision==0.29.1")
 #   PIP_ARGS  more arguments of pip, such as the index of the CPU builds  (make demo PIP_ARGS="--index-url ...")
-#   N         inputs of the fuzzer                              (make fuzz N=10000)
+#   N         inputs of the fuzzer, faults that are planted             (make fuzz N=10000)
 #   ARGS      more arguments of what a target runs, pytest's for test       (make test ARGS="-k report")
 PYTHON ?= python3
 TORCH ?= torch torchvision
@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all fuzz evidence evidence-gpu gpu-check lint docs wheel matrix install clean
+.PHONY: help demo test test-all fuzz mutants evidence evidence-gpu gpu-check lint docs wheel matrix install clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test-all: lint  ## the same with the slow tests, Ray's among them
 
 fuzz: $(STAMP)  ## N broken and hostile inputs (make fuzz N=10000); what fails is kept in output/fuzz
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(N) $(ARGS)
+
+mutants: N = 60
+mutants: $(STAMP)  ## do the tests notice a fault? plants N of them, one at a time (make mutants N=60)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutants $(N) $(ARGS)
 
 evidence: $(STAMP)  ## the grids of docs/results, or go on with them: days on two cores (make evidence ARGS="--grid class_ratio")
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.evidence $(ARGS)

@@ -41,8 +41,8 @@ def provided(name):
         found = distribution(name)
     except PackageNotFoundError:
         return {name.replace("-", "_")}
-    tops = {file.parts[0].removesuffix(".py") for file in found.files or () if file.suffix == ".py"}
-    return tops | set((found.read_text("top_level.txt") or "").split())
+    stated = set((found.read_text("top_level.txt") or "").split())  # where it is there, a thousandth of the time
+    return stated or {file.parts[0].removesuffix(".py") for file in found.files or () if file.suffix == ".py"}
 
 
 def test_every_import_is_declared():

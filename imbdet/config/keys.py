@@ -8,12 +8,13 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from .build import locate
+from .lazy import contents
 
 
 def walk(cfg: Any) -> list[tuple[str, Any]]:
     """Return every key of `cfg` with its unresolved value: nodes and leaves, elements of lists by number."""
     found: list[tuple[str, Any]] = []
-    stack = [("", OmegaConf.to_container(cfg, resolve=False) if OmegaConf.is_config(cfg) else cfg)]
+    stack = [("", contents(cfg) if OmegaConf.is_config(cfg) else cfg)]
     while stack:
         path, node = stack.pop()
         items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()

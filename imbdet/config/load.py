@@ -16,7 +16,7 @@ from ..write import write_whole
 from . import yaml12
 from .allowed import trust_target
 from .build import check_content
-from .files import configs_dir, find_config, read_text, refuse_code, run_file
+from .files import configs_dir, find_config, python_files, read_text, refuse_code, run_file
 from .keys import walk
 from .lazy import plain
 from .loss_scale import apply_loss_scale
@@ -88,7 +88,7 @@ def _fresh(path: Path, remedies: tuple[str, ...] = (), named: str = "") -> tuple
     root = configs_dir().resolve()
     if path.suffix != ".py" or not path.is_relative_to(root) or any(name.endswith(".py") for name in remedies):
         return _made(path, remedies, named)
-    saved, applied = _kept(path, remedies, named, max(os.stat(file).st_mtime_ns for file in root.rglob("*.py")))
+    saved, applied = _kept(path, remedies, named, max(os.stat(file).st_mtime_ns for file in python_files(root)))
     return pickle.loads(saved), applied
 
 
@@ -197,7 +197,7 @@ def _check_sections(content: Mapping[str, Any], source: str) -> None:
 
 def to_yaml(cfg: Any, resolve: bool = False) -> str:
     """Return `cfg`, or a part or single value of it, as YAML text; interpolations stay as they are unless `resolve`."""
-    value = plain(OmegaConf.to_container(cfg, resolve=resolve) if OmegaConf.is_config(cfg) else cfg)
+    value = plain(OmegaConf.to_container(cfg, resolve=True) if resolve and OmegaConf.is_config(cfg) else cfg)
     return yaml12.write(value) if isinstance(value, (dict, list)) else f"{yaml12.write_line(value)}\n"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ..slots import CRITERIA
-from .lazy import plain
+from .lazy import contents, plain
 
 VALUES = ("published", "match")
 PLAIN, SCALED = "imbdet.modeling.criterion.Criterion", "imbdet.modeling.loss_scale.ScaledCriterion"
@@ -64,4 +64,4 @@ def _node(old: DictConfig, changed: list[str], present: Any) -> dict:
 
 
 def _plain(node: DictConfig, key: str) -> Any:
-    return OmegaConf.to_container(node, resolve=False).get(key)
+    return contents(node).get(key)

@@ -27,7 +27,7 @@ from .allowed import may_run
 from .difference import changed_paths
 from .docstrings import home_alone, parse
 from .keys import accepts, nearest_key, walk
-from .lazy import LazyCall, plain
+from .lazy import LazyCall, contents, plain
 
 #: statistics of `imbdet.data.statistics` that have a number for each class; what asks for one cannot act on the RPN
 PER_CLASS = ("class_counts", "image_counts", "image_shares", "class_groups", "class_dimensions")
@@ -75,7 +75,7 @@ def rebuilt(node: DictConfig, target: Callable, drop: Sequence[str] = (), **sett
     Args:
         drop: keys that `target` does not take. settings: keys that it takes besides, or with another value.
     """
-    parts = OmegaConf.to_container(node, resolve=False)
+    parts = contents(node)
     kept = {key: value for key, value in parts.items() if key not in ("_target_", *drop, *settings)}
     return LazyCall(target)(**kept, **settings)
 
@@ -83,8 +83,7 @@ def rebuilt(node: DictConfig, target: Callable, drop: Sequence[str] = (), **sett
 def remedy_names() -> list[str]:
     """Shipped remedies as "imbalance/name", sorted."""
     root = files.configs_dir() / "remedies"
-    paths = (path for path in root.rglob("*.py") if not path.name.startswith("_"))
-    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in paths)
+    return files.shipped_names(root, root)
 
 
 def find_remedy(name: str) -> Remedy:
@@ -227,7 +226,7 @@ def _applied_to(cfg: DictConfig, remedy: Remedy, config: str) -> DictConfig:
         got = type(result).__name__
         raise ValueError(f"remedy {remedy.name!r}: apply must change cfg in place and return nothing, got a {got}")
     _refuse_elsewhere(after, remedy, _with_its_remedies(config, cfg))
-    raw = OmegaConf.to_container(after, resolve=False)
+    raw = contents(after)
     now = plain(raw) if not remedy.place else _put_back(plain(raw), cfg, remedy, config)
     if now != raw:  # making a config anew takes longer than all the rest
         after = OmegaConf.create(now)

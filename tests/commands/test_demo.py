@@ -7,7 +7,14 @@ import pytest
 from imbdet.commands import demo, run
 from imbdet.config import load_config, save_config
 
-SMALL = ["data.train.num_images=16", "data.val.num_images=6", "train.eval_period=0", "train.tensorboard=false"]
+SMALL = [
+    "data.train.image_size=64",
+    "data.val.image_size=64",
+    "data.train.num_images=16",
+    "data.val.num_images=6",
+    "train.eval_period=0",
+    "train.tensorboard=false",
+]
 SMALL += ["dataloader.train.num_workers=0", "dataloader.val.num_workers=0", "train.num_threads=1"]
 SMALL += ["dataloader.train.batch_size=2", "model.backbone.widths=[8,8,16,16,16]", "model.neck.channels=16"]
 

@@ -9,6 +9,7 @@ from imbdet.compare.results import read_results
 from imbdet.compare.structures import Arm, Configs, RunRecord
 from imbdet.config import load_config
 from imbdet.config.remedy import find_remedy, remedy_names
+from tests.helpers import load
 
 from .conftest import FOCAL, tiny, tiny_plan
 
@@ -118,10 +119,12 @@ def test_only_slots_and_the_loader_are_a_remedys_to_change():
 def test_every_shipped_remedy_may_stand_beside_its_baseline():
     names = remedy_names()
     assert len(names) > 40
-    bases = {baseline: load_config(baseline) for baseline in {find_remedy(name).baseline for name in names}}
+    homes = {name: find_remedy(name).baseline for name in names}
+    bases = {baseline: load_config(baseline) for baseline in set(homes.values())}
+    pins = {baseline: config_pins(base, "test") for baseline, base in bases.items()}
     for name in names:
-        base, cfg = bases[find_remedy(name).baseline], load_config(find_remedy(name).baseline, [name])
-        before, after = config_pins(base, "test"), config_pins(cfg, "test")
+        base, cfg = bases[homes[name]], load(homes[name], name)
+        before, after = pins[homes[name]], config_pins(cfg, "test")
         made = {*made_by_remedy(base, cfg, "test", extra_iterations(Arm(name, (name,)), base)), "split"}
         assert [key for key in before | after if before.get(key) != after.get(key) and key not in made] == [], name
 

@@ -49,13 +49,17 @@ def test_train_annotations_make_the_groups(files, capsys):
     assert "terciles" in capsys.readouterr().out
 
 
-def test_results_are_evaluated_without_the_models(files):
-    """Detectors and their libraries are not loaded for a file."""
+def test_what_is_not_needed_is_not_loaded(files):
+    """`import imbdet`, its config part and its reports bring nothing heavy besides torch; a file of results is
+    evaluated without detectors and their libraries.
+    """
+    heavy = ("matplotlib", "tensorboard", "hotcoco", "pycocotools", "timm", "scipy", "jinja2", "torchvision")
     code = (
-        "import sys; from imbdet.commands import run;"
+        f"import sys, imbdet, imbdet.config, imbdet.report; first = [m for m in {heavy!r} if m in sys.modules];"
+        "from imbdet.commands import run;"
         f"run('evaluate', ['--annotations', r'{files}/gt.json', '--results', r'{files}/results.json']);"
         "loaded = [m for m in sys.modules if m.startswith(('imbdet.modeling', 'timm', 'matplotlib', 'tensorboard'))];"
-        "sys.exit(str(loaded) if loaded else 0)"
+        "sys.exit(str((first, loaded)) if first or loaded else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,6 @@ from torch import distributed, nn
 
 from imbdet import testing
 from imbdet.config import instantiate, load_config
-from imbdet.config.load import baseline_of
 from imbdet.modeling.running_state import RunningState
 from imbdet.remedies import index
 
@@ -27,8 +26,7 @@ def config(remedy):
     """The remedy on its home baseline with few channels; "" is RetinaNet."""
     if not remedy:
         return load_config("baselines/retinanet_shapes", [], WIDTHS)
-    entry = next(entry for entry in index.entries() if entry.name == remedy)
-    home = baseline_of(f"remedies/{entry.imbalance}/{entry.name}")
+    home = index.home_baseline(remedy)
     words = WIDTHS if home.endswith("_shapes") else []
     return load_config(home, [remedy], [*words, "data.train.num_images=40"])
 
