@@ -11,6 +11,7 @@ train = dict(
     reset=[],  # what keeps its initial values whatever init_checkpoint holds; patterns as in freeze
     max_iter=90000,
     time="",  # such as "30m": measured before the first step, sets max_iter
+    batch_size="",  # "auto", on a GPU: measured before the first step, sets dataloader.train.batch_size
     device="auto",  # "cuda" where there is one, else "cpu"
     seed=0,
     num_threads=0,  # of the CPU; 0 leaves torch's choice. Bitwise repeatability needs a fixed number

@@ -203,6 +203,8 @@ def _with_length(args: argparse.Namespace, config: str, out: Path, threads: int)
     from imbdet.engine.budget import with_length
 
     cfg = load_config(config, [], args.overrides)
+    if cfg.train.get("batch_size"):
+        raise ValueError("train.batch_size=auto may give arms unlike batches; set dataloader.train.batch_size")
     if not cfg.train.get("time"):
         return tuple(args.overrides)
     former = [

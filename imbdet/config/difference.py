@@ -41,7 +41,7 @@ HARMLESS = {
 }
 
 #: keys that came later -> the value with which all is as it was without them, so that older runs and grids go on
-LATER = {"train.time": ""}
+LATER = {"train.time": "", "train.batch_size": ""}
 
 
 def is_harmless(key: str, purpose: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..runs import CONFIG, RunFolder
+from .batch_size import with_batch_size
 from .loop import train as train_loop
 from .settings import read_settings
 from .short import measure
@@ -27,8 +28,8 @@ _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def train(cfg: Any, resume: bool = False) -> dict[str, Any]:
-    """Train as `imbdet.engine.loop.train` does, with `train.time` turned into iterations first."""
-    return train_loop(with_length(cfg, resume), resume)
+    """Train as `imbdet.engine.loop.train` does; `train.batch_size` and then `train.time` become numbers first."""
+    return train_loop(with_length(with_batch_size(cfg, resume), resume), resume)
 
 
 def seconds_of(text: str) -> float:

@@ -62,6 +62,7 @@ class Settings:
     reset: list = field(default_factory=list)
     max_iter: int = 600
     time: str = ""
+    batch_size: str = ""
     device: str = "auto"
     seed: int = 0
     num_threads: int = 0
