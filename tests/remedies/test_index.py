@@ -1,8 +1,13 @@
 """Reading remedies' docstrings."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from imbdet.remedies import index
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SOURCE = '''
 """A file."""
@@ -75,3 +80,13 @@ def test_home_baseline_of_a_file_and_of_unknown_data(tmp_path):
     assert index.home_baseline(str(path), "r50_coco") == "baselines/faster_rcnn_r50_coco"
     with pytest.raises(ValueError, match="no baseline of retinanet on 'lvis'; there are baselines/"):
         index.home_baseline("focal_loss", "lvis")
+
+
+def test_each_remedy_has_its_paragraph_on_a_page():
+    """Besides the generated table: with formula, use, cost and source, in backquotes, in a heading, or as the page."""
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "remedies").glob("*.md")}
+    written = {stem: text for stem, text in pages.items() if stem not in ("index", "cost", "left_out")}
+    text = "\n".join(written.values())
+    named = {entry.name: rf"`{entry.name}`|^## {entry.name}$|\*\*{entry.name}\*\*" for entry in index.entries()}
+    missing = [name for name, form in named.items() if name not in written and not re.search(form, text, re.M)]
+    assert not missing, f"no page of docs/remedies has {', '.join(missing)}"
