@@ -90,8 +90,8 @@ def length_by_curve(plan: Plan, root: Path) -> str:
 
     "" where neither has a curve on val that is long enough.
     """
-    pilot = Path(plan.pilot) if plan.pilot else root
-    for place in dict.fromkeys((root, pilot if pilot.is_dir() else pilot.parent)):
+    pilot = Path(plan.pilot)
+    for place in (root, *([pilot if pilot.is_dir() else pilot.parent] if plan.pilot else [])):
         records = [one for one in read_results(place) if one.arm == BASELINE and one.status == "finished"]
         runs = {one.seed: Finished(one, read_kept(kept_path(place / one.folder))) for one in records}
         curve = curves_of({BASELINE: runs})[BASELINE].get("AP/AP", {})

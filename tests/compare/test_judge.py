@@ -157,6 +157,7 @@ def test_the_plan_says_what_a_longer_training_would_add(tmp_path, monkeypatch):
     assert curves.length_by_curve(asked, root) == (
         f"by the baseline's 400 iterations in {pilot}, twice the iterations would add about 1.5 AP (an upper estimate)"
     )
+    assert curves.length_by_curve(plan(), pilot / "new") == ""  # not the folder above one that is still to be made
     write_results(root, records)
     assert str(root) in curves.length_by_curve(asked, root)  # its own runs tell more
 
