@@ -23,6 +23,7 @@ from .settings import read_settings
 from .short import measure
 
 STEPS = 20  #: that are timed
+MEASURED = 0.1  #: of the time at most for these steps; a slow machine times fewer
 USED = 0.95  #: of the time; the rest is for reports, checkpoints and metrics, which are not measured
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
@@ -62,7 +63,7 @@ def with_length(cfg: Any, resume: bool = False, say: Any = print) -> Any:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError(f"train.time={text} is measured in one process; with several give train.max_iter")
     with tempfile.TemporaryDirectory() as place, contextlib.redirect_stdout(io.StringIO()):
-        cost = measure(copy.deepcopy(cfg), place, STEPS)
+        cost = measure(copy.deepcopy(cfg), place, STEPS, MEASURED * seconds)
     left = USED * seconds - (time.perf_counter() - began) - cost["begin_seconds"]
     count = iterations_in(left, cost["step_seconds"], cost["evaluation_seconds"], read_settings(cfg).eval_period)
     if count < 1:

@@ -64,8 +64,8 @@ def first_reports(cfg: DictConfig, n: int, last: int) -> list[dict[str, Any]]:
     return reports
 
 
-def measure(cfg: DictConfig, output: str, steps: int) -> dict[str, Any]:
-    """Measure a few steps and batches of `cfg`, in the folder `output`.
+def measure(cfg: DictConfig, output: str, steps: int, seconds: float = float("inf")) -> dict[str, Any]:
+    """Measure a few steps and batches of `cfg`, in the folder `output`; no step begins after so many seconds.
 
     Returns:
         begin_seconds (until the first step), step_seconds (median), evaluation_seconds (of the whole validation set,
@@ -75,14 +75,14 @@ def measure(cfg: DictConfig, output: str, steps: int) -> dict[str, Any]:
     began = time.perf_counter()
     with begun(cfg, output) as run:
         begin = time.perf_counter() - began
-        seconds = _time_steps(run, steps)
+        times = _time_steps(run, steps, seconds)
         evaluation = _time_evaluation(run)
         state = run.state(1)
     environment = RunFolder(output).environment()
     splits = {"train": run.train_records, "val": run.val_records}
     return {
         "begin_seconds": begin,
-        "step_seconds": statistics.median(seconds),
+        "step_seconds": statistics.median(times),
         "evaluation_seconds": evaluation,
         "state_bytes": tensor_bytes(state),
         "weights_bytes": tensor_bytes(state["model"]),
@@ -96,10 +96,12 @@ def measure(cfg: DictConfig, output: str, steps: int) -> dict[str, Any]:
     }
 
 
-def _time_steps(run: Run, steps: int) -> list[float]:
-    """Seconds of each step, the first of which warm up."""
+def _time_steps(run: Run, steps: int, limit: float) -> list[float]:
+    """Seconds of each step, the first of which warm up; of one at least, however slow."""
     batches, clock, seconds = run.batches(0), Clock(), []
     for iteration in range(1, WARM_UP + steps + 1):
+        if iteration > WARM_UP + 1 and sum(seconds) > limit:
+            break
         before = time.perf_counter()
         step(run, batches, clock, iteration, reports=False)
         if run.device.type == "cuda":

@@ -27,7 +27,7 @@ def test_iterations_by_hand():
 def measured(monkeypatch, step=0.5, evaluation=0.0):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     found = {"begin_seconds": 0.0, "step_seconds": step, "evaluation_seconds": evaluation}
-    monkeypatch.setattr(budget, "measure", lambda cfg, place, steps: found)
+    monkeypatch.setattr(budget, "measure", lambda cfg, place, steps, seconds: found)
 
 
 def test_the_config_gets_the_length_and_its_schedule_with_it(monkeypatch, tmp_path):
@@ -51,3 +51,22 @@ def test_too_short_and_several_processes(monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="with several give train.max_iter"):
         with_length(cfg)
+
+
+def test_slow_steps_are_timed_once(monkeypatch):
+    """20 steps are asked for: two warm up, one is timed, and by then a second has passed; else all are timed."""
+    from types import SimpleNamespace
+
+    from imbdet.engine import short
+
+    run = SimpleNamespace(batches=lambda start: None, device=SimpleNamespace(type="cpu"))
+    done, now = [], [0.0]
+
+    def step(run, batches, clock, iteration, reports):
+        done.append(iteration)
+        now[0] += 2.0
+
+    monkeypatch.setattr(short, "step", step)
+    monkeypatch.setattr(short, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    assert short._time_steps(run, 20, 1.0) == [2.0] and done == [1, 2, 3]
+    assert len(short._time_steps(run, 20, float("inf"))) == 20
