@@ -3,6 +3,8 @@
 The source is predictions.json, a COCO-like document: `images`, `annotations` with `score`, `categories`.
 """
 
+import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,10 +47,17 @@ def _yolo(rows: list, categories: list, folder: Path) -> Path:
 
 
 def _fiftyone(rows: list, categories: list, folder: Path) -> Path:
-    """FiftyOne's FiftyOneImageDetectionDataset: its labels file; the pictures stay where they are."""
+    """FiftyOne's FiftyOneImageDetectionDataset: its labels file; the pictures stay where they are.
+
+    Its reader knows a picture by the path below its data folder without the extension: here below the folder that all
+    pictures share. It has no frames of videos, and cannot tell a.jpg from a.png.
+    """
+    rows = [(image, found) for image, found in rows if not re.search(r"#\d+$", image["drawn"])]
+    files = [os.path.abspath(image["file_name"]) for image, _ in rows]
+    top = os.path.commonpath([os.path.dirname(file) for file in files]) if files else ""
     labels = {}
-    for image, found in rows:
-        labels[image["file_name"]] = [
+    for file, (image, found) in zip(files, rows, strict=True):
+        labels[Path(os.path.splitext(os.path.relpath(file, top))[0]).as_posix()] = [
             {"label": one["category_name"], "bounding_box": shares(one["bbox"], image), "confidence": one["score"]}
             for one in found
         ]

@@ -27,9 +27,9 @@ def test_every_form_by_hand(tmp_path):
     assert (yolo / "a.txt").read_text() == "1 0.200000 0.350000 0.200000 0.500000 0.750000\n"
     assert (yolo / "clip_12.txt").read_text() == "" and (tmp_path / "classes.txt").read_text() == "dog\ncat\n"
     told = json.loads(fiftyone.read_text())
-    assert told["classes"] == ["dog", "cat"] and told["labels"]["in/clip.mp4#12"] == []
+    assert told["classes"] == ["dog", "cat"] and told["labels"].keys() == {"a"}  # no frame of a video
     row = {"label": "cat", "bounding_box": [0.1, 0.1, 0.2, 0.5], "confidence": 0.75}
-    assert told["labels"]["in/a.jpg"] == [row]
+    assert told["labels"]["a"] == [row]
     task, empty = json.loads(studio.read_text())
     (one,) = task["predictions"][0]["result"]
     assert one["value"] == {
