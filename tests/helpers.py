@@ -22,6 +22,16 @@ from imbdet.modeling.preprocess import pad_objects
 
 K = 3
 SHAPES = [name for name in shipped_configs("baselines") if name.endswith("_shapes")]
+#: overrides that make a shapes baseline quick to build and to train
+SMALL = [
+    "data.train.num_images=12",
+    "data.train.image_size=96",
+    "dataloader.train.batch_size=2",
+    "dataloader.train.num_workers=0",
+    "dataloader.train.cache_bytes=0",
+    "model.backbone.widths=[8,8,16,16,16]",
+    "model.neck.channels=16",
+]
 ROOT = Path(__file__).resolve().parent.parent
 
 

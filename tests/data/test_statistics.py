@@ -1,5 +1,7 @@
 """Counts and groups against numbers worked by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from imbdet.data.statistics import (
     describe,
     frequency_groups,
     imbalance_ratio,
+    input_size_range,
+    input_sizes,
     num_classes,
     objects_per_image,
     size_summary,
@@ -89,3 +93,38 @@ def test_a_class_without_boxes_is_in_no_group():
     lvis = frequency_groups(with_image_counts([0, 101, 50, 3]))
     assert lvis.labels == {"rare": (3,), "common": (2,), "frequent": (1,)}
     assert imbalance_ratio(with_image_counts([0, 9, 3])) == 3
+
+
+def squares(sides, size=(1000, 500)):
+    """One image with a square of each side."""
+    images = [{"id": 1, "file_name": "1.jpg", "width": size[0], "height": size[1]}]
+    annotations = [
+        {"id": i, "image_id": 1, "category_id": 0, "bbox": [0, 0, s, s], "area": s * s, "iscrowd": 0}
+        for i, s in enumerate(sides, 1)
+    ]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "a"}]}
+    return records_from_coco(content, "made", ".")
+
+
+def test_limits_of_small_and_medium_belong_to_the_larger_and_percentiles_by_hand():
+    """Areas of exactly 32^2 and 96^2 are medium and large; of sides 10, 20 .. 210 every twentieth part is the next."""
+    sizes = size_summary(squares([0.5, 31, 32, 95, 96, 97]))
+    assert (sizes.small, sizes.medium, sizes.large) == pytest.approx((2 / 6, 2 / 6, 2 / 6))
+    sizes = size_summary(squares([10 * i for i in range(1, 22)]))
+    assert sizes.percentiles == pytest.approx((20, 60, 110, 160, 200))
+
+
+def test_sizes_in_the_input_and_their_range():
+    """500 x 1000 to 250 on the short side is half; a limit of 400 on the long side is two fifths."""
+    records = squares([10 * i for i in range(1, 22)])
+    free, tight = (SimpleNamespace(lengths=[200, 300], max_size=most) for most in (9999, 400))
+    assert input_sizes(records)[0] == 10 and input_sizes(records, free)[0] == pytest.approx(5)
+    assert input_sizes(records, tight)[0] == pytest.approx(4)
+    assert input_size_range(records) == pytest.approx([20, 200])
+    assert input_size_range(records, share=0.5) == pytest.approx([60, 160])
+
+
+def test_describe_says_how_large_objects_are_and_as_many_classes_as_asked():
+    text = describe(with_image_counts(list(range(1, 31))), limit=4)
+    assert text.count("boxes in") == 4 and "class 28: 29 boxes" in text and "class 1: 2 boxes" in text
+    assert "objects small 100%, medium 0%, large 0%; side of the median box 20 px" in text

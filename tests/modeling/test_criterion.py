@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from imbdet.modeling.boxes import BoxCoder
+from imbdet.modeling.criterion import assign
 from imbdet.modeling.defaults import (
     Considered,
+    FixedWeights,
     Foreground,
     ForegroundAverage,
     PerImage,
@@ -16,6 +18,7 @@ from imbdet.modeling.defaults import (
     SoftmaxCrossEntropy,
 )
 from imbdet.modeling.running_state import running_states
+from imbdet.structures import Objects
 from tests.helpers import K, criterion, regions
 
 
@@ -125,3 +128,29 @@ def test_smooth_l1_equals_torch(beta):
     coder = BoxCoder()
     want = torch.nn.functional.smooth_l1_loss(deltas, coder.encode(m.boxes, m.targets), reduction="none", beta=beta)
     assert torch.allclose(SmoothL1(beta)(deltas, m, coder)[0], want.sum(1), rtol=1e-5)
+
+
+def test_what_a_matcher_says_becomes_the_flat_batch():
+    """Two images of three regions, K = 3: kinds 1, 0 and -1; objects count through the batch, and none is -1."""
+    boxes = torch.arange(16.0).view(2, 2, 4)
+    objects = Objects(boxes, torch.tensor([[2, 0], [1, 0]]), torch.tensor([[True, True], [True, False]]))
+    index, kind = torch.tensor([[1, 0, 0], [0, 1, 0]]), torch.tensor([[1, 0, -1], [1, 0, 1]])
+    places, levels, iou = 100 + torch.arange(12.0).view(3, 4), torch.tensor([0, 1, 1]), torch.rand(2, 3)
+    allowed = torch.tensor([[True] * 3, [True, True, False]])
+    m = assign(places, levels, objects, index, iou, kind, K, allowed)
+    assert m.labels.tolist() == [0, 3, -1, 1, 3, -1]
+    assert m.objects.tolist() == [1, 0, 0, 2, -1, 2]
+    assert m.images.tolist() == [0, 0, 0, 1, 1, 1] and m.levels.tolist() == [0, 1, 1] * 2
+    assert torch.equal(m.iou, iou.view(-1)) and torch.equal(m.boxes, places.repeat(2, 1))
+    want = places.repeat(2, 1)
+    want[0], want[3] = boxes[0, 1], boxes[1, 0]
+    assert torch.equal(m.targets, want) and (m.num_images, m.num_classes) == (2, K)
+
+
+def test_normalizers_and_fixed_weights_by_hand():
+    m = regions(torch.tensor([[0, 3], [-1, 3], [1, 3]]), num_images=3)
+    assert PerImage(5)(m) == 15 and Considered()(m) == 5 and Foreground()(m) == 2
+    losses = {"a": torch.tensor(3.0), "b": torch.tensor(5.0)}
+    assert FixedWeights({"a": 2.0})(losses)[0] == {"a": 6.0, "b": 5.0} and FixedWeights()(losses)[0] == losses
+    with pytest.raises(ValueError, match=r"objective weights name \['c'\]"):
+        FixedWeights({"c": 1.0})(losses)

@@ -19,8 +19,7 @@ from imbdet.config.keys import walk
 from imbdet.config.lazy import plain
 from imbdet.remedies import index
 from imbdet.slots import Slot
-from tests.helpers import SHAPES
-from tests.remedies.test_pairs import SMALL
+from tests.helpers import SHAPES, SMALL
 
 SAMPLE = 8
 #: methods that only make, note or tell; what they do must show elsewhere

@@ -16,17 +16,9 @@ import torch
 from imbdet.config import instantiate, load_config, shipped_configs, slots_of
 from imbdet.config.remedy import find_remedy
 from imbdet.remedies import index
+from tests.helpers import SMALL
 
 SAMPLE, ROTATED = 20, 340
-SMALL = [
-    "data.train.num_images=12",
-    "data.train.image_size=96",
-    "dataloader.train.batch_size=2",
-    "dataloader.train.num_workers=0",
-    "dataloader.train.cache_bytes=0",
-    "model.backbone.widths=[8,8,16,16,16]",
-    "model.neck.channels=16",
-]
 #: pairs that may be named together though both name the same slot -> why
 EXCEPTIONS: dict[frozenset[str], str] = {
     frozenset((heads, "positive_roi_generator")): "of the RoI heads it sets append_objects, which those heads keep"

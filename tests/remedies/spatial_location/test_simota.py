@@ -95,3 +95,28 @@ def test_mechanism_an_object_that_is_predicted_well_gets_more_regions():
         low, high = 10 - size / 2, 10 + size / 2
         found = one_object([[low, low, high, high]] * 10, torch.zeros(10, K))
         assert found.foreground.sum() == want
+
+
+def test_the_classification_cost_is_binary_cross_entropy_with_the_class():
+    """Also of scores of 0 and 1, which are kept off the ends."""
+    scores = torch.tensor([[0.2, 0.7, 0.1], [0.9, 0.5, 0.3], [1.0, 0.0, 0.5]])
+    objects = Objects(torch.zeros(1, 2, 4), torch.tensor([[1, 0]]), torch.ones(1, 2, dtype=torch.bool))
+    found = SimOTA._classification_cost(scores, objects)
+    for j, label in enumerate((1, 0)):
+        truth = torch.zeros(3, 3)
+        truth[:, label] = 1
+        want = torch.nn.functional.binary_cross_entropy(scores.clamp(1e-6, 1 - 1e-6), truth, reduction="none").sum(1)
+        assert torch.allclose(found[0, j], want, rtol=1e-4)
+
+
+def test_a_region_that_two_objects_claim_goes_to_the_cheaper_one():
+    regions = torch.tensor([[0.0, 0, 20, 20]])
+    boxes = torch.tensor([[[0.0, 0, 20, 20], [0, 0, 20, 18]]])
+    for wanted in (0, 1):
+        objects = Objects(boxes, torch.tensor([[0, 1]]), torch.ones(1, 2, dtype=torch.bool))
+        made = criterion(SigmoidCrossEntropy(), Considered())
+        matched = made.match(regions, torch.zeros(1, dtype=torch.int64), objects)
+        matcher, logits = SimOTA(), torch.full((1, K), -5.0)
+        matcher.build((8,))
+        logits[0, wanted] = 5.0
+        assert matcher.rematch(matched, objects, logits, torch.zeros(1, 4), made).labels.tolist() == [wanted]
