@@ -152,7 +152,7 @@ def reports(monkeypatch):
             )
         return Comparison("toy", plan.config, arms, list(plan.seeds))
 
-    def write_comparison(comparison, out_dir, root):
+    def write_comparison(comparison, out_dir):
         (out_dir / "report.md").write_text(comparison.title)
         return {"md": out_dir / "report.md"}
 
