@@ -39,7 +39,8 @@ from imbdet.evaluation.inference import predict
 from imbdet.modeling.backbones import TimmBackbone
 
 TRIAL = 8  #: steps that say how many fit into the minutes
-RATE, WARM_UP = 3e-4, 100  #: of the peer
+RATE = 3e-4  #: of the peer
+WARM_UP = 0.1  #: of the training, on both sides
 LENGTHS, LONGEST, AT_TEST = (320, 352, 384, 416, 448), 768, 416  #: short sides, as in configs/common/data/custom.py
 Row = tuple[str, float, int, float, float]
 
@@ -154,6 +155,7 @@ def _of_length(cfg: DictConfig, iterations: int) -> DictConfig:
     with open_dict(cfg.train):
         cfg.train.max_iter, cfg.train.eval_period, cfg.train.num_threads = iterations, 0, 1
         cfg.train.val_pictures = 0
+        cfg.lr_multiplier.warmup_length = max(1, round(WARM_UP * iterations))
     for part in ("train", "val"):
         cfg.dataloader[part].num_workers = 0
     return cfg
@@ -174,7 +176,7 @@ def _is_mark(iteration: int, count: int, marks: int) -> bool:
 
 
 def _cosine(iteration: int, count: int) -> float:
-    return min(1.0, iteration / WARM_UP) * 0.5 * (1 + math.cos(math.pi * iteration / count))
+    return min(1.0, iteration / (WARM_UP * count)) * 0.5 * (1 + math.cos(math.pi * iteration / count))
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.print:
         print("\n".join(lines) or "no difference")
         return 0
-    if cfg.train.output_dir == UNNAMED:
+    if cfg.train.output_dir == UNNAMED and not any(word.startswith("train.output_dir=") for word in args.overrides):
         cfg.train.output_dir = default_output_dir(args, cfg)
 
     from imbdet.engine import train

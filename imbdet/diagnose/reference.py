@@ -2,9 +2,10 @@
 
 Where they come from, which the page names in each row:
 - BCCD and Aquarium, their authors' training splits: computed by `imbdet diagnose` itself, November 2026.
-- LVIS v1 train: computed from the 1,270,141 boxes by class in Detic's copy of its authors' file
-  (datasets/metadata/lvis_v1_train_cat_info.json) and its 100,170 images (Gupta et al. 2019, arXiv 1908.03195); the mean
-  fractal dimension is from the table of FRACAL's authors (Alexandridis et al. 2025, arXiv 2410.11774).
+- LVIS v1 train: computed from the 1,270,141 boxes by class in lvis_v1_train_cat_info.json (read in the
+  repository empMEMORY/vision-language-fsod, datasets/metadata) and its 100,170 images (Gupta et al. 2019, arXiv
+  1908.03195); the mean fractal dimension is from the table of FRACAL's authors (Alexandridis et al. 2025, arXiv
+  2410.11774).
 - VOC 2007 trainval: computed from its database statistics (5,011 images, 12,608 objects that are not difficult), as
   SSD-Tensorflow has them (balancap/SSD-Tensorflow, datasets/pascalvoc_2007.py).
 - COCO: objects per image from its paper (Lin et al. 2014, arXiv 1405.0312, section 5), shares of sizes, by the area of

@@ -34,6 +34,14 @@ def test_a_run_says_what_it_changed_and_where_things_are(config, capsys):
     assert f"tensorboard --logdir {folder}" in out
 
 
+@pytest.mark.parametrize(("word", "folder"), [([], "output/fake"), (["train.output_dir=output/run"], "output/run")])
+def test_a_folder_that_was_named_is_taken_though_it_is_the_default(config, monkeypatch, tmp_path, word, folder):
+    monkeypatch.chdir(tmp_path)
+    save_config(fake_config("output/run"), tmp_path / "fake.yaml")
+    assert run("train", [*config[0], *word, "train.max_iter=1"]) == 0
+    assert (tmp_path / folder / "last.pth").is_file()
+
+
 def test_a_run_is_continued_from_its_folder(config, monkeypatch, capsys):
     """Ctrl-C in the third step; then --config RUN --resume."""
     words, folder = config
