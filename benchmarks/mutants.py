@@ -102,12 +102,13 @@ def planted(text, number):
 
 
 def tests_of(module):
-    """The tests that belong to a module by their names, and those that CORE adds; for a remedy its contract, too."""
+    """The tests that belong to a module by their names, those that CORE adds, and the declared defaults."""
     path = Path(module)
     folder = Path("tests", *path.parts[1:-1])
     named = sorted(str(p.relative_to(ROOT)) for p in (ROOT / folder).glob(f"test_{path.stem}*.py"))
     named += [str(folder / path.stem)] if (ROOT / folder / path.stem).is_dir() else []
-    return [*named, *CORE.get(module, ())]
+    found = [*named, *CORE.get(module, ())]
+    return [*found, "tests/remedies/test_declared.py"] if found else []
 
 
 def run_tests(tree, tests):
