@@ -96,6 +96,17 @@ GRIDS = {
         "APr",
         tune=(),
     ),
+    "class_ratio_1200": Grid(
+        "the gain of more boxes or weight for rare classes lasts when everything trains twice as long",
+        "shapes, classes 50 to 1, 1200 iterations",
+        TWO_STAGE,
+        ("repeat_factor_sampling", "class_aware_sampling", "class_weights", "class_targeted_copy_paste")
+        + ("class_targeted_copy_paste+controls/seam",),
+        ("data.train.class_ratio=50",),
+        "APr",
+        iterations=1200,
+        tune=(),
+    ),
     "box_losses": Grid(
         "another loss of the boxes raises AP at high IoU (every loss of the table at its tuned weight)",
         "shapes of balanced classes",
