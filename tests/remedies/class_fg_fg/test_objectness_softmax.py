@@ -43,5 +43,5 @@ def test_mechanism_background_does_not_move_the_class_logits():
 
 
 def test_dense_heads_are_refused_with_the_reason():
-    with pytest.raises(ValueError, match="'objectness_softmax' does not fit.*sampled regions"):
+    with pytest.raises(ValueError, match="'objectness_softmax' does not fit.*sampled"):
         load_config("baselines/retinanet_shapes", ["objectness_softmax"])

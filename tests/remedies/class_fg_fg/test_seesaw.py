@@ -78,7 +78,7 @@ def test_mechanism_a_rare_class_is_pushed_down_less_by_a_frequent_one():
 
 
 def test_dense_heads_are_refused_and_wrong_settings():
-    with pytest.raises(ValueError, match="'seesaw' does not fit.*sampled regions"):
+    with pytest.raises(ValueError, match="'seesaw' does not fit.*sampled"):
         load_config("baselines/retinanet_shapes", ["seesaw"])
     for bad in ({"p": -1}, {"q": -1}, {"eps": 0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
