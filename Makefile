@@ -28,11 +28,11 @@ demo: $(STAMP)  ## train a small detector, evaluate it, write output/demo/report
 
 # Bytecode is written whatever the environment says: the tests start many processes that import the package.
 test: lint  ## install, lint, run the tests
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
 test-all: lint  ## the same with the slow tests, Ray's among them
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -e ".[$(EXTRAS),sweep]"
-	OMP_NUM_THREADS=1 IMBDET_PAIRS_SEED=$${IMBDET_PAIRS_SEED:-$$(date +%Y%j)} $(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 IMBDET_PAIRS_SEED=$${IMBDET_PAIRS_SEED:-$$(date +%Y%j)} $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 fuzz: $(STAMP)  ## N broken and hostile inputs (make fuzz N=10000); what fails is kept in output/fuzz
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(N) $(ARGS)

@@ -51,14 +51,14 @@ def on_tiny_set(name: str, root, output):
 
 
 def slow_ones() -> set[str]:
-    """R50; and of remedies that fill the same slots of one detector all but the first, if they leave its structure
-    alone: the engine sees no difference, and what each computes is held to its slot's promises in test_behavior.py.
+    """R50; and of remedies that fill the same slots of one detector all but the first: the engine sees no difference,
+    and what each computes is held to its slot's promises in test_behavior.py.
     """
     slow, seen = {name for name in CONFIGS if "r50" in name}, set()
     for name in CONFIGS:
         stem = name.rsplit("/", 1)[-1]
         slots = slots_needed(stem) if name.startswith("remedies/") else ()
-        if slots and not EVALUATED & set(slots):
+        if slots:
             kind = (home_baseline(stem), slots)
             if kind in seen:
                 slow.add(name)
