@@ -84,11 +84,16 @@ def trusted() -> set[str]:
     return _names | set(filter(None, os.environ.get(TRUSTED, "").split(os.pathsep)))
 
 
+def allowances() -> frozenset[str]:
+    """Return all that was added to the allowlist in this process."""
+    return frozenset(_targets | trusted())
+
+
 def may_run(path: str | os.PathLike) -> bool:
     """Return whether a Python config that a file names may be run: the user named it, or this process runs it
     already.
     """
-    return str(Path(path).resolve()) in _targets | trusted()
+    return str(Path(path).resolve()) in allowances()
 
 
 def check_name(name: str, where: str) -> None:

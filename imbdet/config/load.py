@@ -14,7 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..write import write_whole
 from . import yaml12
-from .allowed import trust_target
+from .allowed import allowances, trust_target
 from .build import check_content
 from .files import configs_dir, find_config, python_files, read_text, refuse_code, run_file
 from .keys import walk
@@ -165,7 +165,13 @@ def _from_names(names: Mapping[str, Any], path: Path) -> DictConfig:
 
 
 def _from_yaml(path: Path) -> DictConfig:
-    return config_of(yaml12.read(read_text(path), f"config {path}"), f"config {path}")
+    return pickle.loads(_kept_yaml(read_text(path), f"config {path}", allowances()))
+
+
+@functools.lru_cache(maxsize=64)  # a comparison reads the same text for each of its cells
+def _kept_yaml(text: str, source: str, allowed: frozenset[str]) -> bytes:
+    """The checked config, pickled; `allowed` is what it was checked with."""
+    return pickle.dumps(config_of(yaml12.read(text, source), source))
 
 
 def config_of(content: Any, source: str) -> DictConfig:

@@ -253,3 +253,14 @@ def test_a_trusted_resolver_may_be_called(own_module, tmp_path, monkeypatch):
 
 def test_a_callable_that_python_holds_needs_no_name():
     assert instantiate(OmegaConf.create({"x": L(dict)(a=1)}).x) == {"a": 1}
+
+
+def test_a_config_that_was_read_once_is_checked_again_when_less_is_trusted(tmp_path, monkeypatch):
+    path = tmp_path / "config.yaml"
+    path.write_text("model: {_target_: tests.config.toys.Part}\n", encoding="utf-8")
+    monkeypatch.setenv("IMBDET_TRUST", "tests")
+    load_config(path).model["_target_"] = "changed"
+    assert load_config(path).model["_target_"] == "tests.config.toys.Part"
+    monkeypatch.setenv("IMBDET_TRUST", "")
+    with pytest.raises(ValueError, match=r"tests\.config\.toys"):
+        load_config(path)
