@@ -13,7 +13,7 @@ from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, load_config, shipped_configs, to_yaml
 from imbdet.data.augment import ResizeShortestEdge
 from imbdet.data.datasets.folder import coco_folder
-from imbdet.remedies.index import home_baseline, slots_needed
+from imbdet.remedies.index import slots_needed
 
 CONFIGS = shipped_configs("baselines", "remedies", "combined")
 # Of other remedies the evaluation is that of their baselines.
@@ -51,18 +51,17 @@ def on_tiny_set(name: str, root, output):
 
 
 def slow_ones() -> set[str]:
-    """R50; and of remedies that fill the same slots of one detector all but the first: the engine sees no difference,
-    and what each computes is held to its slot's promises in test_behavior.py.
+    """R50; the starts of comparisons, which are other lengths of their detectors; and of remedies that fill the same
+    slots all but the first: the engine sees no difference, and what each computes is held to its slot's promises in
+    test_behavior.py.
     """
-    slow, seen = {name for name in CONFIGS if "r50" in name}, set()
+    slow, seen = {name for name in CONFIGS if "r50" in name or name.endswith("_start")}, set()
     for name in CONFIGS:
         stem = name.rsplit("/", 1)[-1]
         slots = slots_needed(stem) if name.startswith("remedies/") else ()
-        if slots:
-            kind = (home_baseline(stem), slots)
-            if kind in seen:
-                slow.add(name)
-            seen.add(kind)
+        if slots and slots in seen:
+            slow.add(name)
+        seen.add(slots)
     return slow
 
 
