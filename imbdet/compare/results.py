@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import NoneType
 
 import msgspec
 from omegaconf import DictConfig
@@ -112,7 +113,12 @@ def as_record(values: dict) -> RunRecord:
     """Raise ValueError for what is no record: another key, a value of another type."""
     if not isinstance(values, dict) or (strange := [key for key in values if key not in RunRecord.__annotations__]):
         raise ValueError(f"a record has no {strange[0]!r}" if isinstance(values, dict) else "it is no object of keys")
-    return msgspec.convert(with_present_names(values), RunRecord)
+    record = msgspec.convert(with_present_names(values), RunRecord)
+    for i, row in enumerate(record.per_class):
+        ap = row.get("AP", row)
+        if not isinstance(row.get("name"), str) or isinstance(ap, bool) or not isinstance(ap, (int, float, NoneType)):
+            raise ValueError(f"per_class[{i}] is {row!r:.100}; expected a name, and AP as a number or null")
+    return record
 
 
 def read_record(folder: Path) -> RunRecord | None:

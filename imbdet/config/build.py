@@ -89,11 +89,18 @@ def _call(node: Mapping, path: str, extra: Mapping[str, Any]) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _slots_taken(target: Callable) -> dict[str, tuple[type, ...]]:
-    """The parameters that take what fills a slot, by their annotations, with their slots."""
-    try:
-        found = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):
-        return {}
+    """The parameters that take what fills a slot, by their annotations, with their slots; those that a class hands on
+    to its base (`**common`) are among them.
+    """
+    found: list[inspect.Parameter] = []
+    for maker in target.__mro__ if inspect.isclass(target) else (target,):
+        try:
+            parameters = inspect.signature(maker).parameters.values()
+        except (TypeError, ValueError):
+            break
+        found += [p for p in parameters if p.name not in {other.name for other in found}]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
     texts = {p.name: getattr(p.annotation, "__name__", str(p.annotation)) for p in found}
     names = {name: {part.strip().rpartition(".")[2] for part in text.split("|")} for name, text in texts.items()}
     taken = {name: parts - {"None"} for name, parts in names.items() if parts & set(_SLOTS)}

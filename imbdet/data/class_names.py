@@ -74,6 +74,9 @@ class TrainedOn:
             wrong = [value for value in values if type(value) is not kind]
             if wrong:
                 raise ValueError(f"{wrong[0]!r} is a {type(wrong[0]).__name__}, not of type {kind.__name__}")
+        large = [number for number in numbers if not -(2**63) <= number < 2**63]
+        if large:
+            raise ValueError(f"{hex(large[0])[:12]}... is beyond 64 bits")
         lengths = {len(self.class_names), len(self.category_ids), len(self.boxes), len(self.images)}
         if len(lengths) > 1:
             raise ValueError(

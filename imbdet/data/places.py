@@ -40,7 +40,9 @@ def relative(records: Records, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def fractal_dimension(centers: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return float64 (K,): see above. centers (M, 2) in 0..1, labels (M,)."""
+    """Return float64 (K,): see above. centers (M, 2) in 0..1, labels (M,); what is not finite is nowhere."""
+    somewhere = np.isfinite(centers).all(axis=1)
+    centers, labels = centers[somewhere], labels[somewhere]
     counts = np.bincount(labels, minlength=num_classes)
     occupied = np.zeros((LARGEST_GRID, num_classes))
     for g in range(1, LARGEST_GRID + 1):

@@ -181,6 +181,8 @@ def build(cfg: Any, settings: Settings, world: World, fresh: bool, say: Any = pr
     """Make the loaders, model, optimizer and schedule of `cfg`. fresh: False when a checkpoint follows (no
     init_checkpoint).
     """
+    if cfg.get("dataloader") is None:
+        raise ValueError("dataloader is null; a training needs dataloader.train")
     train_loader = instantiate(cfg.dataloader.train)
     val_loader = instantiate(cfg.dataloader.val) if cfg.dataloader.get("val") is not None else None
     model = instantiate(cfg.model)

@@ -97,3 +97,8 @@ def test_the_command_to_continue(monkeypatch):
     assert (
         resume_command(None) == "python -m torch.distributed.run --nproc-per-node 2 tools/train.py --config a --resume"
     )
+
+
+def test_a_training_without_loaders_is_one_line(config, capsys):
+    assert run("train", [*config[0], "dataloader=null"]) == 2
+    assert "dataloader is null; a training needs dataloader.train" in capsys.readouterr().err

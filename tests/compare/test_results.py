@@ -3,7 +3,7 @@ import multiprocessing
 
 import pytest
 
-from imbdet.compare.results import append_result, locked, read_plan, read_results, write_plan, write_results
+from imbdet.compare.results import append_result, as_record, locked, read_plan, read_results, write_plan, write_results
 from imbdet.compare.structures import Arm, Plan, RunRecord, folder_name, run_folder
 
 PLAN = Plan(
@@ -77,3 +77,13 @@ def test_two_processes_never_hold_one_lock(tmp_path):
     other.join()
     with locked(tmp_path / ".lock", 5, "busy"):
         pass
+
+
+@pytest.mark.parametrize(
+    "row", [{"AP": 0.5}, {"name": "disc"}, {"name": "disc", "AP": "high"}, {"name": 3, "AP": None}]
+)
+def test_a_row_of_a_class_has_its_name_and_its_ap(row):
+    values = {"arm": "baseline", "seed": 0, "folder": ".", "status": "finished", "per_class": [row]}
+    with pytest.raises(ValueError, match=r"per_class\[0\] is .*; expected a name, and AP as a number or null"):
+        as_record(values)
+    assert as_record({**values, "per_class": [{"name": "disc", "AP": None}]}).per_class[0]["name"] == "disc"

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from imbdet.config import LazyCall as L
-from imbdet.config import instantiate, locate
+from imbdet.config import instantiate, load_config, locate
 from imbdet.data.loader import EvalLoader
 from imbdet.modeling.defaults import ThresholdMatcher
 
@@ -116,3 +116,10 @@ def test_what_stands_in_a_slot_is_built(value):
         ValueError, match=r"loader.resize is .*; expected null, or a node whose _target_ is one for Augment"
     ):
         instantiate(cfg.loader)
+
+
+@pytest.mark.parametrize("name", ["baselines/retinanet_shapes", "baselines/faster_rcnn_shapes"])
+def test_a_slot_that_a_class_hands_on_to_its_base_is_one_too(name):
+    cfg = load_config(name, overrides=["model.calibration=[1, 2]", "data.train.num_images=8"])
+    with pytest.raises(ValueError, match=r"calibration is \[1, 2\]; expected null, or a node"):
+        instantiate(cfg.model)

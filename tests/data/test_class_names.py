@@ -54,3 +54,9 @@ def test_values_that_are_not_of_this_kind_are_refused(values):
     wrong = {**good, **values} if values else {}
     with pytest.raises(ValueError, match="x.pth: what it says of its training data cannot be read"):
         TrainedOn.read(wrong, "x.pth")
+
+
+def test_counts_beyond_64_bits_are_refused():
+    known = {"name": "train", "source": "x", "class_names": ["a"], "category_ids": [1], "boxes": [2**63], "images": [1]}
+    with pytest.raises(ValueError, match="beyond 64 bits"):
+        TrainedOn.read({**known, "num_images": 1, "data_fingerprint": ""}, "a run")
