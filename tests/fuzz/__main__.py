@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-MEMORY = 4 << 30  #: bytes of address space of the child
+MEMORY = 4 << 30  #: bytes that the child may allocate; the libraries' mapped code, 2 GB and more, is not among them
 SILENT = 180.0  #: seconds without a line from the child after which it hangs where no signal reaches it
 
 
@@ -135,7 +135,7 @@ def _child(options):
 
     torch.set_num_threads(1)
     describe_environment(torch.device("cpu"), 0, {})  # asks git and uname once, which is no deed of the first input
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     answers = os.fdopen(os.dup(1), "w")  # whatever is printed besides goes to stderr
     os.dup2(2, 1)
     for line in sys.stdin:
