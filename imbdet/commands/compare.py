@@ -121,11 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, metavar="DIR", help="the comparison's folder; an existing one is continued")
     add("--plan-only", "--print", action="store_true", help="print the plan and stop; nothing is written")
     add("--retry-failed", action="store_true", help="run failed cells again")
-    add(
-        "--rerun-elsewhere",
-        action="store_true",
-        help="in incomplete seeds, repeat runs of other processors",
-    )
+    add("--rerun-elsewhere", action="store_true", help="in incomplete seeds, repeat runs of other processors")
     add("--engine", choices=("local", "ray"), default="local", help="local processes, or tasks of a Ray cluster")
     add("--jobs", type=int, default=None, metavar="N", help="runs at once (local: 1; ray: as many as fit)")
     add("--cpus-per-run", type=int, default=None, metavar="N", help="threads of a run, if the config does not say")

@@ -5,7 +5,8 @@
     structures.py   an arm, a plan, a record, a comparison; the config of each run
     plan.py         from a request to a plan
     existing.py     from runs that are there to a plan
-    fairness.py     equal budgets, control arms, the same initial weights
+    fairness.py     equal budgets, control arms
+    initial_weights.py  the same ones for all arms of a seed
     probe.py        what is trained before the grid: its cost, the tries of tuning, what controls are matched by
     run.py          one cell; the grid
     executors.py    local processes, Ray
@@ -28,7 +29,8 @@ from ..runs import LAST
 from ..write import write_json
 from .executors import LocalEngine
 from .existing import collect_runs, keep
-from .fairness import check_equal, keep_start, start_path
+from .fairness import check_equal
+from .initial_weights import keep_start, start_path
 from .judge import compare_runs
 from .notes import describe_plan
 from .plan import make_plan

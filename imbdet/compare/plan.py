@@ -4,7 +4,6 @@ A comparison's folder keeps its base config. A later command on the same folder 
 base, budget or split is refused, as its runs would not be comparable with those that are there.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,6 @@ from ..config import configs_dir, find_config, load_config, remedy_names, trust
 from ..config.docstrings import HOMES
 from ..config.remedy import find_remedy
 from ..evaluation.metrics import COMPARED
-from ..evaluation.noise import residual_sd
-from ..evaluation.significance import Sample
 from ..remedies.index import home_baseline
 from ..runs import CONFIG, RunFolder
 from .curves import imbalances
@@ -31,7 +28,7 @@ from .fairness import (
     with_declared_controls,
 )
 from .kept import kept_config
-from .results import BASE, RESULTS, has_plan, read_plan, read_results
+from .results import BASE, has_plan, pilot_sd, read_plan, read_results
 from .structures import (
     BASELINE,
     ITERATIONS,
@@ -162,37 +159,6 @@ def _beginning(plan: Plan, request: Request, former: Plan | None, configs: Confi
         if fixed:
             raise ValueError(f"--draw-data: data.{fixed[0]} is not drawn from data.seed; it is for generated data")
     return replace(plan, **({name: getattr(former, name) for name in given} if former is not None else given))
-
-
-def pilot_sd(path: Path, metric: str) -> float:
-    """Standard deviation of a run about its arm and seed, in an earlier grid: its results.jsonl, runs.csv or folder.
-
-    Raises:
-        FileNotFoundError, ValueError: there is none, or it has less than two arms with two common seeds.
-    """
-    path = path / RESULTS if path.is_dir() else path
-    if not path.is_file() or path.suffix != ".csv" and path.name != RESULTS:
-        raise FileNotFoundError(f"--pilot: {path} is no {RESULTS} or runs.csv of a comparison, nor a folder with one")
-    values: dict[str, dict[int, float]] = {}
-    if path.suffix == ".csv":
-        try:
-            with open(path, encoding="utf-8", newline="") as file:
-                rows = [(r["arm"], int(r["seed"]), r["value"]) for r in csv.DictReader(file) if r["metric"] == metric]
-            rows = [(arm, seed, float(value)) for arm, seed, value in rows if value]
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise ValueError(
-                f"--pilot {path}: a runs.csv has the columns arm, seed, metric and value, with numbers; here "
-                f"{type(error).__name__}: {error}"
-            ) from error
-    else:
-        rows = [(r.arm, r.seed, r.metrics.get(metric)) for r in read_results(path.parent) if r.status == "finished"]
-    for arm, seed, value in rows:
-        if value is not None:
-            values.setdefault(arm, {})[seed] = value
-    sd = residual_sd(Sample(values, {}).matrix()) if values else None
-    if not sd:
-        raise ValueError(f"--pilot {path}: it has less than two arms with {metric} of two common seeds")
-    return sd
 
 
 def _without_arms(request: Request, former: Plan | None) -> Configs:

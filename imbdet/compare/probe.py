@@ -24,7 +24,8 @@ from ..evaluation.metrics import LOWER_IS_BETTER
 from ..runs import read_json
 from ..write import write_json
 from .executors import Process
-from .fairness import LOSSES, box_weight, scaled_losses, shared_start
+from .fairness import LOSSES, box_weight, scaled_losses
+from .initial_weights import shared_start
 from .plan import has_length, parse_tune, with_time_budget
 from .results import append_result, has_plan, keep_base, read_plan, read_results, write_plan
 from .run import failed

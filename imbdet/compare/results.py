@@ -8,6 +8,7 @@ by the one process that leads the grid.
 """
 
 import contextlib
+import csv
 import json
 import os
 import statistics
@@ -26,7 +27,9 @@ from ..config.moved import with_present_names
 from ..engine.seed import set_threads
 from ..engine.settings import read_settings
 from ..engine.trained import evaluate_checkpoint
+from ..evaluation.noise import residual_sd
 from ..evaluation.result import EvaluationWarning
+from ..evaluation.significance import Sample
 from ..runs import DETECTIONS, LAST, TENSORBOARD, RunFolder, parse_json
 from ..write import write_json, write_whole
 from .fairness import run_pins
@@ -215,3 +218,35 @@ def locked(path: Path, wait: float, busy: str) -> Iterator[None]:
                     raise ValueError(busy) from error
                 time.sleep(0.1)
         yield
+
+
+def pilot_sd(path: Path, metric: str) -> float:
+    """Return the standard deviation of a run about its arm and seed in an earlier grid, given by its results.jsonl,
+    runs.csv or folder.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it has less than two arms with two common seeds.
+    """
+    path = path / RESULTS if path.is_dir() else path
+    if not path.is_file() or path.suffix != ".csv" and path.name != RESULTS:
+        raise FileNotFoundError(f"--pilot: {path} is no {RESULTS} or runs.csv of a comparison, nor a folder with one")
+    values: dict[str, dict[int, float]] = {}
+    if path.suffix == ".csv":
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                rows = [(r["arm"], int(r["seed"]), r["value"]) for r in csv.DictReader(file) if r["metric"] == metric]
+            rows = [(arm, seed, float(value)) for arm, seed, value in rows if value]
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise ValueError(
+                f"--pilot {path}: a runs.csv has the columns arm, seed, metric and value, with numbers; here "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    else:
+        rows = [(r.arm, r.seed, r.metrics.get(metric)) for r in read_results(path.parent) if r.status == "finished"]
+    for arm, seed, value in rows:
+        if value is not None:
+            values.setdefault(arm, {})[seed] = value
+    sd = residual_sd(Sample(values, {}).matrix()) if values else None
+    if not sd:
+        raise ValueError(f"--pilot {path}: it has less than two arms with {metric} of two common seeds")
+    return sd

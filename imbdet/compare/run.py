@@ -26,7 +26,8 @@ from ..engine import train
 from ..mistakes import is_users_mistake
 from ..runs import METRICS, PREVIOUS
 from ..write import write_json
-from .fairness import DRAWN, MADE, extra_iterations, made_by_remedy, shared_start
+from .fairness import DRAWN, MADE, extra_iterations, made_by_remedy
+from .initial_weights import shared_start
 from .kept import Truths, keep_run
 from .results import (
     LOCK,

@@ -6,7 +6,7 @@ from itertools import islice
 import torch
 from torch import nn
 
-from imbdet.compare.fairness import alike, drawn_entries, initial_state, shared_start
+from imbdet.compare.initial_weights import alike, drawn_entries, initial_state, shared_start
 from imbdet.compare.structures import Configs, cell_config
 from imbdet.config import LazyCall as L
 from imbdet.config import instantiate, load_config

@@ -7,9 +7,9 @@ import pytest
 
 from imbdet.compare.fairness import extra_iterations
 from imbdet.compare.notes import describe_plan
-from imbdet.compare.plan import home_grids, make_plan, parse_seeds, pilot_sd, with_time_budget
+from imbdet.compare.plan import home_grids, make_plan, parse_seeds, with_time_budget
 from imbdet.compare.probe import tuning_plan, unmatched
-from imbdet.compare.results import append_result, keep_base, read_plan, read_results, write_plan
+from imbdet.compare.results import append_result, keep_base, pilot_sd, read_plan, read_results, write_plan
 from imbdet.compare.run import run_cell
 from imbdet.compare.structures import Arm, Request, RunRecord, arm_config, base_config, iterations_of, run_folder
 from imbdet.config import save_config

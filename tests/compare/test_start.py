@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from imbdet.compare import make_starts
-from imbdet.compare.fairness import DRAWN, check_equal, keep_start, shared_start, start_path
+from imbdet.compare.fairness import DRAWN, check_equal
+from imbdet.compare.initial_weights import keep_start, shared_start, start_path
 from imbdet.compare.plan import make_plan
 from imbdet.compare.structures import Request, RunRecord, arm_config, base_config, cell_config, seeds_draw
 from imbdet.config import instantiate
