@@ -124,15 +124,6 @@ def test_what_the_grid_can_find_by_a_pilot(tmp_path):
         pilot_sd(tmp_path / "none.csv", "AP")
 
 
-@pytest.mark.parametrize("text", [b"a,b\n1,2\n", b"arm,seed,metric,value\na,x,AP,1\n", b"\xff\xfe"])
-def test_a_pilot_that_is_no_table_of_runs(tmp_path, text):
-    (tmp_path / "some.csv").write_bytes(text)
-    with pytest.raises(ValueError, match="--pilot .*some.csv: a runs.csv has the columns arm, seed, metric and value"):
-        pilot_sd(tmp_path / "some.csv", "AP")
-    with pytest.raises(FileNotFoundError, match="other.jsonl is no results.jsonl or runs.csv of a comparison"):
-        pilot_sd(tmp_path / "other.jsonl", "AP")
-
-
 def test_two_remedies_in_one_arm(tmp_path):
     clip = remedy_file(tmp_path, "flips", "cfg.dataloader.train.augment.transforms[0].vertical = 0.0")
     plan = plan_of(tmp_path, remedies=(f"focal_loss+{clip}", str(clip)))

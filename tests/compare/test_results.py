@@ -3,7 +3,16 @@ import multiprocessing
 
 import pytest
 
-from imbdet.compare.results import append_result, as_record, locked, read_plan, read_results, write_plan, write_results
+from imbdet.compare.results import (
+    append_result,
+    as_record,
+    locked,
+    pilot_sd,
+    read_plan,
+    read_results,
+    write_plan,
+    write_results,
+)
 from imbdet.compare.structures import Arm, Plan, RunRecord, folder_name, run_folder
 
 PLAN = Plan(
@@ -87,3 +96,12 @@ def test_a_row_of_a_class_has_its_name_and_its_ap(row):
     with pytest.raises(ValueError, match=r"per_class\[0\] is .*; expected a name, and AP as a number or null"):
         as_record(values)
     assert as_record({**values, "per_class": [{"name": "disc", "AP": None}]}).per_class[0]["name"] == "disc"
+
+
+@pytest.mark.parametrize("text", [b"a,b\n1,2\n", b"arm,seed,metric,value\na,x,AP,1\n", b"\xff\xfe"])
+def test_a_pilot_that_is_no_table_of_runs(tmp_path, text):
+    (tmp_path / "some.csv").write_bytes(text)
+    with pytest.raises(ValueError, match="--pilot .*some.csv: a runs.csv has the columns arm, seed, metric and value"):
+        pilot_sd(tmp_path / "some.csv", "AP")
+    with pytest.raises(FileNotFoundError, match="other.jsonl is no results.jsonl or runs.csv of a comparison"):
+        pilot_sd(tmp_path / "other.jsonl", "AP")
